@@ -1,0 +1,139 @@
+"""Any causal language model that Hugging Face transformers can open, on torch.
+
+The work is in :mod:`slmeval_hf.engine`, imported when a model is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+
+from slmeval import hookimpl
+from slmeval.api import Backend, Option, Tokenizer
+from slmeval.types import (
+    Completion,
+    GenerationSettings,
+    Likelihood,
+    ModelInfo,
+    ModelRef,
+    OptionValue,
+    Prompt,
+    ScoreGroup,
+)
+
+
+@hookimpl
+def slmeval_register_backends() -> Iterable[type[Backend]]:
+    """Bring the one backend of this plugin."""
+    return (HFBackend,)
+
+
+def truth(text: str) -> bool:
+    """``true`` or ``false``, in any case.
+
+    :raises ValueError: it is neither.
+    """
+    values = {"true": True, "false": False}
+    if text.lower() not in values:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return values[text.lower()]
+
+
+def count(text: str) -> int:
+    """A whole number that is not negative.
+
+    :raises ValueError: it is none.
+    """
+    number = int(text)
+    if number < 0:
+        raise ValueError(f"{number} is negative")
+    return number
+
+
+def positive(text: str) -> int:
+    """A whole number above zero.
+
+    :raises ValueError: it is none.
+    """
+    number = count(text)
+    if not number:
+        raise ValueError("0 is too small")
+    return number
+
+
+class HFBackend(Backend):
+    """transformers on a CPU, on CUDA, or on Apple's GPU."""
+
+    name = "hf"
+    extra = "hf"
+    preference = 50
+    options = (
+        Option(
+            "dtype",
+            str,
+            "auto",
+            "type of the weights and of the arithmetic; auto: as the checkpoint says",
+            choices=("auto", "float16", "bfloat16", "float32", "float64"),
+        ),
+        Option("device", str, "auto", "cpu, cuda, cuda:N or mps; auto: the first of cuda, mps, cpu"),
+        Option(
+            "attention",
+            str,
+            "auto",
+            "how transformers computes attention: eager, sdpa, flash_attention_2 and so on",
+        ),
+        Option("threads", count, 0, "threads of torch on the CPU; 0: as torch chooses"),
+        Option("batch_tokens", positive, 8192, "tokens that a batch may hold, those in its cache included"),
+        Option("trust_remote_code", truth, False, "run the Python code that comes with the model"),
+    )
+
+    @classmethod
+    def missing(cls) -> str | None:
+        absent = [name for name in ("torch", "transformers") if find_spec(name) is None]
+        return f"{' and '.join(absent)} not installed" if absent else None
+
+    @classmethod
+    def fingerprint(cls, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        from slmeval_hf.devices import surroundings
+
+        return {**super().fingerprint(options), **surroundings(options)}
+
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
+        # torch and transformers are only needed from here on
+        from slmeval_hf.engine import Engine
+
+        self._engine = Engine(model, options)
+
+    def model_info(self) -> ModelInfo:
+        return self._engine.model_info()
+
+    def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:
+        return self._engine.verify_tokenizer(tokenizer)
+
+    def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        """As the port says.
+
+        :raises ValueError: a group does not fit the model: too long, no context, or an unknown token id.
+        :raises slmeval.errors.JobFailed: there is not enough memory for a single sequence.
+        """
+        return self._engine.score(groups)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        """As the port says; a text that fills the model's context ends there, by ``length``.
+
+        :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
+        :raises slmeval.errors.JobFailed: there is not enough memory for a single sequence.
+        """
+        return self._engine.generate(prompts, settings, decode)
+
+    def notes(self) -> tuple[str, ...]:
+        return self._engine.notes()
+
+    def close(self) -> None:
+        self._engine.close()
+        del self._engine

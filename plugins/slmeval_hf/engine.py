@@ -1,0 +1,170 @@
+"""A model that transformers opened, asked for likelihoods and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from importlib.metadata import version
+from os.path import commonprefix
+
+import torch
+from transformers import GenerationConfig
+
+from slmeval.api import Tokenizer
+from slmeval.errors import ModelError
+from slmeval.stopping import Stopper
+from slmeval.types import (
+    Completion,
+    GenerationSettings,
+    Likelihood,
+    ModelInfo,
+    ModelRef,
+    OptionValue,
+    Prompt,
+    ScoreGroup,
+    TokenIds,
+)
+from slmeval_hf.batching import Budget, run_in_batches
+from slmeval_hf.devices import resolve_device
+from slmeval_hf.generation import generate_cached, generate_plainly
+from slmeval_hf.loading import open_checkpoint
+from slmeval_hf.passes import Passes, State
+from slmeval_hf.scoring import score_cached, score_whole
+from slmeval_hf.shape import context_of, stored_parameters, unique_parameters, vocabulary_of
+from slmeval_hf.tokenizers import first_difference, own_tokenizer
+from slmeval_hf.trial import fault_of_cache
+
+#: fewer tokens in common are not worth a pass of their own
+SHORTEST_PREFIX = 16
+
+
+class Engine:
+    """One opened model.
+
+    :raises ModelError: it cannot be opened, and why.
+    """
+
+    def __init__(self, ref: ModelRef, options: Mapping[str, OptionValue]) -> None:
+        device = resolve_device(str(options["device"]))
+        if options["threads"]:
+            torch.set_num_threads(int(options["threads"]))
+        self._trusted = bool(options["trust_remote_code"])
+        self._tokenizer_notes: tuple[str, ...] = ()
+        self._checkpoint = open_checkpoint(ref, options, device)
+        model = self._checkpoint.model
+        # a checkpoint's own settings for generation (a penalty, say) are not what is measured
+        model.generation_config = GenerationConfig()
+        self._context, self._vocabulary = context_of(model, self._checkpoint.folder), vocabulary_of(model)
+        self._budget = Budget(int(options["batch_tokens"] or 1), self._vocabulary)
+        self._passes = Passes(model)
+        self._fault = fault_of_cache(self._passes, self._vocabulary)
+        # units of one block follow each other, and begin with the same examples
+        self._prefix = lru_cache(maxsize=1)(self._run_prefix)
+
+    def model_info(self) -> ModelInfo:
+        """What was opened."""
+        model = self._checkpoint.model
+        return ModelInfo(
+            architecture=type(model).__name__,
+            parameters=unique_parameters(model),
+            parameters_stored=stored_parameters(model, self._checkpoint.folder),
+            dtype=str(model.dtype).removeprefix("torch."),
+            device=str(model.device),
+            context=self._context,
+            vocabulary=self._vocabulary,
+            engine="transformers",
+            engine_version=f"{version('transformers')} (torch {torch.__version__})",
+        )
+
+    def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:
+        """The first difference between ``tokenizer`` and the one in the model's folder, or ``None``."""
+        try:
+            own = own_tokenizer(self._checkpoint.folder, trust_remote_code=self._trusted)
+        except ModelError as error:
+            self._tokenizer_notes = (f"the tokenizer was not compared with the engine's own: {error}",)
+            return None
+        return first_difference(tokenizer, own) if own is not None else None
+
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say about how this was measured."""
+        notes = [*self._checkpoint.notes, *self._tokenizer_notes]
+        if self._fault:
+            notes.append(f"no pass is shared, each sequence is run whole: {self._fault}")
+        if self._budget.halved:
+            notes.append(f"batch halved to {self._budget.tokens} tokens after running out of memory")
+        return tuple(notes)
+
+    def close(self) -> None:
+        """Give back the memory."""
+        self._prefix.cache_clear()
+        del self._passes, self._checkpoint
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        """For each group, one likelihood per continuation.
+
+        :raises ValueError: a group does not fit the model: too long, no context, or an unknown token id.
+        """
+        for group in groups:
+            self._check(group.context, max(map(len, group.continuations), default=0) - 1)
+            for tokens in group.continuations:
+                self._check_ids(tokens)
+        common = self._common([group.context for group in groups])
+
+        def work(batch: list[int]) -> list[tuple[Likelihood, ...]]:
+            asked = [groups[index] for index in batch]
+            if self._fault:
+                return score_whole(self._passes, asked, self._budget)
+            return score_cached(self._passes, asked, self._prefix(common), self._budget)
+
+        return run_in_batches([len(group.context) for group in groups], self._budget, work)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        """Greedy completions.
+
+        :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
+        """
+        for prompt in prompts:
+            self._check(prompt.ids, 0)
+        common = self._common([prompt.ids for prompt in prompts])
+        room = [min(settings.max_tokens, self._context - len(prompt.ids)) for prompt in prompts]
+
+        def work(batch: list[int]) -> list[Completion]:
+            asked = [prompts[index].ids for index in batch]
+
+            def stopper_of(place: int) -> Stopper:
+                return Stopper(replace(settings, max_tokens=room[batch[place]]), decode)
+
+            if self._fault:
+                return generate_plainly(self._passes, asked, stopper_of)
+            return generate_cached(self._passes, asked, self._prefix(common), stopper_of)
+
+        columns = [len(prompt.ids) + more for prompt, more in zip(prompts, room, strict=True)]
+        return run_in_batches(columns, self._budget, work)
+
+    def _common(self, rows: Sequence[TokenIds]) -> TokenIds:
+        """The tokens that all of several rows begin with; each row keeps one to itself."""
+        shared = commonprefix(rows)[: min(map(len, rows), default=1) - 1] if len(rows) > 1 else ()
+        return shared if len(shared) >= SHORTEST_PREFIX else ()
+
+    def _run_prefix(self, ids: TokenIds) -> State | None:
+        return self._passes.prefill([ids])[1] if ids else None
+
+    def _check(self, ids: TokenIds, more: int) -> None:
+        if not ids:
+            raise ValueError("a context has no tokens: it needs at least one")
+        if len(ids) + more > self._context:
+            raise ValueError(f"{len(ids) + more} tokens do not fit the model's context of {self._context}")
+        self._check_ids(ids)
+
+    def _check_ids(self, ids: TokenIds) -> None:
+        # on a GPU an index out of range ends the process
+        if ids and not (min(ids) >= 0 and max(ids) < self._vocabulary):
+            raise ValueError(f"token id {max(ids)} is not in the model's vocabulary of {self._vocabulary}")

@@ -1,0 +1,70 @@
+"""A trial at opening: does this model's cache give what a pass over the whole sequence gives?
+
+Nothing in an architecture's name says whether its cache can be copied, shifted and gone on from with
+several tokens; code that comes with a model may do anything. So one tiny case is computed both ways.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from slmeval.types import Likelihood, ScoreGroup, TokenIds
+from slmeval_hf.batching import Budget
+from slmeval_hf.passes import Passes
+from slmeval_hf.scoring import score_cached, score_whole
+
+#: cache layers that are keys and values of attention, and nothing else; a "dummy" uses another's
+ATTENTION = {"DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer"}
+#: differences in a log-probability that rounding alone explains; some models compute in float32 inside
+TOLERANCES = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.4}
+#: code that came with a model may know another kind of cache only, and say so in any of these ways
+FAILURES = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+
+def fault_of_cache(passes: Passes, vocabulary: int) -> str | None:
+    """Why sequences must be run whole with this model, or ``None``: its cache can be used."""
+    try:
+        kind = _kind_of_cache(passes)
+        if kind is not None:
+            return f"{kind} cannot be copied from one sequence to another"
+        difference = _difference(passes, vocabulary)
+    except FAILURES as error:
+        return f"with the cache it fails: {type(error).__name__}"
+    if difference <= TOLERANCES.get(passes.model.dtype, 0.4):
+        return None
+    return f"with the cache log-probabilities differ by {difference:.2g}"
+
+
+@torch.inference_mode()
+def _kind_of_cache(passes: Passes) -> str | None:
+    """What is not a cache of attention's keys and values in what the model itself makes, or ``None``."""
+    ids = torch.tensor([[0, 1]], device=passes.model.device)
+    cache = getattr(passes.model(ids, use_cache=True), "past_key_values", None)
+    layers = getattr(cache, "layers", None)
+    if not layers:
+        return "its state"
+    return next((name for layer in layers if (name := type(layer).__name__) not in ATTENTION), None)
+
+
+def _difference(passes: Passes, vocabulary: int) -> float:
+    """The greatest difference in a log-probability between the cached and the plain way."""
+    start = _tokens(3, 1, vocabulary)
+    groups = [
+        ScoreGroup(start + _tokens(5, 2, vocabulary), (_tokens(4, 3, vocabulary), _tokens(2, 4, vocabulary))),
+        ScoreGroup(start + _tokens(1, 5, vocabulary), (_tokens(3, 6, vocabulary),)),
+    ]
+    _, prefix = passes.prefill([start])
+    cached = score_cached(passes, groups, prefix, Budget(1024, vocabulary))
+    # one row at a time: no padding, nothing that could be wrong
+    plain = score_whole(passes, groups, Budget(1, vocabulary))
+    pairs = zip(_flat(cached), _flat(plain), strict=True)
+    # a difference that is no number must not pass for a small one
+    return max(gap if (gap := abs(one - other)) == gap else float("inf") for one, other in pairs)
+
+
+def _tokens(count: int, seed: int, vocabulary: int) -> TokenIds:
+    return tuple((7919 * seed + 104729 * place) % vocabulary for place in range(count))
+
+
+def _flat(answers: list[tuple[Likelihood, ...]]) -> list[float]:
+    return [logprob for replies in answers for reply in replies for logprob in reply.token_logprobs]

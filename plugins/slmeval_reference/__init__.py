@@ -1,0 +1,75 @@
+"""The oracle: Llama-family models in float64, written to be read.
+
+This module is what every backend plugin begins with: the hook, and a class that imports no engine. The
+work is in :mod:`slmeval_reference.engine`, imported when a model is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+
+from slmeval import __version__, hookimpl
+from slmeval.api import Backend
+from slmeval.types import (
+    Completion,
+    GenerationSettings,
+    Likelihood,
+    ModelInfo,
+    ModelRef,
+    OptionValue,
+    Prompt,
+    ScoreGroup,
+)
+
+
+@hookimpl
+def slmeval_register_backends() -> Iterable[type[Backend]]:
+    """Bring the one backend of this plugin."""
+    return (ReferenceBackend,)
+
+
+def engine_version() -> str:
+    """This engine's version and numpy's, which does its arithmetic; numpy is not imported for it."""
+    return f"{__version__} (numpy {version('numpy')})"
+
+
+class ReferenceBackend(Backend):
+    """numpy in float64 on the CPU: exact rather than fast, and always there."""
+
+    name = "reference"
+
+    @classmethod
+    def fingerprint(cls, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        return {**super().fingerprint(options), "version": engine_version()}
+
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:  # noqa: ARG002
+        # numpy is only needed from here on
+        from slmeval_reference.engine import Engine
+
+        self._engine = Engine(model)
+
+    def model_info(self) -> ModelInfo:
+        return self._engine.model_info(self.name, engine_version())
+
+    def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        """As the port says.
+
+        :raises ValueError: a group does not fit the model: too long, no context, or an unknown token id.
+        """
+        return self._engine.score(groups)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        """As the port says; a text that fills the model's context ends there, by ``length``.
+
+        :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
+        """
+        return self._engine.generate(prompts, settings, decode)
+
+    def close(self) -> None:
+        del self._engine

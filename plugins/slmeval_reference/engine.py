@@ -1,0 +1,144 @@
+"""The work of the reference backend: likelihoods and greedy completions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from slmeval.errors import ModelError
+from slmeval.stopping import Stopper
+from slmeval.types import (
+    Completion,
+    GenerationSettings,
+    Likelihood,
+    ModelInfo,
+    ModelRef,
+    Prompt,
+    ScoreGroup,
+    TokenIds,
+)
+from slmeval_reference.config import Config, read_config
+from slmeval_reference.layers import load_weights
+from slmeval_reference.model import Model
+from slmeval_reference.trunk import TOKENS_AT_ONCE, Trunk
+
+#: logits held at once: 32 MiB of them
+LOGITS_AT_ONCE = 1 << 22
+
+
+class Engine:
+    """A model that scores and writes. Each call begins with an empty cache, so it gives the same bits."""
+
+    def __init__(self, model: ModelRef) -> None:
+        """Load the weights.
+
+        :raises ModelError: the model is not a folder, or its files are missing, damaged, or of another
+            family.
+        """
+        folder = Path(model.location)
+        if not folder.is_dir():
+            raise ModelError(
+                f"{model} is not a folder here: the reference backend opens a folder "
+                "with config.json and safetensors files"
+            )
+        config = read_config(folder / "config.json")
+        self._weights = load_weights(folder, config)
+        self._model = Model(config, self._weights)
+
+    def model_info(self, engine: str, version: str) -> ModelInfo:
+        """What was opened."""
+        return ModelInfo(
+            architecture=self._model.config.architecture,
+            parameters=self._weights.unique,
+            parameters_stored=self._weights.stored,
+            dtype="float64",
+            device="cpu",
+            context=self._model.config.context,
+            vocabulary=self._model.config.vocabulary,
+            engine=engine,
+            engine_version=version,
+        )
+
+    def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        """For each group, one likelihood per continuation, in order."""
+        trunk = Trunk(self._model)
+        for group in groups:
+            _check(self._model.config, group.context, group.continuations)
+            trunk.move_to(group.context, group.shared)
+            # equal choices are run once, so that they come out equal to the last bit
+            distinct = tuple(dict.fromkeys(group.continuations))
+            answers = dict(zip(distinct, self._likelihoods(trunk, distinct), strict=True))
+            yield tuple(answers[continuation] for continuation in group.continuations)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        """Greedy completions, in order; of equally likely tokens the one with the lowest id is taken."""
+        trunk = Trunk(self._model)
+        for prompt in prompts:
+            _check(self._model.config, prompt.ids)
+            trunk.move_to(prompt.ids, prompt.shared)
+            yield self._complete(trunk, Stopper(settings, decode), len(prompt.ids))
+
+    def _likelihoods(self, trunk: Trunk, continuations: Sequence[TokenIds]) -> Iterator[Likelihood]:
+        for pack in _packs(continuations):
+            graded = self._graded(trunk, pack)
+            for continuation in pack:
+                tokens = tuple(islice(graded, len(continuation)))
+                yield Likelihood(tuple(logprob for logprob, _ in tokens), all(best for _, best in tokens))
+
+    def _graded(self, trunk: Trunk, pack: Sequence[TokenIds]) -> Iterator[tuple[float, bool]]:
+        """For each token of ``pack``: its natural-log probability, and whether it was the most likely."""
+        states = trunk.states_before(pack)
+        targets = np.fromiter(chain.from_iterable(pack), np.int64)
+        step = max(1, LOGITS_AT_ONCE // self._model.config.vocabulary)
+        for at in range(0, len(targets), step):
+            part = targets[at : at + step]
+            logits = self._model.logits(states[at : at + step])
+            logits -= logits.max(axis=-1, keepdims=True)
+            best = logits.argmax(axis=-1) == part
+            logprobs = logits[np.arange(len(part)), part] - np.log(np.exp(logits).sum(axis=-1))
+            yield from zip(logprobs.tolist(), best.tolist(), strict=True)
+
+    def _complete(self, trunk: Trunk, stopper: Stopper, length: int) -> Completion:
+        """Write until the text ends, or fills the context together with its prompt of ``length``."""
+        room = self._model.config.context - length
+        while stopper.reason is None and room > 0:
+            token = int(self._model.logits(trunk.state).argmax())
+            room -= 1
+            if stopper.push(token) is None and room > 0:
+                trunk.append(token)
+        return stopper.completion()
+
+
+def _packs(continuations: Sequence[TokenIds]) -> Iterator[list[TokenIds]]:
+    """Continuations in order, as many together as are run at once, and at least one."""
+    pack: list[TokenIds] = []
+    for continuation in continuations:
+        if pack and sum(map(len, pack)) + len(continuation) > TOKENS_AT_ONCE:
+            yield pack
+            pack = []
+        pack.append(continuation)
+    if pack:
+        yield pack
+
+
+def _check(config: Config, context: TokenIds, continuations: Sequence[TokenIds] = ()) -> None:
+    """:raises ValueError: the tokens do not fit the model."""
+    if not context:
+        raise ValueError("a context must have at least one token")
+    longest = max(map(len, continuations), default=0)
+    if len(context) + longest > config.context:
+        raise ValueError(
+            f"{len(context)} tokens of context and {longest} of continuation are more than "
+            f"the model's context length of {config.context}"
+        )
+    for token in chain(context, *continuations):
+        if not 0 <= token < config.vocabulary:
+            raise ValueError(f"token id {token} is outside the model's vocabulary of {config.vocabulary}")

@@ -1,0 +1,5 @@
+"""``python -m slmeval``: the command line."""
+
+from slmeval.cli import main
+
+main()

@@ -1,0 +1,323 @@
+"""The ports: base classes that a plugin may fill. Small enough to be read at one sitting.
+
+A plugin is a module with hook functions (see :mod:`slmeval.hookspecs`) that return subclasses or
+instances of these. Nothing here imports an engine.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, ClassVar, TextIO
+
+from slmeval.statistics import mean_figure
+from slmeval.types import (
+    Answer,
+    Completion,
+    DatasetSpec,
+    Figure,
+    GenerationSettings,
+    Likelihood,
+    ModelInfo,
+    ModelRef,
+    OptionValue,
+    Prompt,
+    Row,
+    RunResult,
+    Sample,
+    ScoreGroup,
+    TokenIds,
+    Use,
+)
+
+# ---- engines ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a backend, given as ``-o name=value``; ``kind`` turns the text into a value.
+
+    ``choices`` limits the values. ``numeric`` says that it can change the numbers measured, so that
+    answers under different values are never mixed up.
+    """
+
+    name: str
+    kind: Callable[[str], OptionValue]
+    default: OptionValue
+    help: str
+    choices: tuple[str, ...] = ()
+    numeric: bool = True
+
+
+class Tokenizer(ABC):
+    """Text to token ids and back. The core makes it; engines take ids only."""
+
+    #: where it came from, as the report names it
+    origin: str
+    #: hash of its definition
+    sha256: str
+    bos_id: int | None
+    eos_id: int | None
+
+    @abstractmethod
+    def encode(self, text: str, *, special: bool = True) -> TokenIds:
+        """Token ids of ``text``; with ``special`` the tokenizer adds its own marks (BOS), if it has any."""
+
+    def encode_many(self, texts: Sequence[str], *, special: bool = True) -> list[TokenIds]:
+        """Token ids of each text; override it where many at once are quicker."""
+        return [self.encode(text, special=special) for text in texts]
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ``ids``, special tokens left out."""
+
+
+class Backend(ABC):
+    """A model in memory on one engine. Opened by making it, freed by ``close``.
+
+    A plugin writes two files: ``__init__.py`` with the hook and a class that imports no engine, and
+    ``engine.py`` with the work::
+
+        class ToyBackend(Backend):
+            name = "toy"
+            def __init__(self, model, options): ...
+            def model_info(self): ...
+            def score(self, groups): ...
+            def generate(self, prompts, settings, decode): ...
+
+    ``score`` and ``generate`` answer in the order of what they were given, one at a time as soon as
+    they are known. The same call gives the same bits whenever it is repeated.
+    """
+
+    #: what the user writes after ``--backend``
+    name: ClassVar[str]
+    #: the extra that brings the engine: ``pip install 'slmeval[EXTRA]'``; ``None`` where none is needed
+    extra: ClassVar[str | None] = None
+    #: among those that can run here, the highest is the default engine
+    preference: ClassVar[int] = 0
+    options: ClassVar[tuple[Option, ...]] = ()
+    #: what it can do: "score", "generate", and later "top_logprobs", "time", "memory", "profile"
+    capabilities: ClassVar[frozenset[str]] = frozenset({"score", "generate"})
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why it cannot run here, in a few words, or ``None``. Must be cheap: no engine is imported."""
+        return None
+
+    @classmethod
+    def fingerprint(cls, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+        """Everything but model and tokenizer that can change the numbers.
+
+        ``engine`` and ``version``, and every option as it will be used ("auto" resolved). Asked in the
+        worker's interpreter before any model is opened; answers are reused only where it is equal.
+        """
+        numeric = {option.name: options[option.name] for option in cls.options if option.numeric}
+        return {"engine": cls.name, **numeric}
+
+    @abstractmethod
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
+        """Load the weights; ``options`` holds every declared option.
+
+        :raises slmeval.errors.ModelError: the model cannot be opened, and why, in one sentence.
+        """
+
+    @abstractmethod
+    def model_info(self) -> ModelInfo:
+        """What was opened."""
+
+    def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:
+        """The first difference between ``tokenizer`` and the engine's own, or ``None``."""
+        return None
+
+    @abstractmethod
+    def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        """For each group, one likelihood per continuation, in order. Groups come in prefix order."""
+
+    @abstractmethod
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        """Greedy completions, in order. :class:`slmeval.stopping.Stopper` says when each one ends."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say about how this was measured (a batch that was halved, say)."""
+        return ()
+
+    def close(self) -> None:
+        """Give back the memory. Called once."""
+
+
+# ---- questions -------------------------------------------------------------------------------------
+
+
+class Task(ABC):
+    """A set of questions. ``sample`` turns one row, with the rows shown as examples, into a question."""
+
+    name: str
+    version: str
+    #: "multiple_choice" or "generation": what it asks of an engine is "score" or "generate"
+    kind: str
+    dataset: DatasetSpec
+    #: shots when the user names none
+    shots: int = 0
+    filters: tuple[Use, ...] = ()
+    metrics: tuple[Use, ...] = ()
+
+    @abstractmethod
+    def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
+        """The question of ``row`` after the examples ``shots``.
+
+        :raises ValueError, KeyError, TypeError, IndexError: the row is not what this task needs; the core
+            adds file and line.
+        """
+
+
+class Probe(ABC):
+    """A measurement of what a model costs. Its session arrives with the runtime suite."""
+
+    name: str
+    version: str
+
+
+class Filter(ABC):
+    """Finds the answer in what a model wrote."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def find(self, text: str) -> str | None:
+        """The answer in ``text``, or ``None`` when there is none."""
+
+
+class Metric(ABC):
+    """Scores one answer, and totals many: a figure never travels without its error."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    higher_is_better: ClassVar[bool | None] = True
+    #: every score is 0 or 1, so the interval is Wilson's
+    proportion: ClassVar[bool] = False
+
+    @abstractmethod
+    def score(self, answer: Answer) -> float | None:
+        """One answer's score, or ``None`` where it has none."""
+
+    def total(self, name: str, scores: Sequence[float]) -> Figure:
+        """The mean with its standard error and 95% interval."""
+        return mean_figure(
+            name,
+            scores,
+            unit=self.unit,
+            proportion=self.proportion,
+            higher_is_better=self.higher_is_better,
+        )
+
+
+# ---- what surrounds a run --------------------------------------------------------------------------
+
+
+class Reporter(ABC):
+    """Writes a run for a reader."""
+
+    name: ClassVar[str]
+    #: the ending of a file of this format, without the dot
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def write(self, run: RunResult, out: TextIO) -> None:
+        """Write the whole report of ``run``."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a worker starts: a command line for a transport that can run one, or a function that serves."""
+
+    command: tuple[str, ...]
+    serve: Callable[[BinaryIO, BinaryIO], None]
+
+
+class Channel(ABC):
+    """A worker at the other end: frames out, frames in. A frame is bytes; what it says is the core's."""
+
+    @abstractmethod
+    def send(self, frame: bytes) -> None:
+        """:raises OSError: the worker is gone."""
+
+    @abstractmethod
+    def receive(self, timeout: float) -> bytes | None:
+        """The next frame; ``None`` when the worker is gone.
+
+        :raises TimeoutError: nothing came within ``timeout`` seconds.
+        """
+
+    @abstractmethod
+    def last_words(self) -> str:
+        """Why the worker is gone, as far as the transport knows: exit status, the end of its stderr."""
+
+    @abstractmethod
+    def close(self, *, kill: bool = False) -> None:
+        """End the worker; with ``kill`` at once."""
+
+
+class Executor(ABC):
+    """Where workers live. It starts them and carries frames; it knows neither models nor tasks."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def start(self, launch: Launch) -> Channel:
+        """:raises slmeval.errors.UsageError: no worker can be started, and why."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a meter read: a value with its unit, what it covers, and where it came from."""
+
+    value: float
+    unit: str
+    seconds: float
+    scope: str
+    source: str
+
+
+class Meter(ABC):
+    """Reads energy, power or temperature between ``start`` and ``stop``."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why this machine cannot be read, or ``None``."""
+        return None
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin."""
+
+    @abstractmethod
+    def stop(self) -> Reading:
+        """End, and say what was read."""
+
+
+class Converter(ABC):
+    """Makes one form of a model from another, quantized or not."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def convert(self, model: ModelRef, form: str, folder: str) -> ModelRef:
+        """Write ``model`` as ``form`` into ``folder``, and say where it lies."""
+
+
+class Importer(ABC):
+    """Turns another tool's results into runs."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def read(self, document: Any) -> RunResult:
+        """:raises slmeval.errors.DataError: the document is not of that tool."""

@@ -1,0 +1,110 @@
+"""From questions as text to what an engine is asked: token ids that fit its context, cut into units."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from slmeval.errors import DataError
+from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, ScoreAsk, ScoreUnit, Unit
+from slmeval.prefixes import common_length, cut, in_prefix_order, prompts_in_prefix_order
+from slmeval.tokenizing import Encoder, FastTokenizer, Split
+from slmeval.types import Generate, GenerationSettings, Sample, Score, ScoreGroup, TokenIds
+
+#: what a unit of scoring may hold: small enough that little is lost, large enough that batches fill
+UNIT_TOKENS = 4096
+UNIT_GROUPS = 64
+#: prompts in a unit of generation
+UNIT_PROMPTS = 16
+
+
+class Asker:
+    """Turns samples to token ids that fit the model's context, and counts what had to be cut.
+
+    Truncation is lm-evaluation-harness's: the oldest tokens go, so that context and continuation but
+    for its last token fill the model's context; for generation, so that the token cap still fits.
+    """
+
+    def __init__(self, tokenizer: FastTokenizer, context: int, task: str) -> None:
+        self._encoder = Encoder(tokenizer)
+        self._end_ids = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+        self._limit = context
+        self._task = task
+        self._counts = {"truncated": 0, "merged": 0}
+
+    def ask(self, samples: Sequence[Sample]) -> tuple[list[tuple[Ask, ...]], dict[str, int]]:
+        """What is asked for each sample, and the counts."""
+        requests = [request for sample in samples for request in sample.requests]
+        splits = iter(self._encoder.splits([part for part in requests if isinstance(part, Score)]))
+        prompts = self._encoder.texts([part.prompt for part in requests if isinstance(part, Generate)])
+        made: list[tuple[Ask, ...]] = []
+        for sample in samples:
+            made.append(
+                tuple(
+                    self._score(next(splits)) if isinstance(part, Score) else self._generate(part, prompts)
+                    for part in sample.requests
+                )
+            )
+        return made, self._counts
+
+    def _score(self, split: Split) -> ScoreAsk:
+        self._counts["merged"] += split.merged
+        room = self._limit + 1 - len(split.continuation)
+        if room < 1:
+            raise DataError(
+                f"task {self._task!r}: a continuation of {len(split.continuation)} tokens does not fit the "
+                f"model's context of {self._limit}"
+            )
+        return ScoreAsk(self._keep(split.context, room), split.continuation)
+
+    def _generate(self, request: Generate, prompts: Mapping[str, TokenIds]) -> GenerateAsk:
+        room = self._limit - request.max_tokens
+        if room < 1:
+            raise DataError(
+                f"task {self._task!r} generates up to {request.max_tokens} tokens, which leaves no room for a "
+                f"prompt in the model's context of {self._limit}"
+            )
+        settings = GenerationSettings(request.max_tokens, request.stop, self._end_ids)
+        return GenerateAsk(self._keep(prompts[request.prompt], room), settings)
+
+    def _keep(self, ids: TokenIds, room: int) -> TokenIds:
+        if len(ids) <= room:
+            return ids
+        self._counts["truncated"] += 1
+        return ids[-room:]
+
+
+def cut_units(cells: Iterable[Cell]) -> Iterator[Unit]:
+    """Cut each cell into units; what two cells both ask is asked once."""
+    seen: set[str] = set()
+    for cell in cells:
+        groups: dict[TokenIds, list[TokenIds]] = {}
+        prompts: dict[GenerationSettings, list[TokenIds]] = {}
+        for ask in (ask for item in cell.items for ask in item.asks):
+            if ask.digest in seen:
+                continue
+            seen.add(ask.digest)
+            if isinstance(ask, ScoreAsk):
+                groups.setdefault(ask.context, []).append(ask.continuation)
+            else:
+                prompts.setdefault(ask.settings, []).append(ask.prompt)
+        yield from _score_units(groups)
+        yield from _generate_units(prompts)
+
+
+def _score_units(groups: Mapping[TokenIds, Sequence[TokenIds]]) -> Iterator[ScoreUnit]:
+    made: list[tuple[ScoreGroup, int]] = []
+    before: TokenIds = ()
+    for context, continuations in groups.items():
+        # what is shared with the row before, a block of shots, is computed once
+        cost = len(context) - common_length(before, context) + sum(map(len, continuations))
+        made.append((ScoreGroup(context, tuple(continuations)), cost))
+        before = context
+    for part in cut(made, UNIT_TOKENS, UNIT_GROUPS):
+        yield ScoreUnit(in_prefix_order(part))
+
+
+def _generate_units(prompts: Mapping[GenerationSettings, Sequence[TokenIds]]) -> Iterator[GenerateUnit]:
+    for settings, many in prompts.items():
+        for part in cut([(ids, len(ids)) for ids in many], sys.maxsize, UNIT_PROMPTS):
+            yield GenerateUnit(prompts_in_prefix_order(part), settings)

@@ -1,0 +1,97 @@
+"""The table of a report: a line per task, shots and figure, side by side for several models."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from slmeval.builtin.reporters.blocks import Table
+from slmeval.builtin.reporters.text import interval_text, value_text
+from slmeval.types import CellResult, Figure, RunResult
+
+#: a model on a backend
+Column = tuple[str, str]
+#: task, shots, how often both came before in the column, figure
+Line = tuple[str, str, int, str]
+
+#: figures that are read first; others follow as their task lists them
+_FIRST = ("acc", "acc_norm", "acc_bytes", "chance", "bits_per_byte", "margin")
+#: the figures that guessing would bring to chance
+_GUESSED = frozenset({"acc", "acc_norm", "acc_bytes"})
+
+
+def columns(run: RunResult) -> tuple[Column, ...]:
+    """Every model on every backend, in the order of the run."""
+    opened = [(model.label, model.backend) for model in run.models]
+    return tuple(dict.fromkeys([*opened, *((cell.model, cell.backend) for cell in run.cells)]))
+
+
+def figure_table(run: RunResult) -> Table:
+    """All figures: in detail for one model, side by side for several."""
+    found = columns(run)
+    return _detailed(run) if len(found) == 1 else _side_by_side(run, found)
+
+
+def _detailed(run: RunResult) -> Table:
+    head = ("Task", "Shots", "Figure", "Value ± stderr", "95% CI", "n", "Unit")
+    rows = tuple(_detail(cell, figure) for cell in run.cells for figure in _in_order(cell))
+    return Table(head, rows, frozenset({"Shots", "n"}))
+
+
+def _detail(cell: CellResult, figure: Figure) -> tuple[str, ...]:
+    values = (value_text(figure), interval_text(figure), _n(cell, figure), figure.unit)
+    return (cell.name, _shots(cell), figure.name, *values)
+
+
+def _side_by_side(run: RunResult, found: tuple[Column, ...]) -> Table:
+    lines: dict[Line, dict[Column, tuple[CellResult, Figure]]] = {}
+    for line, cell, figure in _lines(run):
+        lines.setdefault(line, {})[(cell.model, cell.backend)] = (cell, figure)
+    head = ("Task", "Shots", "Figure", *(f"{model} · {backend}" for model, backend in found), "n", "Unit")
+    rows = tuple(_row(line, figures, found) for line, figures in lines.items())
+    return Table(head, rows, frozenset({"Shots", "n"}))
+
+
+def _lines(run: RunResult) -> Iterator[tuple[Line, CellResult, Figure]]:
+    seen: Counter[tuple[str, ...]] = Counter()
+    for cell in run.cells:
+        name, shots = cell.name, _shots(cell)
+        place = (name, shots, cell.model, cell.backend)
+        for figure in _in_order(cell):
+            yield (name, shots, seen[place], figure.name), cell, figure
+        # a task asked twice of one model (two templates, say) gets lines of its own
+        seen[place] += 1
+
+
+def _row(
+    line: Line, figures: dict[Column, tuple[CellResult, Figure]], found: tuple[Column, ...]
+) -> tuple[str, ...]:
+    name, shots, _, figure_name = line
+    values = [value_text(figures[column][1]) if column in figures else "" for column in found]
+    n = " / ".join(dict.fromkeys(_n(cell, figure) for cell, figure in figures.values()))
+    unit = " / ".join(dict.fromkeys(figure.unit for _, figure in figures.values()))
+    return (name, shots, figure_name, *values, n, unit)
+
+
+def _in_order(cell: CellResult) -> list[Figure]:
+    ranks = {name: rank for rank, name in enumerate(_FIRST)}
+    return sorted(cell.figures, key=lambda figure: ranks.get(figure.name, len(ranks)))
+
+
+def _shots(cell: CellResult) -> str:
+    return str(cell.shots) if cell.kind == "task" else ""
+
+
+def _n(cell: CellResult, figure: Figure) -> str:
+    return f"{figure.n} sample" if cell.sample else str(figure.n)
+
+
+def against_chance(cell: CellResult) -> tuple[list[str], list[str]]:
+    """The cell's accuracies of which the 95% interval lies above chance, and the others."""
+    chance = next((figure.value for figure in cell.figures if figure.name == "chance"), None)
+    above: list[str] = []
+    others: list[str] = []
+    for figure in _in_order(cell):
+        if chance is not None and figure.name in _GUESSED and figure.ci95 is not None:
+            (above if figure.ci95[0] > chance else others).append(figure.name)
+    return above, others

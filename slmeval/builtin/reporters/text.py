@@ -1,0 +1,79 @@
+"""Text and numbers as a report shows them. Names and notes come from strangers: they are made harmless."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+from slmeval.types import Figure
+
+#: terminal commands (ECMA-48): CSI, then OSC and the other strings, then the short ones
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)"
+    r"|\x1b[ -/]*[0-~]"
+)
+_MARKS = re.compile(r"([\\`*<>|&]|\[(?=[^\]]*\]\())")
+
+
+def clean(text: str) -> str:
+    """One line without anything that a terminal would obey: escapes, controls, direction marks."""
+    text = _ESCAPES.sub("", text)
+    return " ".join("".join(map(_harmless, text)).split())
+
+
+def _harmless(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in {"Cc", "Zl", "Zp"}:
+        return " "
+    return "" if category in {"Cf", "Cs"} else character
+
+
+def markdown(text: str) -> str:
+    """One clean line in which Markdown and HTML mean nothing, nor end a table's cell."""
+    return _MARKS.sub(r"\\\1", clean(text))
+
+
+# ---- numbers -----------------------------------------------------------------------------------------
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 row``, ``2,376 rows``"""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def value_text(figure: Figure) -> str:
+    """``0.4125 ± 0.0219``, with its source where it was not measured and its note where it has no error."""
+    if figure.value is None or figure.source == "unavailable":
+        return f"unavailable ({figure.note or 'no reason given'})"
+    text = number(figure.value, figure.value)
+    if figure.stderr is not None:
+        text += f" ± {number(figure.stderr, figure.value)}"
+    told = ["estimated"] if figure.source == "estimated" else []
+    told += [figure.note] if figure.note and figure.stderr is None else []
+    return f"{text} ({', '.join(told)})" if told else text
+
+
+def number(value: float, scale: float) -> str:
+    """``value`` with as many digits as are of use beside one of size ``scale``."""
+    size = abs(scale)
+    if size >= 1000:
+        return f"{value:,.0f}" if float(scale).is_integer() else f"{value:,.1f}"
+    return f"{value:.4f}" if size >= 0.001 or size == 0 else f"{value:.3g}"
+
+
+def interval_text(figure: Figure) -> str:
+    """``[0.37, 0.46]``: two decimals, or as many as its half width needs; empty where there is none."""
+    if figure.ci95 is None:
+        return ""
+    low, high = figure.ci95
+    decimals = _decimals(low, high)
+    # adding zero makes a zero of what was rounded to minus zero
+    low, high = round(low, decimals) + 0.0, round(high, decimals) + 0.0
+    return f"[{low:,.{decimals}f}, {high:,.{decimals}f}]"
+
+
+def _decimals(low: float, high: float) -> int:
+    least = 2 if max(abs(low), abs(high)) < 1000 else 0
+    return max(least, -math.floor(math.log10((high - low) / 2))) if high > low else max(least, 4)

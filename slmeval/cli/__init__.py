@@ -1,0 +1,86 @@
+"""The command line: one module per command. Only this package prints or exits."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from slmeval import __version__
+from slmeval.errors import ExitCode, SlmevalError, UnknownName
+
+#: each lives in a module of its name, imported when it is asked for
+_COMMANDS = ("run", "list", "doctor", "runs", "show", "export")
+
+
+class Commands(click.Group):
+    """Our commands, imported one at a time, and those that plugins bring."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return [*_COMMANDS, *_plugin_commands()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name in _COMMANDS:
+            module = importlib.import_module(f"slmeval.cli.{cmd_name}_command")
+            command: click.Command = module.command
+            return command
+        return _plugin_commands().get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise UnknownName("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+def _plugin_commands() -> dict[str, click.Command]:
+    from slmeval.registry import load
+
+    hook = load().manager.hook
+    return {
+        command.name: command
+        for brought in hook.slmeval_register_commands()
+        for command in brought
+        if command.name
+    }
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="slmeval")
+def cli() -> None:
+    """Measure small language models: what they can do and what they cost, on any engine.
+
+    Try it without any model: slmeval run --tasks arc,hellaswag
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; the one place where an error becomes a line and an exit code."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """The command line as a function: its exit code."""
+    try:
+        code: Any = cli.main(args=None if args is None else list(args), standalone_mode=False)
+    except click.ClickException as error:
+        click.echo(f"slmeval: {error.format_message()}", err=True)
+        return ExitCode.USAGE
+    except SlmevalError as error:
+        if os.environ.get("SLMEVAL_TRACEBACK"):
+            raise
+        click.echo(f"slmeval: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("slmeval: interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has gone (`| head`); Python would complain again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ExitCode.DONE
+    return int(code or 0)

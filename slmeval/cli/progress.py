@@ -1,0 +1,39 @@
+"""Progress on stderr: requests done, rate, time left."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+
+class Bar:
+    """One bar per job. On a terminal it moves; elsewhere a line now and then, so that logs stay short."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._bar: Any = None
+
+    def begin(self, label: str, total: int) -> None:
+        """A job begins that has ``total`` requests to ask."""
+        if total == 0:
+            return
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total,
+            desc=label,
+            unit="req",
+            file=self._out,
+            mininterval=0.1 if self._out.isatty() else 10.0,
+            dynamic_ncols=True,
+        )
+
+    def advance(self, done: int) -> None:
+        """So many requests more are answered and in the store."""
+        if self._bar is not None:
+            self._bar.update(done)
+
+    def end(self) -> None:
+        """The job has ended."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,165 @@
+"""``slmeval run``: measure models on engines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from slmeval.cli.output import check_output, choose_reporter, report
+from slmeval.cli.progress import Bar
+from slmeval.errors import ExitCode, UsageError
+from slmeval.types import RunOptions, RunResult
+
+if TYPE_CHECKING:
+    from slmeval.store import Store
+
+_WITH_RESUME = {"resume", "store", "form", "output"}
+_CODES = {"done": ExitCode.DONE, "failed": ExitCode.JOB_FAILED, "interrupted": ExitCode.INTERRUPTED}
+
+
+def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _counts(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise UsageError(f"--{parameter.name} {value}: numbers, as in 0,5") from None
+
+
+def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for value in values:
+        name, equals, rest = value.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{parameter.opts[-1]} {value}: write it as NAME=VALUE")
+        found[name] = rest
+    return found
+
+
+def _blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not value.startswith("no:"):
+            raise UsageError(f"-p {value}: write it as no:NAME")
+    return tuple(value.removeprefix("no:") for value in values)
+
+
+@click.command("run")
+@click.option(
+    "--tasks", callback=_names, metavar="NAMES", help="Tasks, groups or globs, separated by commas."
+)
+@click.option("--backend", "backends", callback=_names, metavar="NAMES", help="Engines; all run the same.")
+@click.option("--model", "models", multiple=True, metavar="REF", help="Folder, hub id, or BACKEND=REF.")
+@click.option("--shots", callback=_counts, metavar="N,N", help="Examples shown before each question.")
+@click.option("--limit", type=int, metavar="N", help="Ask the first N rows only.")
+@click.option("--data", metavar="DIR", help="Rows from DIR/DATASET/SPLIT.jsonl or .parquet.")
+@click.option("--sample", is_flag=True, help="Rows from the bundled sample.")
+@click.option("--dtype", metavar="DTYPE", help="Number format of the weights, where the engine has a choice.")
+@click.option("--seed", type=int, default=1234, show_default=True, help="Seed of the shots.")
+@click.option("--tokenizer", metavar="PATH", help="A folder with, or a file that is, a tokenizer.json.")
+@click.option("--compat", metavar="NAME", help="'lm-eval' draws the shots as lm-evaluation-harness does.")
+@click.option("--executor", default="process", show_default=True, metavar="NAME", help="Where workers live.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    callback=_pairs,
+    metavar="BACKEND=PATH",
+    help="Another interpreter for an engine.",
+)
+@click.option(
+    "-o",
+    "engine_options",
+    multiple=True,
+    callback=_pairs,
+    metavar="KEY=VALUE",
+    help="An option of the engine.",
+)
+@click.option(
+    "-p", "blocked_plugins", multiple=True, callback=_blocked, metavar="no:NAME", help="Switch a plugin off."
+)
+@click.option(
+    "--timeout",
+    type=float,
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an engine may give no sign of life.",
+)
+@click.option(
+    "--format", "form", metavar="NAME", help="table, md, json or csv; by the file's ending, or table."
+)
+@click.option("--output", metavar="FILE", help="Write the report to FILE.")
+@click.option("--store", metavar="PATH", help="Where answers and runs are kept.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on with an unfinished run, the newest if none is named.",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    form: str | None,
+    output: str | None,
+    store: str | None,
+    resume: str | None,
+    **given: object,
+) -> int:
+    """Measure models on engines, and report.
+
+    Without --model the bundled demo model answers bundled sample rows: a demonstration, offline.
+    """
+    from slmeval.planner import plan
+    from slmeval.registry import load, refuse_unknown
+    from slmeval.run import execute
+    from slmeval.store import Store, default_path
+
+    options = RunOptions(**given)  # type: ignore[arg-type]  # click has typed each of them above
+    check_output(output)
+    with Store.open(Path(store) if store else default_path()) as opened:
+        run_id = None
+        if resume is not None:
+            _refuse_other_flags(context)
+            run_id = _unfinished(opened, resume)
+            options = opened.options_of(run_id)
+        registry = load(options.blocked_plugins)
+        refuse_unknown(options.blocked_plugins, registry.plugins)
+        reporter = choose_reporter(form, output, registry.parts.reporters)
+        planned = plan(options, registry.parts, opened.file_hash)
+        result = execute(planned, registry, opened, Bar(sys.stderr), run_id)
+    report(result, reporter, output)
+    return _tell(result)
+
+
+def _refuse_other_flags(context: click.Context) -> None:
+    """A resumed run is the run it was: no flag may change what is measured."""
+    for name in context.params:
+        given = context.get_parameter_source(name)
+        if name not in _WITH_RESUME and given is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--resume goes on with a run as it was asked for; leave out --{name.rstrip('s')}"
+            )
+
+
+def _unfinished(store: Store, named: str) -> str:
+    run_id = named or store.unfinished()
+    if run_id is None:
+        raise UsageError("no run is unfinished: nothing to resume (slmeval runs lists all)")
+    return run_id
+
+
+def _tell(result: RunResult) -> int:
+    for failure in result.failures:
+        click.echo(f"slmeval: {failure.backend}:{failure.model} failed: {failure.reason}", err=True)
+    if result.status == "interrupted":
+        click.echo(f"slmeval: interrupted; go on with: slmeval run --resume {result.id}", err=True)
+    return _CODES[result.status]

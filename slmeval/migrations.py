@@ -1,0 +1,94 @@
+"""The tables of the store, one numbered function per version, applied in order and only forwards.
+
+The comments inside the statements stay in the file: any SQLite tool shows them with its ``.schema``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+#: marks a file as an slmeval store ("slme" in ASCII; shown by ``file`` and by ``PRAGMA application_id``)
+APPLICATION_ID = 0x736C6D65
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = []
+
+
+def migration(step: Callable[[sqlite3.Connection], None]) -> Callable[[sqlite3.Connection], None]:
+    """Appends ``step``: its place in the list is the version that it leads to."""
+    MIGRATIONS.append(step)
+    return step
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring ``db`` (in autocommit mode) to the newest version; each step is applied whole or not at all."""
+    for version, step in enumerate(MIGRATIONS, start=1):
+        if version > version_of(db):
+            _apply(db, version, step)
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """How many migrations ``db`` has seen."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _apply(db: sqlite3.Connection, version: int, step: Callable[[sqlite3.Connection], None]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        # another process may have been quicker while this one waited for the lock
+        if version_of(db) < version:
+            step(db)
+            db.execute(f"PRAGMA user_version = {version}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+@migration
+def m001_initial(db: sqlite3.Connection) -> None:
+    """Answers under the hash of their question, runs, and which question of a run has which answer."""
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("""
+        CREATE TABLE answers (
+          key TEXT PRIMARY KEY,  -- hash of model, tokenizer, engine, options and token ids
+          kind TEXT NOT NULL CHECK (kind IN ('score', 'generate')),  -- what was asked
+          logprob REAL,          -- score: natural-log probability of the continuation
+          greedy INTEGER,        -- score: 1 where each token was the most likely one, else 0
+          token_logprobs BLOB,   -- score: natural-log probability per token, float64 little-endian
+          text TEXT,             -- generate: the text, cut at the first stop string
+          ids BLOB,              -- generate: all generated tokens, int32 little-endian
+          reason TEXT,           -- generate: stop (stop string), end (end token), length (token cap)
+          created TEXT NOT NULL  -- when it was saved: ISO 8601, UTC
+        )""")
+    db.execute("""
+        CREATE TABLE runs (
+          id TEXT PRIMARY KEY,    -- name of the run
+          started TEXT NOT NULL,  -- ISO 8601, UTC
+          finished TEXT,          -- ISO 8601, UTC; NULL while it runs, or where it was killed
+          status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'interrupted')),
+          options TEXT NOT NULL,  -- JSON: what was asked for
+          document TEXT           -- JSON of schema slmeval.run/1: the results; NULL while it runs
+        )""")
+    db.execute("""
+        CREATE TABLE cell_items (
+          run TEXT NOT NULL,         -- runs.id
+          cell INTEGER NOT NULL,     -- place of the cell in the run, from 0
+          item INTEGER NOT NULL,     -- place of the row in the data set, from 0
+          request INTEGER NOT NULL,  -- place of the request in the question, from 0
+          key TEXT NOT NULL,         -- answers.key
+          PRIMARY KEY (run, cell, item, request)
+        ) WITHOUT ROWID""")
+    db.execute("""
+        CREATE TABLE models (
+          key TEXT PRIMARY KEY,  -- hash of model, engine and options
+          info TEXT NOT NULL     -- JSON: what was opened (parameters, dtype, device, context, ...)
+        )""")
+    db.execute("""
+        CREATE TABLE files (
+          path TEXT PRIMARY KEY,      -- absolute
+          size INTEGER NOT NULL,      -- bytes
+          mtime_ns INTEGER NOT NULL,  -- last change, nanoseconds since 1970
+          sha256 TEXT NOT NULL        -- hash of the content, hexadecimal; holds while size and mtime_ns do
+        )""")

@@ -1,0 +1,101 @@
+"""From a task to its questions as text: rows, the shots shown before each, filters and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmeval.api import Task
+from slmeval.datasets import DataSource, Rows, open_folder, open_hub, open_sample
+from slmeval.errors import DataError, UnknownName, UsageError
+from slmeval.plan import Scorer
+from slmeval.registry import Parts, pick
+from slmeval.tasks import fixed_shots, lm_eval_shots
+from slmeval.types import DataOrigin, Row, RunOptions, Sample, Use
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A cell as text: before any tokenizer."""
+
+    task: Task
+    shots: int
+    samples: tuple[Sample, ...]
+    scorer: Scorer
+    data: DataOrigin
+    sample: bool
+
+
+def _source(options: RunOptions, demo: bool) -> DataSource:
+    if options.data is not None:
+        return open_folder(Path(options.data))
+    return open_sample() if options.sample or demo else open_hub()
+
+
+def draft(options: RunOptions, task: Task, shots: int, parts: Parts, demo: bool) -> Draft:
+    source = _source(options, demo)
+    rows = source.load(task.dataset, task.dataset.evaluation)
+    asked = rows.rows[: options.limit]
+    pool = _pool(source, task, rows) if shots else None
+    drawn = _draw(options, task, asked, pool, shots)
+    return Draft(
+        task,
+        shots,
+        tuple(_samples(task, asked, rows, drawn)),
+        _scorer(task, parts),
+        _origin(rows, pool),
+        sample=source.kind == "sample" or len(asked) < (task.dataset.rows or len(rows.rows)),
+    )
+
+
+def _pool(source: DataSource, task: Task, rows: Rows) -> Rows:
+    if task.dataset.shots is None:
+        raise DataError(f"task {task.name!r} has no rows for shots: --shots 0")
+    same = task.dataset.shots == task.dataset.evaluation
+    return rows if same else source.load(task.dataset, task.dataset.shots)
+
+
+def _draw(
+    options: RunOptions, task: Task, asked: Sequence[Row], pool: Rows | None, shots: int
+) -> Iterator[tuple[Row, ...]]:
+    if pool is None:
+        return iter([()] * len(asked))
+    if options.compat == "lm-eval":
+        return lm_eval_shots(
+            pool.rows, asked, shots, options.seed, same_split=getattr(task, "lm_eval_same_split", False)
+        )
+    return fixed_shots(pool.rows, asked, shots, options.seed, task.name)
+
+
+def _samples(
+    task: Task, asked: Sequence[Row], rows: Rows, drawn: Iterator[tuple[Row, ...]]
+) -> Iterator[Sample]:
+    for index, (row, shots) in enumerate(zip(asked, drawn, strict=True)):
+        try:
+            yield task.sample(row, shots)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"{rows.place(index)}: not a row of {task.name}: {reason}") from None
+
+
+def _origin(rows: Rows, pool: Rows | None) -> DataOrigin:
+    shots = (pool.source, pool.sha256) if pool is not None else ("", "")
+    return DataOrigin(rows.source, rows.sha256, len(rows.rows), *shots)
+
+
+def _scorer(task: Task, parts: Parts) -> Scorer:
+    return Scorer(
+        tuple((use.label or use.name, make_part(task, "filter", use, parts.filters)) for use in task.filters),
+        tuple((use.label or use.name, make_part(task, "metric", use, parts.metrics)) for use in task.metrics),
+    )
+
+
+def make_part(task: Task, kind: str, use: Use, known: Mapping[str, Any]) -> Any:
+    try:
+        return pick(kind, use.name, known)(**use.settings)
+    except UnknownName as error:
+        raise UsageError(f"task {task.name!r}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"task {task.name!r} misuses {kind} {use.name!r}: {error}") from None

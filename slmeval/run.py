@@ -1,0 +1,152 @@
+"""One run: its jobs one after the other, their figures, and the result in the store."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from slmeval import __version__
+from slmeval.api import Executor
+from slmeval.errors import JobFailed
+from slmeval.machine import this_machine
+from slmeval.plan import Cell, Item, Job, Plan
+from slmeval.registry import Registry, pick
+from slmeval.runner import JobRun, Progress
+from slmeval.scoring import score_cell
+from slmeval.store import Store
+from slmeval.types import Answer, CellResult, Failure, ModelReport, RunResult
+
+#: libraries of the core whose versions can matter to a number
+_LIBRARIES = ("numpy", "tokenizers")
+
+Status = Literal["done", "failed", "interrupted"]
+
+
+def new_run_id() -> str:
+    """A run's name: when it began (UTC), and four random digits."""
+    return f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+class Run:
+    """Carries out one plan. Each method is called once, by :func:`execute`."""
+
+    def __init__(self, plan: Plan, registry: Registry, store: Store, progress: Progress, run_id: str) -> None:
+        self._plan = plan
+        self._hook = registry.manager.hook
+        self._executor: Executor = pick("executor", plan.options.executor, registry.parts.executors)()
+        self._store = store
+        self._progress = progress
+        self._id = run_id
+        self._started = _now()
+        self._models: list[ModelReport] = []
+        self._cells: list[CellResult] = []
+        self._failures: list[Failure] = []
+        self._asked = 0
+        self._reused = 0
+
+    def execute(self) -> RunResult:
+        """Every job in turn; one that fails does not end the others; an interrupt ends them all."""
+        self._store.begin_run(self._id, self._started, self._plan.options)
+        self._hook.slmeval_run_started(run_id=self._id, cells=self._plan.cells)
+        status: Status = "done"
+        try:
+            for job in self._plan.jobs:
+                self._run_job(job)
+        except KeyboardInterrupt:
+            status = "interrupted"
+        if self._failures and status == "done":
+            status = "failed"
+        result = self._result(status)
+        self._store.finish_run(result)
+        self._hook.slmeval_run_finished(run=result)
+        return result
+
+    def _run_job(self, job: Job) -> None:
+        run = JobRun(job, self._executor, self._store, self._plan.options.timeout, self._progress)
+        try:
+            run.run()
+        except JobFailed as error:
+            self._failures.append(Failure(job.backend.name, job.label, str(error)))
+            return
+        finally:
+            self._asked += run.asked
+            self._reused += run.reused
+        self._models.append(run.report())
+        for cell in job.cells:
+            self._finish_cell(job, run, cell)
+
+    def _finish_cell(self, job: Job, run: JobRun, cell: Cell) -> None:
+        label = f"{cell.label} on {job.backend.name}:{job.label}"
+        replies = run.replies(cell)
+        figures, counts = score_cell(cell, replies, run.key, partial(self._announce, label))
+        result = CellResult(
+            kind="task",
+            name=cell.task.name,
+            version=cell.task.version,
+            backend=job.backend.name,
+            model=job.label,
+            shots=cell.shots,
+            seed=cell.seed,
+            n=len(cell.items),
+            sample=cell.sample,
+            figures=figures,
+            counts=counts,
+            data=cell.data,
+            notes=cell.notes,
+        )
+        self._store.save_items(
+            self._id,
+            len(self._cells),
+            [
+                (item.index, place, run.key(ask.digest))
+                for item in cell.items
+                for place, ask in enumerate(item.asks)
+            ],
+        )
+        self._cells.append(result)
+        self._hook.slmeval_cell_finished(cell=result)
+
+    def _announce(self, label: str, item: Item, answer: Answer, scores: dict[str, float | None]) -> None:
+        self._hook.slmeval_answer_scored(cell=label, index=item.index, answer=answer, scores=scores)
+
+    def _result(self, status: Status) -> RunResult:
+        return RunResult(
+            id=self._id,
+            started=self._started,
+            finished=_now(),
+            status=status,
+            demo=self._plan.demo,
+            options=self._plan.options,
+            versions=_versions(),
+            machine=this_machine(),
+            models=tuple(self._models),
+            cells=tuple(self._cells),
+            failures=tuple(self._failures),
+            asked=self._asked,
+            reused=self._reused,
+        )
+
+
+def execute(
+    plan: Plan, registry: Registry, store: Store, progress: Progress, run_id: str | None = None
+) -> RunResult:
+    """Carry out ``plan``; with the ``run_id`` of an unfinished run, go on with that one."""
+    return Run(plan, registry, store, progress, run_id or new_run_id()).execute()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _versions() -> Mapping[str, str]:
+    found: dict[str, Any] = {"slmeval": __version__}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,409 @@
+"""The store: one SQLite file that keeps every answer under the hash of its question, and every run.
+
+What a method has saved when it returns survives the end of the process, however sudden.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, get_args
+
+import platformdirs
+
+from slmeval.document import from_document, from_plain, to_json, to_plain
+from slmeval.errors import StoreError, UnknownName, UsageError
+from slmeval.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
+from slmeval.types import Completion, EndReason, Likelihood, ModelInfo, Reply, RunOptions, RunResult
+
+#: older SQLite takes no more than 999 variables in one statement
+_CHUNK = 900
+#: a file that changed this short a time ago could change again without its time stamp moving
+_FRESH_NS = 2_000_000_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of the history. ``finished`` is ``None`` while it runs, or where it was killed."""
+
+    id: str
+    started: str
+    finished: str | None
+    status: str
+    options: RunOptions
+
+
+def default_path() -> Path:
+    """Where the store lies unless the user says otherwise: ``SLMEVAL_STORE``, or the user's data folder."""
+    if named := os.environ.get("SLMEVAL_STORE"):
+        return Path(named).expanduser()
+    return platformdirs.user_data_path("slmeval", appauthor=False) / "store.db"
+
+
+class Store:
+    """An open store. Used by one thread; other processes may read and write the same file.
+
+    Every method raises :class:`slmeval.errors.StoreError` when the file is locked, full, read-only or
+    damaged; what it was about to save is then not saved at all.
+    """
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = db
+
+    @classmethod
+    def open(cls, path: Path, *, wait: float = 5.0) -> Store:
+        """The store at ``path``, made if need be; another process is waited for up to ``wait`` seconds."""
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(path, timeout=wait, isolation_level=None)
+            try:
+                _prepare(db, path, wait)
+            except BaseException:
+                db.close()
+                raise
+        return cls(path, db)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with _explained(self.path):
+            self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- answers -----------------------------------------------------------------------------------
+
+    def known(self, keys: Iterable[str]) -> set[str]:
+        """Those of ``keys`` that have an answer."""
+        return {key for (key,) in self._select_by_key("SELECT key", keys)}
+
+    def replies(self, keys: Iterable[str]) -> dict[str, Reply]:
+        """The answers of those of ``keys`` that have one."""
+        columns = "SELECT key, kind, greedy, token_logprobs, CAST(text AS BLOB), ids, reason"
+        return {key: self._reply(key, *row) for key, *row in self._select_by_key(columns, keys)}
+
+    def save_replies(self, pairs: Iterable[tuple[str, Reply]]) -> None:
+        """Save answers under their keys, all or none; a key that has an answer keeps it."""
+        created = _now()
+        rows = [(key, *_reply_row(reply), created) for key, reply in pairs]
+        # bytes cast to TEXT: the driver itself refuses the lone surrogates that a tokenizer can bring
+        statement = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?)"
+        with self._writing():
+            self._db.executemany(statement, rows)
+
+    def _select_by_key(self, columns: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        with _explained(self.path):
+            for chunk in _chunks(keys, _CHUNK):
+                marks = ",".join("?" * len(chunk))
+                yield from self._db.execute(
+                    f"{columns} FROM answers WHERE key IN ({marks})", chunk
+                ).fetchall()
+
+    def _reply(self, key: str, kind: str, *values: Any) -> Reply:
+        try:
+            return _READERS[kind](*values)
+        except (KeyError, TypeError, ValueError, struct.error) as error:
+            raise StoreError(f"the store {self.path} is damaged: answer {key} cannot be read") from error
+
+    # ---- runs --------------------------------------------------------------------------------------
+
+    def begin_run(self, run_id: str, started: str, options: RunOptions) -> None:
+        """Enter a run that starts now, or goes on: then it keeps its start and its options."""
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO runs (id, started, status, options) VALUES (?, ?, 'running', ?)"
+                " ON CONFLICT (id) DO UPDATE SET status = 'running', finished = NULL, document = NULL",
+                (run_id, started, json.dumps(to_plain(options))),
+            )
+
+    def save_items(self, run_id: str, cell: int, items: Iterable[tuple[int, int, str]]) -> None:
+        """Save which answer each request of a cell has: (row, request, key), from 0; the last one stands."""
+        rows = [(run_id, cell, *item) for item in items]
+        with self._writing():
+            self._db.executemany("INSERT OR REPLACE INTO cell_items VALUES (?, ?, ?, ?, ?)", rows)
+
+    def items(self, run_id: str, cell: int) -> list[tuple[int, int, str]]:
+        """The (row, request, key) of one cell, in order."""
+        statement = (
+            "SELECT item, request, key FROM cell_items WHERE run = ? AND cell = ? ORDER BY item, request"
+        )
+        return self._select(statement, run_id, cell)
+
+    def finish_run(self, run: RunResult) -> None:
+        """Save the results of a run, begun here or elsewhere."""
+        row = (run.id, run.started, run.finished, run.status, json.dumps(to_plain(run.options)), to_json(run))
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO runs (id, started, finished, status, options, document)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                " SET finished = excluded.finished, status = excluded.status, document = excluded.document",
+                row,
+            )
+
+    def run(self, id_or_prefix: str) -> RunResult:
+        """The results of a run, named by its id or by the first letters of it.
+
+        :raises slmeval.errors.UnknownName: no run has such an id.
+        :raises slmeval.errors.UsageError: several runs have, or the run has no results yet.
+        """
+        run_id = self._run_id(id_or_prefix)
+        ((text,),) = self._select("SELECT document FROM runs WHERE id = ?", run_id)
+        if text is None:
+            raise UsageError(f"run {run_id} has not finished: go on with `slmeval run --resume {run_id}`")
+        return from_document(self._json(text, run_id))
+
+    def options_of(self, run_id: str) -> RunOptions:
+        """What a run was asked for; ``run_id`` and the errors as in :meth:`run`."""
+        run_id = self._run_id(run_id)
+        ((text,),) = self._select("SELECT options FROM runs WHERE id = ?", run_id)
+        return self._options(text, run_id)
+
+    def runs(self) -> list[RunSummary]:
+        """The history, newest first."""
+        columns = "SELECT id, started, finished, status, options FROM runs ORDER BY started DESC, rowid DESC"
+        return [
+            RunSummary(run_id, started, finished, status, self._options(options, run_id))
+            for run_id, started, finished, status, options in self._select(columns)
+        ]
+
+    def unfinished(self) -> str | None:
+        """The newest run that was killed or interrupted (or is running now), or ``None``."""
+        statement = "SELECT id FROM runs WHERE status IN ('running', 'interrupted')"
+        found = self._select(f"{statement} ORDER BY started DESC, rowid DESC LIMIT 1")
+        return str(found[0][0]) if found else None
+
+    def _run_id(self, prefix: str) -> str:
+        statement = "SELECT id FROM runs WHERE substr(id, 1, length(?)) = ? ORDER BY started DESC, rowid DESC"
+        found = [run_id for (run_id,) in self._select(statement, prefix, prefix)]
+        if not prefix or not found:
+            newest = "SELECT id FROM runs ORDER BY started DESC, rowid DESC LIMIT 10"
+            raise UnknownName("run", prefix, [run_id for (run_id,) in self._select(newest)])
+        if prefix in found:
+            return prefix
+        if len(found) == 1:
+            return str(found[0])
+        raise UsageError(f"{len(found)} runs begin with {prefix!r}, the newest is {found[0]}: add letters")
+
+    def _options(self, text: str, run_id: str) -> RunOptions:
+        return from_plain(RunOptions, self._json(text, run_id), "options")
+
+    def _json(self, text: str, run_id: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise StoreError(f"the store {self.path} is damaged: run {run_id} cannot be read") from error
+
+    # ---- models and files --------------------------------------------------------------------------
+
+    def remember_model(self, key: str, info: ModelInfo) -> None:
+        """Save what was opened under ``key``, so that it can be reported without being opened again."""
+        with self._writing():
+            self._db.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", (key, json.dumps(to_plain(info))))
+
+    def model_info(self, key: str) -> ModelInfo | None:
+        """What was opened under ``key``, or ``None`` where nothing ever was."""
+        found = self._select("SELECT info FROM models WHERE key = ?", key)
+        return from_plain(ModelInfo, json.loads(found[0][0]), "info") if found else None
+
+    def file_hash(self, path: Path) -> str:
+        """SHA-256 of a file in hexadecimal; read only where path, size or time of change are new.
+
+        :raises OSError: the file cannot be read.
+        """
+        path = path.resolve()
+        name = os.fsencode(path)
+        stat = path.stat()
+        statement = "SELECT sha256 FROM files WHERE path = CAST(? AS TEXT) AND size = ? AND mtime_ns = ?"
+        if found := self._select(statement, name, stat.st_size, stat.st_mtime_ns):
+            return str(found[0][0])
+        sha256 = _sha256(path)
+        if _unchanged(path, stat):
+            row = (name, stat.st_size, stat.st_mtime_ns, sha256)
+            with self._writing():
+                self._db.execute("INSERT OR REPLACE INTO files VALUES (CAST(? AS TEXT), ?, ?, ?)", row)
+        return sha256
+
+    # ---- statements --------------------------------------------------------------------------------
+
+    def _select(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with _explained(self.path):
+            return self._db.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction: everything in it is saved, or nothing."""
+        with _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                # a full disk makes SQLite roll back by itself
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+# ---- opening -----------------------------------------------------------------------------------------
+
+
+def _prepare(db: sqlite3.Connection, path: Path, wait: float) -> None:
+    _refuse_foreign(db, path)
+    _refuse_newer(db, path)
+    _enter_wal(db, path, wait)
+    # with a write-ahead log this loses nothing when the process dies, and never tears the file
+    db.execute("PRAGMA synchronous = NORMAL")
+    migrate(db)
+
+
+def _refuse_foreign(db: sqlite3.Connection, path: Path) -> None:
+    """Tables first: a process that makes the store right now sets the id together with them."""
+    ((tables,),) = db.execute("SELECT count(*) FROM sqlite_master")
+    ((application,),) = db.execute("PRAGMA application_id")
+    if application != APPLICATION_ID and (tables or application):
+        raise StoreError(f"{path} is another program's database, not an slmeval store: name one with --store")
+
+
+def _refuse_newer(db: sqlite3.Connection, path: Path) -> None:
+    version, newest = version_of(db), len(MIGRATIONS)
+    if version > newest:
+        raise StoreError(
+            f"the store {path} has version {version}, this slmeval knows versions up to {newest}:"
+            " upgrade slmeval, or name another store with --store PATH"
+        )
+
+
+def _enter_wal(db: sqlite3.Connection, path: Path, wait: float) -> None:
+    """Readers and a writer side by side. SQLite itself does not wait for the lock that this change needs."""
+    deadline = time.monotonic() + wait
+    while (mode := _try_wal(db)) is None:
+        if time.monotonic() > deadline:
+            raise sqlite3.OperationalError("database is locked")
+        time.sleep(0.01)
+    if mode != "wal":
+        raise StoreError(
+            f"the store {path} lies where SQLite can keep no write-ahead log:"
+            " name one on a local disk with --store PATH"
+        )
+
+
+def _try_wal(db: sqlite3.Connection) -> str | None:
+    try:
+        return str(db.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return None
+        raise
+
+
+# ---- what can go wrong -------------------------------------------------------------------------------
+
+#: a part of SQLite's message, and what it means to the user (SQLite's codes need Python 3.11)
+_MEANINGS = (
+    (
+        "locked",
+        "is locked by another process: wait until that ends, or name a store of your own with --store PATH",
+    ),
+    (
+        "is full",
+        "has no room left on its disk: free some; what was saved before is safe, and --resume goes on",
+    ),
+    ("disk I/O", "cannot be read or written by its disk ({error}): what was saved before is kept as it was"),
+    ("readonly", "cannot be written: make it writable, or name another with --store PATH"),
+    (
+        "unable to open",
+        "cannot be opened: its folder must exist and be writable, or --store PATH names another",
+    ),
+    ("malformed", "is damaged: move it away, or save what can be read with SQLite's `.recover`"),
+    ("not a database", "is not an slmeval store, nor any SQLite file: name another with --store PATH"),
+)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns what SQLite and the file system say into one sentence about the store."""
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+        # a defect of ours: it keeps its traceback
+        raise
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise StoreError(f"the store {path} {_meaning(str(error))}") from error
+
+
+def _meaning(error: str) -> str:
+    meanings = (meaning for part, meaning in _MEANINGS if part in error)
+    return next(meanings, "cannot be used: {error}").format(error=error)
+
+
+# ---- answers as rows ---------------------------------------------------------------------------------
+
+
+def _reply_row(reply: Reply) -> tuple[Any, ...]:
+    """kind, logprob, greedy, token_logprobs, text, ids, reason"""
+    if isinstance(reply, Likelihood):
+        values = reply.token_logprobs
+        blob = struct.pack(f"<{len(values)}d", *values)
+        return ("score", reply.logprob, reply.greedy, blob, None, None, None)
+    text = reply.text.encode("utf-8", "surrogatepass")
+    ids = struct.pack(f"<{len(reply.ids)}i", *reply.ids)
+    return ("generate", None, None, None, text, ids, reply.reason)
+
+
+def _likelihood(greedy: int, blob: bytes, *_: None) -> Likelihood:
+    return Likelihood(struct.unpack(f"<{len(blob) // 8}d", blob), bool(greedy))
+
+
+def _completion(_greedy: None, _blob: None, text: bytes, ids: bytes, reason: EndReason) -> Completion:
+    if reason not in get_args(EndReason):
+        raise ValueError(reason)
+    return Completion(text.decode("utf-8", "surrogatepass"), struct.unpack(f"<{len(ids) // 4}i", ids), reason)
+
+
+_READERS: dict[str, Callable[..., Reply]] = {"score": _likelihood, "generate": _completion}
+
+# ---- small things ------------------------------------------------------------------------------------
+
+
+def _chunks(values: Iterable[T], size: int) -> Iterator[Sequence[T]]:
+    rest = iter(values)
+    while chunk := tuple(islice(rest, size)):
+        yield chunk
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _unchanged(path: Path, before: os.stat_result) -> bool:
+    """Whether the file stood still while it was read, and long enough before for its time stamp to tell."""
+    after = path.stat()
+    same = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    return same and time.time_ns() - before.st_mtime_ns > _FRESH_NS

@@ -1,0 +1,191 @@
+"""Text to token ids, once, for every engine: which tokenizer, the BOS rules, and where a context ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmeval.api import Tokenizer
+from slmeval.errors import ModelError
+from slmeval.types import Score, TokenIds
+
+
+class FastTokenizer(Tokenizer):
+    """A ``tokenizer.json``, read by the ``tokenizers`` library."""
+
+    def __init__(self, definition: str, origin: str, bos_id: int | None, eos_id: int | None) -> None:
+        self.definition = definition
+        self.origin = origin
+        self.bos_id = bos_id
+        self.eos_id = eos_id
+        self.sha256 = hashlib.sha256(definition.encode()).hexdigest()
+        self._inner = _parse(definition, origin)
+
+    def encode(self, text: str, *, special: bool = True) -> TokenIds:
+        return tuple(self._inner.encode(text, add_special_tokens=special).ids)
+
+    def encode_many(self, texts: Sequence[str], *, special: bool = True) -> list[TokenIds]:
+        encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=special)
+        return [tuple(encoding.ids) for encoding in encodings]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._inner.decode(list(ids), skip_special_tokens=True))
+
+    def token(self, token_id: int) -> str | None:
+        """The text of one token as the vocabulary writes it."""
+        found = self._inner.id_to_token(token_id)
+        return None if found is None else str(found)
+
+    def find(self, token: str) -> int | None:
+        """The id of a token written as in the vocabulary."""
+        found = self._inner.token_to_id(token)
+        return None if found is None else int(found)
+
+
+def _parse(definition: str, origin: str) -> Any:
+    from tokenizers import Tokenizer as Inner
+
+    try:
+        inner = Inner.from_str(definition)
+    except Exception as error:  # noqa: BLE001  the library raises nothing narrower
+        raise ModelError(f"{origin} cannot be read as a tokenizer: {error}") from None
+    # a definition may carry the settings of its training; they would cut and pad our prompts
+    inner.no_truncation()
+    inner.no_padding()
+    return inner
+
+
+def read_tokenizer(path: Path, origin: str) -> FastTokenizer:
+    """The tokenizer of a model folder, or of a ``tokenizer.json`` with its neighbours.
+
+    BOS and EOS are those that ``tokenizer_config.json`` names, else ``config.json``'s ids.
+
+    :raises ModelError: there is none, or it is damaged.
+    """
+    file = path if path.is_file() else path / "tokenizer.json"
+    if not file.is_file():
+        raise ModelError(
+            f"{path} has no tokenizer.json: give a folder or a file that has one with --tokenizer"
+        )
+    try:
+        definition = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file} cannot be read: {error}") from None
+    bare = FastTokenizer(definition, origin, None, None)
+    names = read_json(file.with_name("tokenizer_config.json"))
+    config = read_json(file.with_name("config.json"))
+    return FastTokenizer(
+        definition, origin, _special(bare, names, config, "bos"), _special(bare, names, config, "eos")
+    )
+
+
+def _special(
+    tokenizer: FastTokenizer, names: Mapping[str, Any], config: Mapping[str, Any], which: str
+) -> int | None:
+    named = names.get(f"{which}_token")
+    text = named.get("content") if isinstance(named, dict) else named
+    if isinstance(text, str):
+        return tokenizer.find(text)
+    if names:
+        # the file is there and names none: the tokenizer has none, whatever the model's config says
+        return None
+    found = config.get(f"{which}_token_id")
+    first = found[0] if isinstance(found, list) and found else found
+    return first if isinstance(first, int) else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``; an empty one where there is no such file.
+
+    :raises ModelError: the file is not a JSON object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} is damaged: it holds no JSON object")
+    return value
+
+
+@dataclass(frozen=True)
+class Split:
+    """A context and a continuation as token ids.
+
+    ``merged``: the tokenizer joins characters over the boundary, so that the ids of the two together
+    do not begin with the context's own.
+    """
+
+    context: TokenIds
+    continuation: TokenIds
+    merged: bool = False
+
+
+class Encoder:
+    """Encodes requests as lm-evaluation-harness 0.4.13 does, each distinct text once.
+
+    Its rules (``lm_eval/api/model.py``, ``models/huggingface.py``): trailing white space of the context
+    moves to the continuation; the continuation is what the whole text has beyond as many tokens as the
+    context alone has; an empty context becomes BOS (or EOS); a text that already begins with BOS gets
+    no second one.
+    """
+
+    def __init__(self, tokenizer: FastTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._prefix = tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.eos_id
+        self._prefix_text = None if self._prefix is None else tokenizer.token(self._prefix)
+
+    def texts(self, texts: Sequence[str]) -> dict[str, TokenIds]:
+        """Ids of each distinct text, BOS added where the tokenizer adds one."""
+        distinct = list(dict.fromkeys(texts))
+        marked = [text for text in distinct if self._begins_with_prefix(text)]
+        plain = [text for text in distinct if not self._begins_with_prefix(text)]
+        many = self._tokenizer.encode_many
+        return {
+            **dict(zip(marked, many(marked, special=False), strict=True)),
+            **dict(zip(plain, many(plain), strict=True)),
+        }
+
+    def splits(self, requests: Sequence[Score]) -> list[Split]:
+        """Context and continuation ids of each request.
+
+        :raises ModelError: a context is empty and the tokenizer has neither BOS nor EOS.
+        """
+        moved = [_move_space(request) for request in requests]
+        wanted = [text for pair in moved if pair.context for text in _texts(pair)]
+        ids = self.texts(wanted)
+        return [self._split(pair, ids) for pair in moved]
+
+    def _split(self, pair: Score, ids: Mapping[str, TokenIds]) -> Split:
+        if not pair.context:
+            return self._after_nothing(pair.continuation)
+        context, whole = ids[pair.context], ids[pair.context + pair.continuation]
+        return Split(context, whole[len(context) :], merged=whole[: len(context)] != context)
+
+    def _after_nothing(self, continuation: str) -> Split:
+        if self._prefix is None:
+            raise ModelError(
+                f"{self._tokenizer.origin} names neither BOS nor EOS, one of which an empty context needs"
+            )
+        ids = self._tokenizer.encode(continuation, special=False)
+        if ids[:1] == (self._prefix,):
+            return Split(ids[:1], ids[1:])
+        return Split((self._prefix,), ids)
+
+    def _begins_with_prefix(self, text: str) -> bool:
+        return self._prefix_text is not None and text.startswith(self._prefix_text)
+
+
+def _move_space(request: Score) -> Score:
+    kept = request.context.rstrip()
+    return Score(kept, request.context[len(kept) :] + request.continuation)
+
+
+def _texts(pair: Score) -> tuple[str, str]:
+    return pair.context, pair.context + pair.continuation

@@ -1,0 +1,314 @@
+"""What travels: frozen values, each made once from the one before. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+TokenIds = tuple[int, ...]
+Row = Mapping[str, Any]
+OptionValue = str | int | float | bool | None
+
+# ---- what is asked -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model as the user named it: a folder, a file, or a hub id with its revision."""
+
+    location: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.location}@{self.revision}" if self.revision else self.location
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Where a task's rows come from, under the hub's names.
+
+    ``name`` is the folder below ``--data`` and in the bundled sample; ``evaluation`` and ``shots`` are
+    splits; ``fields`` must be in every row; ``rows`` is the size of the whole evaluation split, so that
+    anything less is called a sample.
+    """
+
+    name: str
+    evaluation: str
+    fields: tuple[str, ...]
+    shots: str | None = None
+    hub: str | None = None
+    config: str | None = None
+    rows: int | None = None
+    licence: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How a text is generated: greedily, up to ``max_tokens``, ended by a stop string or an end token."""
+
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    end_ids: TokenIds = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely is this continuation after this context? (text)"""
+
+    context: str
+    continuation: str
+
+
+@dataclass(frozen=True)
+class Generate:
+    """What does the model write after this prompt? (text)"""
+
+    prompt: str
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+
+Request = Score | Generate
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question: what is asked of the model, and what would be right.
+
+    ``target`` is the index of the right choice, or the right text. ``choices`` are the choices as
+    written in the data set, without any delimiter (lengths for ``acc_norm`` are taken from these).
+    """
+
+    requests: tuple[Request, ...]
+    target: int | str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Use:
+    """A registered metric or filter by its name, with its settings; ``label`` tells two uses apart."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+
+# ---- what reaches an engine: token ids -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScoreGroup:
+    """One context with its continuations, all as token ids; the context has at least one token.
+
+    ``shared`` is how many leading tokens the context has in common with the group before it: a hint
+    that a backend may ignore and still be right.
+    """
+
+    context: TokenIds
+    continuations: tuple[TokenIds, ...]
+    shared: int = 0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt as token ids; ``shared`` as in :class:`ScoreGroup`."""
+
+    ids: TokenIds
+    shared: int = 0
+
+
+# ---- what an engine answers ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Natural-log probability of one continuation: per token, and whether each was the most likely."""
+
+    token_logprobs: tuple[float, ...]
+    greedy: bool
+
+    @property
+    def logprob(self) -> float:
+        """The sum over the continuation's tokens; exactly rounded, so the order does not matter."""
+        return math.fsum(self.token_logprobs)
+
+
+EndReason = Literal["stop", "end", "length"]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A generated text, cut at the first stop string.
+
+    ``reason``: ``stop`` (a stop string), ``end`` (an end token), ``length`` (the token cap was hit).
+    ``ids`` are all generated tokens, an end token included.
+    """
+
+    text: str
+    ids: TokenIds
+    reason: EndReason
+
+
+Reply = Likelihood | Completion
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What was opened. Parameters are counts of weights; ``context`` is in tokens."""
+
+    architecture: str
+    parameters: int
+    parameters_stored: int
+    dtype: str
+    device: str
+    context: int
+    vocabulary: int
+    engine: str
+    engine_version: str
+
+
+# ---- what is scored --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One sample with its replies and what a filter found in them (``None``: no answer found)."""
+
+    sample: Sample
+    replies: tuple[Reply, ...]
+    found: str | None = None
+
+
+Source = Literal["measured", "estimated", "unavailable"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with its truth: how many items, which error, which unit, how it was come by."""
+
+    name: str
+    value: float | None
+    stderr: float | None
+    ci95: tuple[float, float] | None
+    n: int
+    unit: str
+    source: Source = "measured"
+    note: str = ""
+    higher_is_better: bool | None = None
+
+
+# ---- one run ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """One ``slmeval run``, as asked for; made once from the flags."""
+
+    backends: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    shots: tuple[int, ...] | None = None
+    limit: int | None = None
+    data: str | None = None
+    sample: bool = False
+    dtype: str | None = None
+    seed: int = 1234
+    tokenizer: str | None = None
+    compat: str | None = None
+    executor: str = "process"
+    pythons: Mapping[str, str] = field(default_factory=dict)
+    engine_options: Mapping[str, str] = field(default_factory=dict)
+    blocked_plugins: tuple[str, ...] = ()
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True)
+class DataOrigin:
+    """Which rows were asked: where from, how many there are in all, and their hash."""
+
+    source: str
+    sha256: str
+    rows: int
+    shots_source: str = ""
+    shots_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One task (or probe) on one model and backend: figures, counts, and where the rows came from.
+
+    ``sample`` is true when fewer rows were asked than the data set has, or when the rows are the
+    bundled ones. ``counts`` holds how many requests were truncated, hit the token cap, and so on.
+    """
+
+    kind: Literal["task", "probe"]
+    name: str
+    version: str
+    backend: str
+    model: str
+    shots: int
+    seed: int
+    n: int
+    sample: bool
+    figures: tuple[Figure, ...]
+    counts: Mapping[str, int]
+    data: DataOrigin
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """One model on one backend: everything another person needs to get the same numbers."""
+
+    label: str
+    backend: str
+    reference: str
+    model_hash: str
+    tokenizer: str
+    tokenizer_hash: str
+    options: Mapping[str, OptionValue]
+    info: ModelInfo | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that could not be finished, and why, in one sentence."""
+
+    backend: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it ran. Memory in bytes."""
+
+    system: str
+    processor: str
+    cores: int
+    memory: int
+    python: str
+    accelerators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run (or one that stopped early: ``status``). Times are ISO 8601, UTC."""
+
+    id: str
+    started: str
+    finished: str
+    status: Literal["done", "failed", "interrupted"]
+    demo: bool
+    options: RunOptions
+    versions: Mapping[str, str]
+    machine: Machine
+    models: tuple[ModelReport, ...]
+    cells: tuple[CellResult, ...]
+    failures: tuple[Failure, ...] = ()
+    asked: int = 0
+    reused: int = 0

@@ -1,0 +1,205 @@
+"""One job in its own interpreter: ``PYTHON -m slmeval.worker``, speaking frames on its pipes.
+
+The worker opens one model on one backend and answers units until its input ends. It never touches the
+store. What an engine prints goes to stderr, so that it cannot damage the frames.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from typing import BinaryIO, TypeVar
+
+from slmeval import __version__
+from slmeval.api import Backend
+from slmeval.errors import SlmevalError, UsageError
+from slmeval.frames import read_frame, write_frame
+from slmeval.plan import GenerateUnit, ScoreUnit, Unit
+from slmeval.protocol import PROTOCOL, Message, decode, encode, pack_replies, unpack_unit
+from slmeval.registry import load, pick
+from slmeval.tokenizing import FastTokenizer
+from slmeval.types import ModelRef, OptionValue, Reply
+
+ItemT = TypeVar("ItemT")
+
+#: seconds between two signs of life while a unit is worked on
+_PULSE = 0.5
+#: seconds that the work under way is given to end once the parent is gone
+_GRACE = 3.0
+
+
+class _CancelledError(Exception):
+    """The parent does not want the rest."""
+
+
+class Worker:
+    """Serves one job: messages in through ``inbox``, messages out through ``out``."""
+
+    def __init__(
+        self, inbox: queue.Queue[Message | None], out: BinaryIO, known: type[Backend] | None
+    ) -> None:
+        self._inbox = inbox
+        self._out = out
+        self._known = known
+        self._cancelled = threading.Event()
+        self._class: type[Backend] | None = None
+        self._options: dict[str, OptionValue] = {}
+        self._backend: Backend | None = None
+        self._tokenizer: FastTokenizer | None = None
+
+    def cancel(self) -> None:
+        """Stop the unit under way at its next answer."""
+        self._cancelled.set()
+
+    def serve(self) -> None:
+        """Answer messages until there are no more."""
+        self._say("hello", protocol=PROTOCOL, version=__version__, python=platform.python_version())
+        try:
+            while (message := self._inbox.get()) is not None:
+                self._handle(message)
+        except _CancelledError:
+            self._say("cancelled")
+        except SlmevalError as error:
+            self._say("failed", error=type(error).__name__, message=str(error))
+        except Exception as error:  # noqa: BLE001  an engine may raise anything; the parent must hear of it
+            traceback.print_exc()
+            self._say("failed", error=type(error).__name__, message=_one_line(error))
+        finally:
+            if self._backend is not None:
+                self._backend.close()
+
+    def _handle(self, message: Message) -> None:
+        if message["kind"] == "describe":
+            self._describe(message)
+        elif message["kind"] == "open":
+            self._open(message)
+        elif message["kind"] == "unit":
+            self._answer(message["number"], unpack_unit(message["unit"]))
+
+    def _describe(self, message: Message) -> None:
+        self._class = self._known or _installed(message["backend"], message["blocked"])
+        self._options = message["options"]
+        self._say("described", fingerprint=self._class.fingerprint(self._options))
+
+    def _open(self, message: Message) -> None:
+        assert self._class is not None, "open before describe"
+        ref = ModelRef(message["location"], message["revision"])
+        self._tokenizer = FastTokenizer(**message["tokenizer"])
+        self._backend = self._class(ref, self._options)
+        self._say(
+            "opened",
+            info=asdict(self._backend.model_info()),
+            difference=self._backend.verify_tokenizer(self._tokenizer),
+            notes=self._backend.notes(),
+        )
+
+    def _answer(self, number: int, unit: Unit) -> None:
+        assert self._backend is not None, "a unit before open"
+        replies = list(self._pulsing(self._replies(unit)))
+        wanted = len(unit.groups) if isinstance(unit, ScoreUnit) else len(unit.prompts)
+        if len(replies) != wanted:
+            raise SlmevalError(
+                f"backend {self._backend.name!r} gave {len(replies)} answers to {wanted} requests"
+            )
+        self._say("answers", number=number, replies=pack_replies(replies), notes=self._backend.notes())
+
+    def _replies(self, unit: Unit) -> Iterator[tuple[Reply, ...]]:
+        assert self._backend is not None
+        assert self._tokenizer is not None
+        if isinstance(unit, GenerateUnit):
+            settings, decode_ids = unit.settings, self._tokenizer.decode
+            for completion in self._backend.generate(unit.prompts, settings, decode_ids):
+                yield (completion,)
+        else:
+            yield from self._backend.score(unit.groups)
+
+    def _pulsing(self, items: Iterator[ItemT]) -> Iterator[ItemT]:
+        """Pass the items on; tell the parent now and then that work goes on; stop when it has cancelled."""
+        last = time.monotonic()
+        for done, item in enumerate(items, start=1):
+            yield item
+            if self._cancelled.is_set():
+                raise _CancelledError
+            if time.monotonic() - last > _PULSE:
+                self._say("progress", done=done)
+                last = time.monotonic()
+
+    def _say(self, kind: str, **fields: object) -> None:
+        write_frame(self._out, encode(kind, **fields))
+
+
+def _installed(name: str, blocked: list[str]) -> type[Backend]:
+    backend = pick("backend", name, load(blocked).parts.backends)
+    reason = backend.missing()
+    if reason is not None:
+        raise UsageError(f"backend {name!r} cannot run in {sys.executable}: {reason}")
+    return backend
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def serve(
+    reader: BinaryIO,
+    writer: BinaryIO,
+    known: type[Backend] | None = None,
+    at_end: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve one job on two streams; ``at_end`` is called when the parent's end is gone.
+
+    In the parent's own process the backend is ``known``; elsewhere it is looked up among the installed
+    plugins. A thread reads, so that a cancel is heard while a unit is worked on.
+    """
+    inbox: queue.Queue[Message | None] = queue.Queue()
+    worker = Worker(inbox, writer, known)
+
+    def listen() -> None:
+        while (payload := read_frame(reader)) is not None:
+            message = decode(payload)
+            if message["kind"] == "cancel":
+                worker.cancel()
+            else:
+                inbox.put(message)
+        worker.cancel()
+        inbox.put(None)
+        at_end()
+
+    threading.Thread(target=listen, daemon=True, name="slmeval-worker-reader").start()
+    # a broken pipe: the parent is gone, and nobody is left to tell
+    with suppress(BrokenPipeError):
+        worker.serve()
+
+
+def main() -> None:
+    """Serve on this process's stdin and stdout, which no engine gets to see."""
+    # an interrupt at the keyboard reaches the whole process group; the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reader = os.fdopen(os.dup(0), "rb")
+    writer = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    serve(reader, writer, at_end=_end_soon)
+    # an engine's threads must not keep a worker alive that has nothing left to do
+    os._exit(0)
+
+
+def _end_soon() -> None:
+    # a parent that was killed cannot cancel us: the end of its pipe does, and a hung engine gets no longer
+    time.sleep(_GRACE)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What tests share: the folder of real rows, the demo model, a random Llama with a real tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def _shared(part: str) -> Path:
+    folder = SHARED / part
+    if not folder.exists():
+        pytest.skip(f"../shared/{part} is not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real rows of public data sets."""
+    return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def shared_tokenizer() -> Path:
+    """A folder with a real tokenizer of 49,152 tokens."""
+    return _shared("tokenizers/smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Path:
+    """The folder of the bundled demo model."""
+    return ROOT / "slmeval" / "demo" / "model"
+
+
+@pytest.fixture(scope="session")
+def random_llama(tmp_path_factory: pytest.TempPathFactory, shared_tokenizer: Path) -> Path:
+    """A small Llama of random weights with 4,096 positions and a real tokenizer."""
+    from random_models import TINY_LLAMA, write_model
+
+    shape = {**TINY_LLAMA, "vocab_size": 49152, "max_position_embeddings": 4096}
+    folder = write_model(
+        tmp_path_factory.mktemp("models") / "random-llama",
+        shape,
+        seed=7,
+        tokenizer=shared_tokenizer / "tokenizer.json",
+    )
+    (folder / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}'
+    )
+    return folder

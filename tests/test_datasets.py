@@ -1,0 +1,517 @@
+"""Rows from folders, from the bundled sample, and from a small hub on the loopback."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
+from slmeval_math import GSM8K
+
+from slmeval.datasets import Rows, open_folder, open_hub, open_sample
+from slmeval.errors import DataError, MissingExtra
+from slmeval.types import DatasetSpec
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+TOY = DatasetSpec("toy", "test", ("q", "a"), shots="train", hub="someone/toy", config="main")
+TOY_ROWS = (
+    {"q": " two spaces  kept ", "a": {"text": ["x", "y\u2028z"], "label": ["A", "B"]}, "n": 1},
+    {"q": "Größe?", "a": {"text": ["ß", "🙂"], "label": ["1", "2"]}, "n": 2},
+    {"q": "", "a": {"text": [], "label": []}, "n": None},
+)
+
+
+def jsonl(rows: object) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def parquet(rows: object) -> bytes:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as writer
+
+    out = BytesIO()
+    writer.write_table(pa.Table.from_pylist(list(rows)), out)
+    return out.getvalue()
+
+
+def folder_of(root: Path, files: Mapping[str, bytes]) -> Path:
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+def load(root: Path, files: Mapping[str, bytes], split: str = "test", spec: DatasetSpec = TOY) -> Rows:
+    return open_folder(folder_of(root, files)).load(spec, split)
+
+
+# ---- a folder --------------------------------------------------------------------------------------
+
+
+def test_json_lines_keep_every_character_and_their_order(tmp_path: Path) -> None:
+    rows = load(tmp_path, {"toy/test.jsonl": jsonl(TOY_ROWS)})
+    assert rows.rows == TOY_ROWS
+    assert rows.source == "folder toy/test.jsonl"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf" + jsonl(TOY_ROWS),
+        jsonl(TOY_ROWS).replace(b"\n", b"\r\n"),
+        jsonl(TOY_ROWS) + b"\n  \n",
+        jsonl(TOY_ROWS).rstrip(b"\n"),
+    ],
+    ids=["byte order mark", "carriage returns", "blank lines at the end", "no line feed at the end"],
+)
+def test_how_the_lines_are_written_makes_no_difference(tmp_path: Path, data: bytes) -> None:
+    rows = load(tmp_path, {"toy/test.jsonl": data})
+    plain = load(tmp_path / "plain", {"toy/test.jsonl": jsonl(TOY_ROWS)})
+    assert (rows.rows, rows.sha256) == (plain.rows, plain.sha256)
+
+
+def test_parquet_gives_the_same_rows_and_hash_as_json_lines(tmp_path: Path) -> None:
+    lines = load(tmp_path / "lines", {"toy/test.jsonl": jsonl(TOY_ROWS)})
+    table = load(tmp_path / "table", {"toy/test.parquet": parquet(TOY_ROWS)})
+    assert table.rows == lines.rows
+    assert table.sha256 == lines.sha256
+    assert type(table.rows[0]["a"]["text"]) is list
+
+
+def test_parts_are_joined_in_their_order_and_places_count_in_each(tmp_path: Path) -> None:
+    rows = load(
+        tmp_path,
+        {
+            "toy/test-00001-of-00002.parquet": parquet(TOY_ROWS[2:]),
+            "toy/test-00000-of-00002.parquet": parquet(TOY_ROWS[:2]),
+            "toy/testing.jsonl": b"not asked for",
+        },
+    )
+    assert [row["q"] for row in rows.rows] == [row["q"] for row in TOY_ROWS]
+    assert rows.source == "folder toy/test-00000-of-00002.parquet and 1 more"
+    assert rows.place(1) == "toy/test-00000-of-00002.parquet, row 2"
+    assert rows.place(2) == "toy/test-00001-of-00002.parquet, row 1"
+
+
+def test_a_place_is_file_and_line_counted_from_one(tmp_path: Path) -> None:
+    rows = load(tmp_path, {"toy/test.jsonl": jsonl(TOY_ROWS)})
+    assert rows.place(0) == "toy/test.jsonl, line 1"
+    for outside in (-1, 3):
+        with pytest.raises(IndexError, match=f"no row {outside}: there are 3"):
+            rows.place(outside)
+
+
+def test_the_hash_sees_each_value_and_the_order_but_not_the_order_of_fields(tmp_path: Path) -> None:
+    def digest(name: str, rows: object) -> str:
+        return load(tmp_path / name, {"toy/test.jsonl": jsonl(rows)}).sha256
+
+    plain = digest("plain", TOY_ROWS)
+    assert digest("turned", [dict(reversed(row.items())) for row in TOY_ROWS]) == plain
+    assert digest("other", [{**TOY_ROWS[0], "n": 2}, *TOY_ROWS[1:]]) != plain
+    assert digest("reversed", TOY_ROWS[::-1]) != plain
+
+
+def test_what_parquet_holds_and_json_cannot_is_hashed_too(tmp_path: Path) -> None:
+    def digest(name: str, day: int) -> str:
+        rows = [{"q": b"raw", "a": datetime.date(2020, 1, day)}]
+        return load(tmp_path / name, {"toy/test.parquet": parquet(rows)}).sha256
+
+    assert digest("one", 1) == digest("same", 1) != digest("other", 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            b'{"q": 1, "a": 2}\n{"q": 1, "a": \n',
+            r"toy/test\.jsonl, line 2 is not JSON: Expecting value at column 14",
+        ),
+        (b'{"q": 1, "a": 2}\n\n{"q": 1, "a": 2}\n', r"toy/test\.jsonl, line 2 is not JSON"),
+        (b'{"q": 1, "a": 2}\n[1, 2]\n', r"toy/test\.jsonl, line 2 is not a JSON object"),
+        (b'{"q": 1, "a": 2}\n{"q": "\xff"}\n', r"toy/test\.jsonl, line 2 is not UTF-8, from byte 7 on"),
+        (b'{"q": 1, "a": 2}\n{"q": 1, "b": 2}\n', r"toy/test\.jsonl, line 2 has no a; it has q, b"),
+        (b'{"b": 1}\n', r"toy/test\.jsonl, line 1 has no q and no a; it has b"),
+        (b"", r"toy/test\.jsonl holds no rows"),
+        (b"\n\n", r"toy/test\.jsonl holds no rows"),
+    ],
+)
+def test_damaged_lines_are_named_with_file_line_and_fault(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, {"toy/test.jsonl": data})
+
+
+def test_damaged_parquet_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"toy/test\.parquet is not Parquet, or is damaged: "):
+        load(tmp_path, {"toy/test.parquet": parquet(TOY_ROWS)[:-20]})
+
+
+def test_a_missing_field_in_parquet_is_named_by_its_row(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"toy/test\.parquet, row 1 has no a; it has q"):
+        load(tmp_path, {"toy/test.parquet": parquet([{"q": "x"}])})
+
+
+def test_parquet_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"toy/test.parquet": parquet(TOY_ROWS)}
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"pyarrow, which reads toy/test\.parquet, .*'slmeval\[data\]'"):
+        load(tmp_path, files)
+
+
+def test_a_missing_split_names_the_folder_the_files_there_and_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, {"toy/train.jsonl": jsonl(TOY_ROWS), "toy/notes.txt": b""})
+    message = str(caught.value)
+    assert f"no rows of toy/test in {tmp_path}: there is toy/notes.txt, toy/train.jsonl." in message
+    assert "Put toy/test.jsonl or .parquet there, or leave out --data to use the hub" in message
+
+
+def test_a_missing_data_set_names_those_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is gsm8k, piqa"):
+        load(tmp_path, {"piqa/test.jsonl": b"", "gsm8k/test.jsonl": b""})
+
+
+def test_a_folder_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere: --data takes a folder"):
+        open_folder(tmp_path / "nowhere")
+
+
+def test_two_forms_of_one_split_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"toy has both test\.jsonl and test\.parquet: leave only one"):
+        load(tmp_path, {"toy/test.jsonl": jsonl(TOY_ROWS), "toy/test.parquet": parquet(TOY_ROWS)})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["test-00000-of-00002.parquet"],
+        ["test-00001-of-00002.parquet"],
+        ["test-00000-of-00001-aa.parquet", "test-00000-of-00001-bb.parquet"],
+    ],
+)
+def test_parts_that_are_missing_or_doubled_are_refused(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(DataError, match=r"which are not all \d parts of test, each once"):
+        load(tmp_path, {f"toy/{name}": parquet(TOY_ROWS) for name in names})
+
+
+def test_few_shot_rows_stand_in_for_a_train_split_that_is_absent_and_it_is_said(tmp_path: Path) -> None:
+    files = {"toy/test.jsonl": jsonl(TOY_ROWS[:2]), "toy/fewshot.jsonl": jsonl(TOY_ROWS[2:])}
+    rows = load(tmp_path, files, "train")
+    assert rows.rows == TOY_ROWS[2:]
+    assert rows.source == "folder toy/fewshot.jsonl in place of train"
+    assert rows.place(0) == "toy/fewshot.jsonl, line 1"
+
+
+def test_few_shot_rows_stand_in_for_nothing_else(tmp_path: Path) -> None:
+    files = {"toy/fewshot.jsonl": jsonl(TOY_ROWS[2:]), "toy/train.jsonl": jsonl(TOY_ROWS[:1])}
+    assert load(tmp_path, files, "train").source == "folder toy/train.jsonl"
+    with pytest.raises(DataError, match="no rows of toy/test"):
+        load(tmp_path, files, "test")
+    same = DatasetSpec("toy", "test", ("q",), shots="test")
+    with pytest.raises(DataError, match="no rows of toy/test"):
+        load(tmp_path, files, "test", same)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real rows of ../shared/data are not here")
+@pytest.mark.parametrize(
+    "task", [ARC_EASY, ARC_CHALLENGE, HELLASWAG, PIQA, GSM8K], ids=lambda task: task.name
+)
+def test_real_rows_hold_the_fields_that_the_tasks_need(task: object) -> None:
+    source = open_folder(SHARED)
+    rows = source.load(task.dataset, task.dataset.evaluation)
+    pool = source.load(task.dataset, task.dataset.shots)
+    assert (len(rows.rows), len(pool.rows)) == (300, 60)
+    for row in rows.rows:
+        assert task.sample(row, pool.rows[:2]).requests
+
+
+# ---- the sample ------------------------------------------------------------------------------------
+
+
+def test_a_data_set_that_is_not_bundled_names_those_that_are() -> None:
+    unknown = DatasetSpec("no_such_set", "test", ())
+    with pytest.raises(
+        DataError, match=r"no bundled rows for no_such_set/test; bundled: .*--data DIR or --model"
+    ):
+        open_sample().load(unknown, "test")
+
+
+# ---- a small hub -----------------------------------------------------------------------------------
+
+
+@dataclass
+class SmallHub:
+    """What a hub answers: data sets by id, revision and path. ``asked`` records each request."""
+
+    repositories: dict[str, dict[str, dict[str, bytes]]]
+    refused: frozenset[str] = frozenset()
+    asked: list[str] = field(default_factory=list)
+
+    def commit(self, repository: str, revision: str) -> str:
+        files = self.repositories[repository][revision]
+        return hashlib.sha1(repr((revision, sorted(files.items()))).encode()).hexdigest()
+
+    def at(self, repository: str, revision: str) -> dict[str, bytes] | None:
+        for name, files in self.repositories[repository].items():
+            if revision in (name, self.commit(repository, name)):
+                return files
+        return None
+
+    def named(self, repository: str, revision: str) -> str:
+        revisions = self.repositories[repository]
+        return next(
+            self.commit(repository, n) for n in revisions if revision in (n, self.commit(repository, n))
+        )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """The three addresses that huggingface_hub asks: a revision, its tree, and a file."""
+
+    protocol_version = "HTTP/1.1"
+    hub: SmallHub
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def _answer(self) -> None:
+        path = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
+        self.hub.asked.append(f"{self.command} {urlsplit(self.path).path}")
+        api = path[0] == "api"
+        owner, name, verb, revision, *rest = path[2:] if api else path[1:]
+        repository = f"{owner}/{name}"
+        if repository in self.hub.refused:
+            return self._send(403, b"", {"X-Error-Code": "GatedRepo"})
+        if repository not in self.hub.repositories:
+            return self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
+        files = self.hub.at(repository, revision)
+        if files is None:
+            return self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        commit = self.hub.named(repository, revision)
+        if api:
+            return self._send(200, json.dumps(self._listing(verb, repository, commit, files)).encode(), {})
+        data = files["/".join(rest)]
+        etag = f'"{hashlib.sha1(data).hexdigest()}"'
+        return self._send(200, data, {"ETag": etag, "X-Repo-Commit": commit})
+
+    def _listing(self, verb: str, repository: str, commit: str, files: Mapping[str, bytes]) -> object:
+        if verb == "revision":
+            return {"id": repository, "sha": commit, "siblings": [{"rfilename": path} for path in files]}
+        assert verb == "tree"
+        return [
+            {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+            for path, data in files.items()
+        ]
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    # the library may have been imported with the network switched off
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    yield SmallHub({})
+    sys.modules["huggingface_hub"].close_session()
+
+
+@pytest.fixture
+def endpoint(hub: SmallHub) -> Iterator[str]:
+    handler = type("Handler", (_Handler,), {"hub": hub})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def toy(**changes: object) -> DatasetSpec:
+    values = {
+        "name": "toy",
+        "evaluation": "test",
+        "fields": ("q", "a"),
+        "shots": "train",
+        "hub": "someone/toy",
+    }
+    return DatasetSpec(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ("main", "main/test-00000-of-00001.parquet"),
+        ("main", "data/main/test.parquet"),
+        ("main", "main/test.jsonl"),
+        (None, "data/test-00000-of-00001-0123456789abcdef.parquet"),
+        (None, "test.jsonl"),
+        (None, "default/test.parquet"),
+    ],
+)
+def test_the_hub_is_read_where_owners_put_their_files(
+    hub: SmallHub, endpoint: str, tmp_path: Path, config: str | None, path: str
+) -> None:
+    data = jsonl(TOY_ROWS) if path.endswith(".jsonl") else parquet(TOY_ROWS)
+    others = {"README.md": b"a card", "other/test.jsonl": b"damaged", "main/train.jsonl": b"damaged"}
+    hub.repositories["someone/toy"] = {"main": {path: data, **others}}
+    rows = open_hub(endpoint, tmp_path).load(toy(config=config), "test")
+    assert rows.rows == TOY_ROWS
+    assert rows.source == f"hub someone/toy/{path} at {hub.commit('someone/toy', 'main')[:12]}"
+    assert rows.place(0) == f"someone/toy/{path}, {'line' if path.endswith('.jsonl') else 'row'} 1"
+    fetched = {
+        request.split("/resolve/")[1].split("/", 1)[1] for request in hub.asked if "GET /datasets/" in request
+    }
+    assert fetched == {path, "README.md"}
+
+
+def test_parts_on_the_hub_are_joined(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
+    parts = {f"main/test-0000{n}-of-00003.parquet": parquet(TOY_ROWS[n : n + 1]) for n in range(3)}
+    hub.repositories["someone/toy"] = {"main": parts}
+    rows = open_hub(endpoint, tmp_path).load(TOY, "test")
+    assert [row["q"] for row in rows.rows] == [row["q"] for row in TOY_ROWS]
+
+
+@pytest.mark.parametrize("config", ["main", None])
+def test_other_formats_are_read_through_the_conversion_of_the_hub(
+    hub: SmallHub, endpoint: str, tmp_path: Path, config: str | None
+) -> None:
+    hub.repositories["someone/toy"] = {
+        "main": {"README.md": b"a card", "toy.py": b"a loading script"},
+        "refs/convert/parquet": {"main/test/0000.parquet": parquet(TOY_ROWS), "main/train/0000.parquet": b""},
+    }
+    rows = open_hub(endpoint, tmp_path).load(toy(config=config), "test")
+    assert rows.rows == TOY_ROWS
+    commit = hub.commit("someone/toy", "refs/convert/parquet")
+    assert rows.source == f"hub someone/toy/main/test/0000.parquet at {commit[:12]}"
+
+
+def test_several_configurations_without_a_choice_are_refused(
+    hub: SmallHub, endpoint: str, tmp_path: Path
+) -> None:
+    converted = {f"{name}/test/0000.parquet": parquet(TOY_ROWS) for name in ("easy", "hard")}
+    hub.repositories["someone/toy"] = {"main": {"README.md": b""}, "refs/convert/parquet": converted}
+    with pytest.raises(DataError, match="it has 2 configurations with that split, where one is needed"):
+        open_hub(endpoint, tmp_path).load(toy(), "test")
+
+
+def test_what_was_fetched_once_is_read_again_when_the_hub_is_gone(
+    hub: SmallHub, endpoint: str, tmp_path: Path
+) -> None:
+    files = {"README.md": b"", "main/test.jsonl": jsonl(TOY_ROWS), "main/train.jsonl": jsonl(TOY_ROWS[:1])}
+    hub.repositories["someone/toy"] = {"main": files}
+    first = open_hub(endpoint, tmp_path).load(TOY, "test")
+    gone = open_hub("http://127.0.0.1:9", tmp_path)
+    assert gone.load(TOY, "test") == first
+    with pytest.raises(DataError, match="toy/train could not be had from the hub"):
+        gone.load(TOY, "train")
+
+
+def three_ways_out(error: BaseException) -> bool:
+    ways = ("--data DIR with toy/test.jsonl", "`slmeval data pull toy` on a connected machine", "--sample")
+    return all(way in str(error) for way in ways)
+
+
+def test_an_unreachable_hub_names_the_three_ways_out(hub: SmallHub, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"could not be had from the hub \(someone/toy\): .*ConnectError"
+    ) as caught:
+        open_hub("http://127.0.0.1:9", tmp_path).load(TOY, "test")
+    assert three_ways_out(caught.value)
+
+
+def test_a_switched_off_network_names_the_three_ways_out(
+    hub: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="outgoing traffic has been disabled") as caught:
+        open_hub(None, tmp_path).load(TOY, "test")
+    assert three_ways_out(caught.value)
+
+
+def test_a_data_set_that_the_hub_does_not_know_says_so(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no such data set, or it is private") as caught:
+        open_hub(endpoint, tmp_path).load(TOY, "test")
+    assert three_ways_out(caught.value)
+
+
+def test_a_gated_data_set_says_so(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
+    hub.refused = frozenset({"someone/toy"})
+    with pytest.raises(DataError, match="its owner wants to be asked for access first"):
+        open_hub(endpoint, tmp_path).load(TOY, "test")
+
+
+def test_a_split_that_the_hub_does_not_have_says_so(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
+    hub.repositories["someone/toy"] = {"main": {"README.md": b"", "main/train.jsonl": jsonl(TOY_ROWS)}}
+    with pytest.raises(DataError, match="no file of that split in a known place, and no Parquet conversion"):
+        open_hub(endpoint, tmp_path).load(TOY, "test")
+
+
+def test_a_data_set_without_a_place_on_the_hub_says_so() -> None:
+    with pytest.raises(DataError, match="mine is not on the hub: give its rows with --data DIR"):
+        open_hub().load(DatasetSpec("mine", "test", ()), "test")
+
+
+def test_the_hub_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(
+        MissingExtra, match=r"huggingface_hub, .* is not installed: pip install 'slmeval\[data\]'"
+    ):
+        open_hub().load(TOY, "test")
+
+
+def test_the_hub_is_the_one_that_the_environment_names(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
+    hub.repositories["someone/toy"] = {"main": {"README.md": b"", "main/test.jsonl": jsonl(TOY_ROWS)}}
+    program = (
+        "from slmeval.datasets import open_hub; from slmeval.types import DatasetSpec; "
+        "spec = DatasetSpec('toy', 'test', ('q', 'a'), hub='someone/toy', config='main'); "
+        "print(open_hub().load(spec, 'test').sha256)"
+    )
+    environment = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == open_hub(endpoint, tmp_path / "other").load(TOY, "test").sha256
+
+
+def test_no_library_is_imported_before_it_is_needed() -> None:
+    program = "import sys, slmeval.datasets; print(sorted({'pyarrow', 'huggingface_hub'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,526 @@
+"""The store keeps what it was given: through kill -9, a full disk, two writers at once, and time."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import example_runs as examples
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slmeval import store as store_module
+from slmeval.errors import ExitCode, StoreError, UnknownName, UsageError
+from slmeval.migrations import APPLICATION_ID, MIGRATIONS
+from slmeval.store import RunSummary, Store, default_path
+from slmeval.types import Completion, Likelihood, Reply, RunOptions
+
+LIKELIHOOD = Likelihood((-0.1, -1e-300, -math.pi), greedy=True)
+COMPLETION = Completion("4 2", (1, 2, 49_151), "stop")
+REPLIES = st.builds(Likelihood, st.lists(st.floats(max_value=0)).map(tuple), st.booleans()) | st.builds(
+    Completion,
+    st.text(st.characters()),
+    st.lists(st.integers(0, 2**31 - 1)).map(tuple),
+    st.sampled_from(["stop", "end", "length"]),
+)
+ROOT = Path(__file__).parents[1]
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store.db") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store.open(tmp_path_factory.mktemp("lasting") / "store.db") as opened:
+        yield opened
+
+
+# ---- answers -----------------------------------------------------------------------------------------
+
+
+@given(replies=st.lists(REPLIES, max_size=5))
+def test_any_answer_comes_back_to_the_last_bit(lasting: Store, replies: list[Reply]) -> None:
+    pairs = {f"{reply!r}": reply for reply in replies}
+    keys = {name: f"{number}:{name}".encode().hex() for number, name in enumerate(pairs)}
+    lasting.save_replies((keys[name], reply) for name, reply in pairs.items())
+    assert lasting.replies(keys.values()) == {keys[name]: reply for name, reply in pairs.items()}
+
+
+def test_the_first_answer_under_a_key_stands(store: Store) -> None:
+    store.save_replies([("k", LIKELIHOOD)])
+    store.save_replies([("k", COMPLETION), ("l", COMPLETION)])
+    assert store.replies(["k", "l"]) == {"k": LIKELIHOOD, "l": COMPLETION}
+
+
+def test_keys_without_an_answer_are_left_out(store: Store) -> None:
+    store.save_replies([("k", LIKELIHOOD)])
+    assert store.known(["k", "missing", "k"]) == {"k"}
+    assert store.replies(["missing"]) == {}
+    assert store.known([]) == set()
+
+
+def test_ten_thousand_keys_are_asked_for_at_once(store: Store) -> None:
+    keys = [f"key{number}" for number in range(10_000)]
+    store.save_replies((key, LIKELIHOOD) for key in keys[::2])
+    assert store.known(iter(keys)) == set(keys[::2])
+    assert len(store.replies(iter(keys))) == 5_000
+
+
+def test_answers_outlive_the_process_that_saved_them(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store.db") as first:
+        first.save_replies([("k", COMPLETION)])
+    with Store.open(tmp_path / "store.db") as second:
+        assert second.replies(["k"]) == {"k": COMPLETION}
+
+
+def test_an_error_among_the_answers_saves_none_of_them(store: Store) -> None:
+    def pairs() -> Iterator[tuple[str, Reply]]:
+        yield "k", LIKELIHOOD
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.save_replies(pairs())
+    assert store.known(["k"]) == set()
+
+
+def test_any_sqlite_tool_can_read_an_answer(store: Store) -> None:
+    store.save_replies([("k", Likelihood((-0.5, -0.25), greedy=False)), ("l", COMPLETION)])
+    with sqlite3.connect(store.path) as plain:
+        scored, written = plain.execute("SELECT logprob, greedy, text, reason FROM answers ORDER BY key")
+        ((documented,),) = plain.execute("SELECT sql FROM sqlite_master WHERE name = 'answers'")
+    plain.close()
+    assert scored == (-0.75, 0, None, None)
+    assert written == (None, None, "4 2", "stop")
+    assert "natural-log probability" in documented
+
+
+def test_a_torn_answer_is_refused_and_named(store: Store) -> None:
+    store.save_replies([("k", LIKELIHOOD)])
+    with sqlite3.connect(store.path) as plain:
+        plain.execute("UPDATE answers SET token_logprobs = x'0102'")
+    plain.close()
+    with pytest.raises(StoreError, match="is damaged: answer k cannot be read"):
+        store.replies(["k"])
+
+
+# ---- runs --------------------------------------------------------------------------------------------
+
+
+def test_a_run_comes_back_as_it_was(store: Store) -> None:
+    run = examples.side_by_side()
+    store.begin_run(run.id, run.started, run.options)
+    store.finish_run(run)
+    assert store.run(run.id) == run
+    assert store.options_of(run.id) == run.options
+
+
+def test_a_run_from_elsewhere_needs_no_beginning(store: Store) -> None:
+    store.finish_run(examples.run())
+    assert store.run("20260801") == examples.run()
+
+
+def test_the_history_is_told_newest_first(store: Store) -> None:
+    for day in ("02", "03", "01"):
+        store.begin_run(f"run{day}", f"2026-08-{day}T00:00:00+00:00", RunOptions(limit=int(day)))
+    store.finish_run(examples.run(id="run03", started="2026-08-03T00:00:00+00:00"))
+    assert [summary.id for summary in store.runs()] == ["run03", "run02", "run01"]
+    assert store.runs()[0].finished == examples.run().finished
+    assert store.runs()[1] == RunSummary(
+        "run02", "2026-08-02T00:00:00+00:00", None, "running", RunOptions(limit=2)
+    )
+
+
+def test_a_run_is_found_by_its_first_letters_if_no_other_begins_so(store: Store) -> None:
+    for name in ("ab1", "ab2", "ab", "c%"):
+        store.finish_run(examples.run(id=name))
+    assert store.run("ab").id == "ab"
+    assert store.run("c").id == "c%"
+    with pytest.raises(UsageError, match="3 runs begin with 'a', the newest is ab: add letters"):
+        store.run("a")
+
+
+@pytest.mark.parametrize("name", ["ab3", "%", "", "a_1"])
+def test_a_run_that_is_not_there_is_an_unknown_name(store: Store, name: str) -> None:
+    store.finish_run(examples.run(id="ab1"))
+    with pytest.raises(UnknownName, match="unknown run"):
+        store.run(name)
+
+
+def test_a_run_without_results_says_how_to_go_on(store: Store) -> None:
+    store.begin_run("killed", "2026-08-01T00:00:00+00:00", RunOptions())
+    with pytest.raises(UsageError, match="run killed has not finished: .*slmeval run --resume killed"):
+        store.run("kill")
+
+
+def test_the_newest_unfinished_run_is_the_one_to_resume(store: Store) -> None:
+    assert store.unfinished() is None
+    store.begin_run("older", "2026-08-01T00:00:00+00:00", RunOptions())
+    store.finish_run(
+        examples.run(id="interrupted", started="2026-08-02T00:00:00+00:00", status="interrupted")
+    )
+    store.finish_run(examples.run(id="done", started="2026-08-03T00:00:00+00:00"))
+    assert store.unfinished() == "interrupted"
+
+
+def test_a_resumed_run_keeps_its_start_and_its_options_and_is_unfinished_again(store: Store) -> None:
+    store.finish_run(examples.run(id="r", status="interrupted"))
+    store.begin_run("r", "2027-01-01T00:00:00+00:00", RunOptions(limit=3))
+    assert store.unfinished() == "r"
+    assert store.runs()[0].started == examples.run().started
+    assert store.options_of("r") == examples.run().options
+    with pytest.raises(UsageError, match="--resume r"):
+        store.run("r")
+
+
+def test_a_run_that_cannot_be_written_leaves_the_one_that_was(store: Store) -> None:
+    store.begin_run("r", "2026-08-01T00:00:00+00:00", RunOptions())
+    twice = examples.cell(figures=(examples.CHANCE, examples.CHANCE))
+    with pytest.raises(UsageError, match="two figures"):
+        store.finish_run(examples.run(id="r", cells=(twice,)))
+    assert store.runs()[0].status == "running"
+
+
+def test_the_items_of_a_cell_come_back_in_order(store: Store) -> None:
+    store.save_items("r", 0, [(1, 0, "c"), (0, 1, "b"), (0, 0, "a")])
+    store.save_items("r", 1, [(0, 0, "z")])
+    store.save_items("r", 0, [(0, 1, "B")])
+    assert store.items("r", 0) == [(0, 0, "a"), (0, 1, "B"), (1, 0, "c")]
+    assert store.items("r", 2) == []
+
+
+# ---- models and files --------------------------------------------------------------------------------
+
+
+def test_a_model_is_remembered_by_its_key(store: Store) -> None:
+    store.remember_model("m", examples.INFO)
+    assert store.model_info("m") == examples.INFO
+    assert store.model_info("other") is None
+
+
+def aged(path: Path, content: bytes, mtime_ns: int = 10**18) -> Path:
+    """A file that was last changed long ago."""
+    path.write_bytes(content)
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+    return path
+
+
+def test_a_file_is_read_once_until_it_changes(store: Store, tmp_path: Path) -> None:
+    path = aged(tmp_path / "model.safetensors", b"first")
+    before = store.file_hash(path)
+    assert before == "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e"
+    # the same size and time of change: only a cache can give the old hash
+    aged(path, b"FIRST")
+    assert store.file_hash(path) == before
+    aged(path, b"FIRST", 10**18 + 1)
+    assert store.file_hash(path) != before
+
+
+def test_a_file_that_changed_just_now_is_read_again(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"first")
+    stamp = path.stat().st_mtime_ns
+    before = store.file_hash(path)
+    aged(path, b"FIRST", stamp)
+    assert store.file_hash(path) != before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_with_a_name_that_is_no_text_is_hashed_too(store: Store, tmp_path: Path) -> None:
+    path = aged(tmp_path / os.fsdecode(b"model-\xff.gguf"), b"first")
+    assert store.file_hash(path) == store.file_hash(path)
+
+
+def test_a_file_that_is_not_there_is_an_os_error(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.file_hash(tmp_path / "missing")
+
+
+# ---- opening -----------------------------------------------------------------------------------------
+
+
+def test_the_store_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLMEVAL_STORE", "~/kept/here.db")
+    assert default_path() == Path.home() / "kept" / "here.db"
+    monkeypatch.setenv("SLMEVAL_STORE", "")
+    assert default_path().parts[-2:] == ("slmeval", "store.db")
+
+
+def test_a_new_store_is_made_with_its_folders_and_marked(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a" / "b" / "store.db") as made:
+        plain = sqlite3.connect(made.path)
+        marks = [plain.execute(f"PRAGMA {name}").fetchone()[0] for name in MARKS]
+        plain.close()
+    assert marks == [APPLICATION_ID, len(MIGRATIONS), "wal"]
+
+
+MARKS = ("application_id", "user_version", "journal_mode")
+
+
+def test_migrations_are_numbered_in_their_order() -> None:
+    names = [step.__name__ for step in MIGRATIONS]
+    assert [name.partition("_")[0] for name in names] == [f"m{n:03}" for n in range(1, len(names) + 1)]
+
+
+def test_an_older_store_is_brought_forward_and_keeps_its_answers(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save_replies([("k", LIKELIHOOD)])
+    monkeypatch.setattr("slmeval.migrations.MIGRATIONS", [*MIGRATIONS, add_table])
+    with Store.open(store.path) as newer:
+        assert newer.replies(["k"]) == {"k": LIKELIHOOD}
+        assert newer._select("SELECT count(*) FROM extra") == [(0,)]
+        assert newer._select("PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
+
+
+def add_table(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE extra (x)")
+
+
+def test_a_migration_that_fails_half_way_leaves_the_store_as_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(db: sqlite3.Connection) -> None:
+        add_table(db)
+        db.execute("CREATE TABLE answers (x)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slmeval.migrations.MIGRATIONS", [*MIGRATIONS, fails])
+        with pytest.raises(StoreError, match="already exists"):
+            Store.open(store.path)
+    assert store._select("SELECT name FROM sqlite_master WHERE name = 'extra'") == []
+    assert store._select("PRAGMA user_version") == [(len(MIGRATIONS),)]
+
+
+def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
+    with sqlite3.connect(store.path) as plain:
+        plain.execute("PRAGMA user_version = 99")
+    plain.close()
+    with pytest.raises(StoreError, match=r"has version 99, this slmeval knows versions up to 1: upgrade"):
+        Store.open(store.path)
+
+
+def test_another_program_s_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as plain:
+        plain.execute("CREATE TABLE history (url)")
+    plain.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another program's database"):
+        Store.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"results": list(range(1000))}))
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not an slmeval store, nor any SQLite file") as refusal:
+        Store.open(path)
+    assert refusal.value.exit_code is ExitCode.USAGE
+    assert path.read_bytes() == before
+
+
+def test_a_path_where_no_file_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be used: .*file"):
+        Store.open(tmp_path / "file" / "store.db")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        Store.open(tmp_path)
+
+
+def test_a_store_that_can_keep_no_log_is_refused() -> None:
+    # SQLite keeps this name in memory, where there is no write-ahead log
+    with pytest.raises(StoreError, match="can keep no write-ahead log"):
+        Store.open(Path(":memory:"))
+
+
+# ---- what can go wrong -------------------------------------------------------------------------------
+
+
+def test_a_locked_store_says_so_and_how_to_go_on(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store.db", wait=0.05) as store:
+        other = sqlite3.connect(store.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"store\.db is locked by another process: .*--store PATH"):
+            store.save_replies([("k", LIKELIHOOD)])
+        assert store.known(["k"]) == set(), "readers need not wait"
+        other.execute("ROLLBACK")
+        other.close()
+        store.save_replies([("k", LIKELIHOOD)])
+        assert store.known(["k"]) == {"k"}
+
+
+def test_a_read_only_store_says_so(store: Store) -> None:
+    store._db.execute("PRAGMA query_only = 1")
+    with pytest.raises(StoreError, match="cannot be written: make it writable"):
+        store.save_replies([("k", LIKELIHOOD)])
+    assert store.known(["k"]) == set()
+
+
+def test_a_damaged_store_says_so(store: Store) -> None:
+    store.save_replies((f"k{number}", COMPLETION) for number in range(2000))
+    store.close()
+    content = bytearray(store.path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    store.path.write_bytes(content)
+    with Store.open(store.path) as damaged, pytest.raises(StoreError, match="is damaged: move it away"):
+        damaged.known([f"k{number}" for number in range(2000)])
+
+
+def test_a_defect_of_ours_is_not_taken_for_a_bad_store(store: Store) -> None:
+    store.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.known(["k"])
+
+
+BIG = Completion("x" * 1000, tuple(range(250)), "length")
+
+
+def fill(store: Store) -> int:
+    """Save batches of ten until the disk is full; how many batches were saved."""
+    saved = 0
+    with pytest.raises(StoreError, match="no room left on its disk: free some; .*--resume goes on"):  # noqa: PT012
+        for saved in range(10_000):
+            store.save_replies((f"{saved}:{number}", BIG) for number in range(10))
+    return saved
+
+
+def held(store: Store, batches: int) -> list[int]:
+    """How many answers of each batch are in the store."""
+    return [len(store.known(f"{batch}:{number}" for number in range(10))) for batch in range(batches + 1)]
+
+
+def test_at_the_largest_size_nothing_is_half_written(store: Store) -> None:
+    store._db.execute("PRAGMA max_page_count = 100")
+    saved = fill(store)
+    assert held(store, saved) == [10] * saved + [0]
+    store._db.execute("PRAGMA max_page_count = 1000")
+    store.save_replies([("later", LIKELIHOOD)])
+    assert store.known(["later"]) == {"later"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of one megabyte."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root on Linux can mount a small disk")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk here: {mounted.stderr.decode().strip()}")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_on_a_full_disk_nothing_is_half_written_and_room_heals_it(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(400_000))
+    with Store.open(small_disk / "store.db") as store:
+        saved = fill(store)
+        assert saved > 0
+        assert held(store, saved) == [10] * saved + [0]
+        ballast.unlink()
+        store.save_replies([("later", LIKELIHOOD)])
+    with Store.open(small_disk / "store.db") as again:
+        assert held(again, saved) == [10] * saved + [0]
+        assert again.known(["later"]) == {"later"}
+
+
+# ---- several processes -------------------------------------------------------------------------------
+
+
+def write_some(path: str, name: str, batches: int) -> None:
+    with Store.open(Path(path)) as store:
+        for batch in range(batches):
+            store.save_replies((f"{name}:{batch}:{number}", LIKELIHOOD) for number in range(10))
+            store.save_items("run", int(name), [(batch, 0, name)])
+
+
+def test_processes_that_make_and_write_one_store_at_once_all_succeed(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.db")
+    writers = [SPAWN.Process(target=write_some, args=(path, str(number), 40)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    with Store.open(Path(path)) as store:
+        keys = [
+            f"{name}:{batch}:{number}" for name in range(4) for batch in range(40) for number in range(10)
+        ]
+        assert store.known(keys) == set(keys)
+        assert all(len(store.items("run", cell)) == 40 for cell in range(4))
+
+
+ENDLESS_WRITER = """
+import sys
+from pathlib import Path
+from slmeval.store import Store
+from slmeval.types import Completion, Likelihood
+
+with Store.open(Path(sys.argv[1])) as store:
+    for batch in range(int(sys.argv[2]), 10**9):
+        odd = Completion(f"text {batch} " * 50, tuple(range(100)), "end")
+        even = Likelihood((-float(batch), -0.5), greedy=True)
+        store.save_replies((f"{batch}:{n}", odd if n % 2 else even) for n in range(20))
+        print(batch, flush=True)
+"""
+
+
+def killed_after(path: Path, first: int, batches: int) -> int:
+    """Start a writer, kill it (SIGKILL) once it has told of so many batches; the last batch it told of."""
+    command = [sys.executable, "-c", ENDLESS_WRITER, str(path), str(first)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as writer:
+        assert writer.stdout is not None
+        told = [int(writer.stdout.readline()) for _ in range(batches)]
+        writer.kill()
+        # it went on writing until the signal came
+        told += [int(line) for line in writer.stdout]
+        assert writer.wait() == -signal.SIGKILL
+    return told[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_after_kill_9_every_saved_answer_is_there_and_none_is_torn(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    told: list[int] = []
+    first = 0
+    for batches in (1, 7, 40, 200):
+        told += range(first, killed_after(path, first, batches) + 1)
+        # the batch after the last one told of may have been saved, or not, but never in part
+        first = told[-1] + 2
+        with Store.open(path) as store:
+            replies = store.replies(f"{batch}:{n}" for batch in range(first) for n in range(20))
+            assert store._select("PRAGMA integrity_check") == [("ok",)]
+        sizes = {batch: sum(f"{batch}:{n}" in replies for n in range(20)) for batch in range(first)}
+        assert all(sizes[batch] == 20 for batch in told)
+        assert set(sizes.values()) <= {0, 20}
+        assert all(reply == expected(key) for key, reply in replies.items())
+
+
+def expected(key: str) -> Reply:
+    batch, n = (int(part) for part in key.split(":"))
+    if n % 2:
+        return Completion(f"text {batch} " * 50, tuple(range(100)), "end")
+    return Likelihood((-float(batch), -0.5), greedy=True)
+
+
+def test_sqlite_s_words_are_all_known(tmp_path: Path) -> None:
+    disk = store_module._meaning("disk I/O error")
+    assert disk.startswith("cannot be read or written by its disk (disk I/O error)")
+    assert store_module._meaning("something new") == "cannot be used: something new"

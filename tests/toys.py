@@ -1,0 +1,96 @@
+"""A toy engine that misbehaves on request, and its installation as a stranger's plugin would be."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+MODULE = '''
+"""A backend whose likelihoods follow from the token ids alone; ``-o trouble=...`` makes it misbehave."""
+import os, signal, time
+from pathlib import Path
+from slmeval import hookimpl
+from slmeval.api import Backend, Option
+from slmeval.types import Completion, Likelihood, ModelInfo
+
+
+class ToyBackend(Backend):
+    """Counts what it is asked into the file that TOY_LOG names."""
+
+    name = "toy"
+    options = (
+        Option("trouble", str, "none", "what goes wrong"),
+        Option("pace", float, 0.0, "seconds per group", numeric=False),
+    )
+
+    def __init__(self, model, options):
+        self._trouble, self._pace = options["trouble"], options["pace"]
+        if self._trouble == "open":
+            raise RuntimeError("no such weights\\nsecond line")
+
+    def model_info(self):
+        return ModelInfo("Toy", 1, 1, "float64", "cpu", 64, 8, "toy", "1")
+
+    def verify_tokenizer(self, tokenizer):
+        return "'a' is 1 here and 2 there" if self._trouble == "tokenizer" else None
+
+    def notes(self):
+        return ("a toy",)
+
+    def score(self, groups):
+        for number, group in enumerate(groups):
+            if number == 1:
+                self._misbehave()
+            time.sleep(self._pace)
+            self._log(len(group.continuations))
+            yield tuple(
+                Likelihood(tuple(-((7 * t + sum(group.context)) % 13) / 3 for t in ids), False)
+                for ids in group.continuations
+            )
+
+    def generate(self, prompts, settings, decode):
+        for prompt in prompts:
+            time.sleep(self._pace)
+            self._log(1)
+            yield Completion(f"#### {sum(prompt.ids) % 7}", prompt.ids[:1], "length")
+
+    def _log(self, count):
+        if "TOY_LOG" in os.environ:
+            with Path(os.environ["TOY_LOG"]).open("a") as log:
+                log.write(f"{count}\\n")
+
+    def _misbehave(self):
+        if self._trouble == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self._trouble == "exit":
+            print("last words on stdout")
+            os._exit(7)
+        if self._trouble == "hang":
+            time.sleep(3600)
+        if self._trouble == "error":
+            raise ValueError("one line\\nanother")
+
+
+@hookimpl
+def slmeval_register_backends():
+    return [ToyBackend]
+'''
+
+
+def install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, module: str = MODULE, name: str = "toyplugin"
+) -> None:
+    """Install a plugin of that text, for this process and for those it starts."""
+    (folder / f"{name}.py").write_text(textwrap.dedent(module))
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[slmeval]\n{name} = {name}\n")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    before = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *([before] if before else [])]))
