@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import tokenizer as demo_tokenizer
 from corpus import documents
 
-SEED, THREADS = 20, 2
+SEED, THREADS = 20, 1
 ROWS, LENGTH = 8, 512  # a batch: rows x tokens
 LONG_EVERY, LONG_ROWS, LONG_LENGTH = 32, 2, 2048  # every 32nd batch has long rows
 PEAK, WARM_UP, FALL = 3e-3, 60, 0.5  # learning rate, steps, share of all steps in which it falls

@@ -132,7 +132,11 @@ class Backend(ABC):
 
     @abstractmethod
     def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
-        """For each group, one likelihood per continuation, in order. Groups come in prefix order."""
+        """For each group, one likelihood per continuation, in order. Groups come in prefix order.
+
+        A context and a continuation together have at most one token more than the model's context: the
+        last one is predicted, and is never an input.
+        """
 
     @abstractmethod
     def generate(

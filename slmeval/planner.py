@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) ->
     _check_options(options)
     tasks = expand_tasks(options.tasks, parts)
     backends = _choose_backends(options, parts)
+    _check_pythons(options, backends)
     demo = not options.models
     drafts = tuple(
         draft(options, task, shots, parts, demo) for task in tasks for shots in _shots(options, task)
@@ -97,6 +99,14 @@ def _check_present(backend: type[Backend]) -> None:
     if backend.extra is not None:
         raise MissingExtra(f"backend {backend.name!r} cannot run here: {reason}", backend.extra)
     raise UsageError(f"backend {backend.name!r} cannot run here: {reason}")
+
+
+def _check_pythons(options: RunOptions, backends: Sequence[type[Backend]]) -> None:
+    for name, python in options.pythons.items():
+        if name not in {backend.name for backend in backends}:
+            raise UnknownName("backend of this run", name, [backend.name for backend in backends])
+        if shutil.which(python) is None:
+            raise UsageError(f"--python {name}={python}: there is no such program")
 
 
 def _shots(options: RunOptions, task: Task) -> tuple[int, ...]:

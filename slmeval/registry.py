@@ -163,7 +163,7 @@ def collect(manager: pluggy.PluginManager) -> Parts:
 
 def _answers(manager: pluggy.PluginManager, caller: Any) -> Iterable[tuple[str, Any]]:
     # pluggy's list of results does not say who answered; the names of both owners are wanted
-    for implementation in reversed(caller.get_hookimpls()):
+    for implementation in caller.get_hookimpls():
         owner = manager.get_name(implementation.plugin) or implementation.plugin_name
         for part in _call(implementation.function):
             yield owner, part

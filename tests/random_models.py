@@ -129,9 +129,7 @@ def _layer_shapes(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _linear("mlp.down_proj", hidden, feed, shape.get("mlp_bias"))
 
 
-def _linear(
-    name: str, outputs: int, inputs: int, bias: bool | None
-) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _linear(name: str, outputs: int, inputs: int, bias: bool | None) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{name}.weight", (outputs, inputs)
     if bias:
         yield f"{name}.bias", (outputs,)

@@ -80,6 +80,27 @@ def slmeval_register_backends():
     return [ToyBackend]
 '''
 
+TASK = '''
+"""A task whose rows are bundled nowhere."""
+from slmeval import hookimpl
+from slmeval.tasks import MultipleChoice
+from slmeval.types import DatasetSpec
+
+
+@hookimpl
+def slmeval_register_tasks():
+    return [
+        MultipleChoice(
+            name="toy_task",
+            version="1",
+            dataset=DatasetSpec("toy_rows", "test", ("question",)),
+            prompt=lambda row: row["question"],
+            choices=lambda row: ["a", "b"],
+            gold=lambda row: 0,
+        )
+    ]
+'''
+
 
 def install(
     folder: Path, monkeypatch: pytest.MonkeyPatch, module: str = MODULE, name: str = "toyplugin"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -43,44 +42,38 @@ def _decode(passes: Passes, logits: Tensor, state: State, stoppers: list[Stopper
         logits = block[:, -1]
 
 
-def generate_plainly(
-    passes: Passes, prompts: Sequence[TokenIds], stopper_of: StopperOf
-) -> list[Completion]:
-    """By transformers' own loop, which knows the state of every architecture; one length at a time."""
-    found: dict[int, Completion] = {}
-    for _, places in groupby(range(len(prompts)), key=lambda place: len(prompts[place])):
-        batch = list(places)
-        stoppers = [stopper_of(place) for place in batch]
+def generate_plainly(passes: Passes, prompts: Sequence[TokenIds], stopper_of: StopperOf) -> list[Completion]:
+    """By transformers' own loop, which knows the state of every architecture.
+
+    One at a time: its batches are not right for all of them (RWKV's are not).
+    """
+    stoppers = [stopper_of(place) for place in range(len(prompts))]
+    for prompt, stopper in zip(prompts, stoppers, strict=True):
         # it generates at least one token, asked or not
-        if stoppers[0].reason is None:
-            _own_loop(passes.model, [prompts[place] for place in batch], stoppers)
-        found.update(zip(batch, [stopper.completion() for stopper in stoppers], strict=True))
-    return [found[place] for place in range(len(prompts))]
+        if stopper.reason is None:
+            _own_loop(passes.model, prompt, stopper)
+    return [stopper.completion() for stopper in stoppers]
 
 
 @torch.inference_mode()
-def _own_loop(model: Any, prompts: Sequence[TokenIds], stoppers: Sequence[Stopper]) -> None:
-    ids = torch.tensor(prompts, device=model.device)
-    # the stoppers alone say when it ends
+def _own_loop(model: Any, prompt: TokenIds, stopper: Stopper) -> None:
+    ids = torch.tensor([prompt], device=model.device)
+    # the stopper alone says when it ends
     settings = GenerationConfig(do_sample=False, max_new_tokens=1 << 30, pad_token_id=0)
     model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
         generation_config=settings,
-        stopping_criteria=StoppingCriteriaList([_AllStopped(stoppers)]),
+        stopping_criteria=StoppingCriteriaList([_Stopped(stopper)]),
     )
 
 
-class _AllStopped(StoppingCriteria):  # type: ignore[misc]  # transformers ships no types
-    """Passes each new token on to its stopper."""
+class _Stopped(StoppingCriteria):  # type: ignore[misc]  # transformers ships no types
+    """Passes each new token on to the stopper."""
 
-    def __init__(self, stoppers: Sequence[Stopper]) -> None:
-        self._stoppers = stoppers
+    def __init__(self, stopper: Stopper) -> None:
+        self._stopper = stopper
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        tokens = input_ids[:, -1].tolist()
-        ended = [
-            stopper.reason is not None or stopper.push(token) is not None
-            for stopper, token in zip(self._stoppers, tokens, strict=True)
-        ]
-        return torch.tensor(ended, device=input_ids.device)
+        ended = self._stopper.push(int(input_ids[0, -1])) is not None
+        return torch.tensor([ended], device=input_ids.device)

@@ -51,9 +51,7 @@ def score_cached(
     return _gathered(groups, judged)
 
 
-def score_whole(
-    passes: Passes, groups: Sequence[ScoreGroup], budget: Budget
-) -> list[tuple[Likelihood, ...]]:
+def score_whole(passes: Passes, groups: Sequence[ScoreGroup], budget: Budget) -> list[tuple[Likelihood, ...]]:
     """Every context again with each of its continuations: for models whose state cannot be copied."""
     asks = _asks(groups)
     judged: list[Judged] = [[] for _ in asks]

@@ -106,7 +106,8 @@ class Model:
 
 def _split(rows: FloatArray, head_dim: int) -> FloatArray:
     """float64[n, heads * head_dim] as float64[heads, n, head_dim]."""
-    return rows.reshape(len(rows), -1, head_dim).transpose(1, 0, 2)
+    heads: FloatArray = rows.reshape(len(rows), -1, head_dim).transpose(1, 0, 2)
+    return heads
 
 
 def _attend(

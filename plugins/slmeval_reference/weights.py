@@ -157,11 +157,13 @@ def _header_bytes(path: Path) -> tuple[bytes, int]:
 
 def _locate(path: Path, name: str, entry: Any, begin: int, size: int) -> StoredTensor:
     try:
-        start, end = (begin + int(offset) for offset in entry["data_offsets"])
+        start, end = (int(offset) for offset in entry["data_offsets"])
         shape = tuple(int(length) for length in entry["shape"])
-        tensor = StoredTensor(name, path, entry["dtype"], shape, start, end)
+        tensor = StoredTensor(name, path, entry["dtype"], shape, begin + start, begin + end)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is damaged: its header does not describe {name}") from error
-    if start < begin or end > size:
-        raise ModelError(f"{path} is truncated: {name} ends at byte {end}, the file at {size}")
+    if start < 0:
+        raise ModelError(f"{path} is damaged: its header lets {name} begin at byte {start}")
+    if tensor.end > size:
+        raise ModelError(f"{path} is truncated: {name} ends at byte {tensor.end}, the file at {size}")
     return tensor

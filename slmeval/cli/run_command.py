@@ -160,6 +160,6 @@ def _unfinished(store: Store, named: str) -> str:
 def _tell(result: RunResult) -> int:
     for failure in result.failures:
         click.echo(f"slmeval: {failure.backend}:{failure.model} failed: {failure.reason}", err=True)
-    if result.status == "interrupted":
-        click.echo(f"slmeval: interrupted; go on with: slmeval run --resume {result.id}", err=True)
+    if result.status != "done":
+        click.echo(f"slmeval: {result.status}; go on with: slmeval run --resume {result.id}", err=True)
     return _CODES[result.status]

@@ -1,0 +1,118 @@
+"""Plugins: found, checked, refused, switched off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import toys
+
+from slmeval import hookimpl
+from slmeval.api import Executor, Meter, Reading
+from slmeval.builtin.executors import LocalExecutor
+from slmeval.errors import UnknownName, UsageError
+from slmeval.registry import collect, load, pick
+
+
+def plugin(**hooks: Any) -> Any:
+    return SimpleNamespace(
+        **{f"slmeval_register_{kind}": hookimpl(function) for kind, function in hooks.items()}
+    )
+
+
+def test_ours_come_through_the_same_entry_points_as_a_strangers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch)
+    registry = load()
+    assert {"toy", "reference", "hf"} <= set(registry.parts.backends)
+    origins = {record.name: record.origin for record in registry.plugins}
+    assert origins["toyplugin"] == "toyplugin 1.0"
+    assert origins["reference"].startswith("slmeval ")
+
+
+def test_two_plugins_may_not_share_a_name_and_both_are_told() -> None:
+    twin = plugin(executors=lambda: [LocalExecutor])
+    with pytest.raises(UsageError, match="'executors' and 'twin' both bring executor 'local'"):
+        load(extra={"twin": twin}, installed=False)
+
+
+def test_a_misspelt_hook_fails_at_once() -> None:
+    with pytest.raises(UsageError, match="slmeval_register_backend"):
+        load(extra={"stranger": plugin(backend=lambda: [])}, installed=False)
+
+
+def test_a_plugin_that_cannot_be_imported_is_recorded_and_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch, "import nothing_of_that_name", name="broken")
+    registry = load()
+    (record,) = [record for record in registry.plugins if record.name == "broken"]
+    assert "nothing_of_that_name" in (record.broken or "")
+    assert "reference" in registry.parts.backends
+
+
+def test_a_plugin_can_be_switched_off() -> None:
+    assert "reference" not in load(["reference"]).parts.backends
+    assert "table" not in load(["reporters"]).parts.reporters
+
+
+def test_every_load_is_a_fresh_one() -> None:
+    extra = plugin(executors=lambda: [type("Mine", (LocalExecutor,), {"name": "mine"})])
+    assert "mine" in load(extra={"mine": extra}).parts.executors
+    assert "mine" not in load().parts.executors
+
+
+def test_groups_of_one_name_are_joined_and_may_not_hide_a_task() -> None:
+    one = plugin(groups=lambda: [("science", ("a", "b"))])
+    two = plugin(groups=lambda: [("science", ("b", "c"))])
+    registry = load(extra={"one": one, "two": two}, installed=False)
+    assert registry.parts.groups["science"] == ("a", "b", "c")
+    with pytest.raises(UsageError, match="names a group 'arc_easy'"):
+        load(extra={"bad": plugin(groups=lambda: [("arc_easy", ("a",))])})
+
+
+def test_every_kind_of_part_has_its_hook() -> None:
+    class Watt(Meter):
+        """Reads nothing."""
+
+        name = "watt"
+
+        def start(self) -> None: ...
+
+        def stop(self) -> Reading:
+            return Reading(0.0, "J", 0.0, "none", "none")
+
+    parts = {
+        kind: (lambda kind=kind: [type(kind, (), {"name": f"my_{kind}"})])
+        for kind in ("probes", "metrics", "filters", "reporters", "converters", "importers")
+    }
+    registry = load(extra={"mine": plugin(meters=lambda: [Watt], **parts)}, installed=False)
+    assert registry.parts.meters == {"watt": Watt}
+    for kind in parts:
+        assert f"my_{kind}" in getattr(registry.parts, kind)
+
+
+def test_a_hook_may_return_nothing() -> None:
+    registry = load(extra={"quiet": plugin(backends=lambda: None)}, installed=False)
+    assert registry.parts.backends == {}
+    assert collect(registry.manager).executors == registry.parts.executors
+
+
+def test_picking_an_unknown_part_tells_the_nearest() -> None:
+    executors: dict[str, type[Executor]] = {"local": LocalExecutor}
+    assert pick("executor", "local", executors) is LocalExecutor
+    with pytest.raises(UnknownName, match="did you mean 'local'"):
+        pick("executor", "lokal", executors)
+    with pytest.raises(UnknownName, match="known: local"):
+        pick("executor", "xyz", executors)
+
+
+def test_hook_calls_can_be_traced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLMEVAL_TRACE_PLUGINS", "1")
+    load(installed=False).manager.hook.slmeval_run_started(run_id="r", cells=())
+    assert "slmeval_run_started" in capsys.readouterr().err
