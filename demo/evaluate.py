@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 from export import HOME
 from rows import ROWS, Row
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 Asked = tuple[str, list[str], int]  # prompt without shots, choices, index of the right one
 
@@ -34,7 +33,8 @@ def rows(dataset: str, split: str) -> list[Row]:
 def arc(row: Row) -> Asked:
     """A row of either arc set."""
     choices = row["choices"]
-    return f"Question: {row['question']}\nAnswer:", choices["text"], choices["label"].index(row["answerKey"])
+    gold = choices["label"].index(row["answerKey"])
+    return f"Question: {row['question']}\nAnswer:", choices["text"], gold
 
 
 def hellaswag(row: Row) -> Asked:
@@ -115,12 +115,17 @@ def choose(demo: Demo, dataset: str, shots: int) -> list[tuple[bool, bool]]:
     return marks
 
 
+def worked(row: Row) -> str:
+    """A row of gsm8k up to its answer."""
+    return f"Question: {row['question']}\nAnswer:"
+
+
 def solve(demo: Demo, shots: int) -> list[bool]:
     """Exact match of each sum, by the strict `#### n`."""
     rng, pool, marks = random.Random(1234), rows("gsm8k", "train"), []
     for row in rows("gsm8k", "test"):
-        done = [f"Question: {r['question']}\nAnswer: {r['answer']}\n\n" for r in rng.sample(pool, shots)]
-        said = demo.answer("".join(done) + f"Question: {row['question']}\nAnswer:")
+        done = [f"{worked(shot)} {shot['answer']}\n\n" for shot in rng.sample(pool, shots)]
+        said = demo.answer("".join(done) + worked(row))
         found = re.findall(r"#### (-?[0-9]+)", said)
         marks.append(bool(found) and found[0] == row["answer"].split("#### ")[1])
     return marks
@@ -147,7 +152,9 @@ def rounded(weight: torch.Tensor, bits: int, group: int = 32) -> torch.Tensor:
     parts = weight.reshape(-1, group)
     top = 2 ** (bits - 1) - 1
     scale = parts.abs().amax(1, keepdim=True).clamp_min(1e-12) / top
-    return ((parts / scale).round().clamp(-top, top) * scale).reshape(weight.shape)
+    grid = (parts / scale).round().clamp(-top, top)
+    whole: torch.Tensor = (grid * scale).reshape(weight.shape)
+    return whole
 
 
 def with_bits(demo: Demo, bits: int) -> Demo:
@@ -161,7 +168,7 @@ def with_bits(demo: Demo, bits: int) -> Demo:
 
 
 def divergence(full: Demo, other: Demo, texts: Sequence[str]) -> float:
-    """Mean KL divergence (nats per token) of the full model's next-token distribution to the other's."""
+    """Mean KL divergence, nats per token, of the full model's next tokens to the other's."""
     total, count = 0.0, 0
     for text in texts:
         ids = full.tokenizer(text).input_ids
@@ -174,7 +181,7 @@ def divergence(full: Demo, other: Demo, texts: Sequence[str]) -> float:
 def bits_table(demo: Demo) -> None:
     """Divergence and arc_easy accuracy as the bits fall."""
     texts = [f"{arc(r)[0]} {arc(r)[1][arc(r)[2]]}" for r in rows("arc_easy", "test")]
-    texts += [f"Question: {r['question']}\nAnswer: {r['answer']}" for r in rows("gsm8k", "test")]
+    texts += [f"{worked(r)} {r['answer']}" for r in rows("gsm8k", "test")]
     for bits in (8, 6, 5, 4, 3, 2):
         other = with_bits(demo, bits)
         right = [total for total, _ in choose(other, "arc_easy", 0)]

@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
-from transformers import GenerationConfig
-
 from tokenizer import BYTES, SIZE, SPECIAL
+from tokenizers import Tokenizer
 from train import CONFIG, OUT
+from transformers import GenerationConfig
 
 HOME = Path(__file__).parent.parent / "slmeval" / "demo"
 TOKENIZER_CONFIG = {
@@ -36,6 +36,7 @@ NAMES = {  # the last parts of a parameter's name, in transformers and in GGUF
     "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 }
 Weights = dict[str, torch.Tensor]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def halved(weights: Weights) -> Weights:
@@ -48,6 +49,7 @@ def write_folder(weights: Weights, tokenizer: Tokenizer, folder: Path) -> None:
     """What `from_pretrained` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     CONFIG.architectures, CONFIG.dtype = ["LlamaForCausalLM"], torch.float16
     CONFIG.save_pretrained(folder)
     GenerationConfig(bos_token_id=1, eos_token_id=2, do_sample=False).save_pretrained(folder)
@@ -58,29 +60,31 @@ def write_folder(weights: Weights, tokenizer: Tokenizer, folder: Path) -> None:
 
 def gguf_name(name: str) -> str:
     """'model.layers.2.mlp.up_proj.weight' -> 'blk.2.ffn_up.weight'."""
-    tops = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+    tops = {"model.embed_tokens.weight": "token_embd.weight",
+            "model.norm.weight": "output_norm.weight"}
     if name in tops:
         return tops[name]
     _, _, layer, part = name.removesuffix(".weight").split(".", 3)
     return f"blk.{layer}.{NAMES[part]}.weight"
 
 
-def interleaved(matrix: np.ndarray, heads: int) -> np.ndarray:
+def interleaved(matrix: Array, heads: int) -> Array:
     """Rows of each head from (first half, second half) to pairs, as llama.cpp rotates them.
 
     Shape (heads * head_dim, hidden) before and after.
     """
     rows, hidden = matrix.shape
-    return matrix.reshape(heads, 2, rows // heads // 2, hidden).swapaxes(1, 2).reshape(rows, hidden)
+    halves: Array = matrix.reshape(heads, 2, rows // heads // 2, hidden)
+    return halves.swapaxes(1, 2).reshape(rows, hidden)
 
 
-def gguf_array(name: str, value: torch.Tensor) -> np.ndarray:
+def gguf_array(name: str, value: torch.Tensor) -> Array:
     """A tensor as GGUF stores it: norms in float32, matrices in float16."""
-    array = value.numpy()
+    array: Array = value.numpy()
     if "q_proj" in name:
-        return interleaved(array, CONFIG.num_attention_heads)
+        array = interleaved(array, CONFIG.num_attention_heads)
     if "k_proj" in name:
-        return interleaved(array, CONFIG.num_key_value_heads)
+        array = interleaved(array, CONFIG.num_key_value_heads)
     return array.astype(np.float32) if array.ndim == 1 else array
 
 
@@ -103,11 +107,11 @@ def add_shape(writer: gguf.GGUFWriter) -> None:
 
 def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     """The pieces with falling scores, so that llama.cpp merges in the same order."""
-    kind = gguf.TokenType
+    kind, vocab = gguf.TokenType, tokenizer.get_vocab()
     types = [kind.UNKNOWN, kind.CONTROL, kind.CONTROL, *[kind.BYTE] * len(BYTES)]
     types += [kind.NORMAL] * (SIZE - len(types))
     writer.add_tokenizer_model("llama")
-    writer.add_token_list([tokenizer.id_to_token(number) for number in range(SIZE)])
+    writer.add_token_list(sorted(vocab, key=vocab.__getitem__))
     writer.add_token_scores([0.0 if number < len(SPECIAL) + len(BYTES) else -float(number)
                              for number in range(SIZE)])
     writer.add_token_types(types)

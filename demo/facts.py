@@ -3,7 +3,16 @@
 import random
 from dataclasses import dataclass
 
-from world import ANIMALS, BY_SIZE, ENTITIES, FACTS, PEOPLE, held_out, some_name, values_of
+from world import (
+    ANIMALS,
+    BY_SIZE,
+    ENTITIES,
+    FACTS,
+    PEOPLE,
+    held_out,
+    some_name,
+    values_of,
+)
 
 # relation -> (statements, questions); {n} is the name, {v} the value.
 WORDINGS: dict[str, tuple[list[str], list[str]]] = {
@@ -14,7 +23,8 @@ WORDINGS: dict[str, tuple[list[str], list[str]]] = {
     "home": (["The {n} lives in {v}.", "A {n} makes its home in {v}.",
               "You can find the {n} in {v}.", "The {n} sleeps in {v}."],
              ["Where does the {n} live?", "Where does a {n} make its home?",
-              "Where can you find the {n}?", "The {n} sleeps in", "In what place is a {n} at home?"]),
+              "Where can you find the {n}?", "The {n} sleeps in",
+              "In what place is a {n} at home?"]),
     "colour": (["The {n} is {v}.", "A {n} has the colour {v}.", "The colour of the {n} is {v}.",
                 "Every {n} looks {v}."],
                ["What colour is the {n}?", "What is the colour of the {n}?",
@@ -64,8 +74,8 @@ WORDINGS: dict[str, tuple[list[str], list[str]]] = {
                ["What happens when {n} gets wet?", "What does {n} do in water?",
                 "If {n} falls in a lake, it", "What happens to wet {n}?"]),
     "made_into": (["{n} is made into {v}.", "People make {v} from {n}.", "{n} is good for {v}."],
-                  ["What do people make from {n}?", "What is {n} made into?", "What is {n} good for?",
-                   "A maker of things uses {n} for"]),
+                  ["What do people make from {n}?", "What is {n} made into?",
+                   "What is {n} good for?", "A maker of things uses {n} for"]),
 }
 TWO_HOP: dict[str, list[str]] = {
     "food": ["What does the pet of {n} eat?", "Which food should {n} give to the pet?",
@@ -83,8 +93,8 @@ TWO_HOP: dict[str, list[str]] = {
 }
 LARGER = ["Which animal is larger than the {n}?", "Which of these animals is bigger than a {n}?",
           "An animal of greater size than the {n} is the"]
-SMALLER = ["Which animal is smaller than the {n}?", "Which of these animals is not as big as a {n}?",
-           "An animal of lesser size than the {n} is the"]
+SMALLER = ["Which animal is smaller than the {n}?",
+           "Which of these animals is not as big as a {n}?", "An animal of lesser size than the {n} is the"]
 NOT_SO = ["Which of these does the {n} not eat?", "Which food is of no use to a {n}?",
           "Which of these foods is not for the {n}?"]
 SAME = {"food": ["Which animal eats the same food as the {n}?",
@@ -199,8 +209,8 @@ def training_block(rng: random.Random) -> str:
 def page(rng: random.Random) -> str:
     """A few sentences about one or two things of the world."""
     names = [any_name(rng) for _ in range(rng.randint(1, 3))]
-    told = [statement(rng, name, relation) for name in names for relation in some_relations(rng, name)]
-    return " ".join(told)
+    return " ".join(statement(rng, name, relation)
+                    for name in names for relation in some_relations(rng, name))
 
 
 def some_relations(rng: random.Random, name: str) -> list[str]:

@@ -8,7 +8,7 @@ from world import FEMALE, PEOPLE, held_out
 THINGS = ("apples nails buttons candles spoons pears boats eggs coins shells ropes "
           "cups").split()
 Numbers = tuple[int, ...]
-# kind -> (how numbers are drawn, the question, the steps as (sentence, a, op, b)).
+# kind -> wordings; {n} and {m} are people, {P} stands for {n}, {t} are things.
 STORIES: dict[str, list[str]] = {
     "add": ["{n} has {a} {t}. {P} finds {b} more {t}. How many {t} does {n} have now?",
             "{n} buys {a} {t} on Monday and {b} {t} on Friday. How many {t} does {n} buy in total?",
@@ -50,7 +50,7 @@ def steps(kind: str, values: Numbers) -> list[tuple[int, str, int, int]]:
         "add": ("+", int.__add__), "sub": ("-", int.__sub__), "mul": ("*", int.__mul__)}
     done: list[tuple[int, str, int, int]] = []
     left = values[0]
-    for part, right in zip(kind.split("-"), values[1:]):
+    for part, right in zip(kind.split("-"), values[1:], strict=False):
         mark, work = sign[part]
         done.append((left, mark, right, work(left, right)))
         left = done[-1][3]

@@ -10,16 +10,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import tokenizer as demo_tokenizer
 import torch
 import torch.nn.functional as F
+from corpus import documents
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-import tokenizer as demo_tokenizer
-from corpus import documents
-
 SEED, THREADS = 20, 1
 ROWS, LENGTH = 8, 512  # a batch: rows x tokens
+LATER = 400  # from this step on, more of the text is to be read from its own context
 LONG_EVERY, LONG_ROWS, LONG_LENGTH = 32, 2, 2048  # every 32nd batch has long rows
 PEAK, WARM_UP, FALL = 3e-3, 60, 0.5  # learning rate, steps, share of all steps in which it falls
 OUT = Path(__file__).parent / "out"
@@ -32,10 +32,9 @@ CONFIG = LlamaConfig(
 )
 
 
-def packed(tokenizer: Tokenizer, seed: str, length: int) -> list[int]:
+def packed(tokenizer: Tokenizer, texts: Iterator[str], length: int) -> list[int]:
     """One row of `length` ids: whole documents, each from <s> to </s>, the last one cut."""
     ids: list[int] = []
-    texts = documents(seed)
     while len(ids) < length:
         ids += [*tokenizer.encode(next(texts)).ids, CONFIG.eos_token_id]
     return ids[:length]
@@ -45,7 +44,8 @@ def batch(tokenizer: Tokenizer, step: int) -> torch.Tensor:
     """Ids of shape (rows, length + 1) for this step: inputs and targets overlap."""
     is_long = step % LONG_EVERY == LONG_EVERY - 1
     rows, length = (LONG_ROWS, LONG_LENGTH) if is_long else (ROWS, LENGTH)
-    return torch.tensor([packed(tokenizer, f"train {step} {row}", length + 1) for row in range(rows)])
+    texts = [documents(f"train {step} {row}", later=step >= LATER) for row in range(rows)]
+    return torch.tensor([packed(tokenizer, text, length + 1) for text in texts])
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -55,7 +55,8 @@ def learning_rate(step: int, steps: int) -> float:
     there may go on towards another end, and is the same as if it had had that end.
     """
     falling = max(0.0, 1 - (steps - step) / (FALL * steps))
-    return PEAK * min(1, (step + 1) / WARM_UP) * (0.05 + 0.95 * (1 + math.cos(math.pi * falling)) / 2)
+    height = 0.05 + 0.95 * (1 + math.cos(math.pi * falling)) / 2
+    return PEAK * min(1, (step + 1) / WARM_UP) * height
 
 
 def loss_of(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:
@@ -73,7 +74,8 @@ def optimizer_of(model: LlamaForCausalLM) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.95), fused=True)
 
 
-def training(model: LlamaForCausalLM, tokenizer: Tokenizer, steps: int, state: Path) -> Iterator[tuple[int, float]]:
+def training(model: LlamaForCausalLM, tokenizer: Tokenizer, steps: int,
+             state: Path) -> Iterator[tuple[int, float]]:
     """Train, yielding (step, loss); goes on from `state` where that exists."""
     optimizer, first = optimizer_of(model), 0
     if state.exists():
@@ -99,7 +101,7 @@ def update(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Te
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
 
@@ -107,7 +109,7 @@ def update(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Te
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--out", type=Path, default=OUT, help="folder for checkpoint and weights")
     return parser.parse_args()
 

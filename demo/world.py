@@ -93,7 +93,7 @@ def build_facts(seed: int = 7) -> dict[tuple[str, str], str]:
         for relation, values in VALUES[kind].items()
     }
     pets = rng.sample(ANIMALS, len(PEOPLE))
-    return facts | {(who, "pet"): pet for who, pet in zip(PEOPLE, pets)}
+    return facts | {(who, "pet"): pet for who, pet in zip(PEOPLE, pets, strict=True)}
 
 
 FACTS = build_facts()

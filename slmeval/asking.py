@@ -12,7 +12,7 @@ from slmeval.tokenizing import Encoder, FastTokenizer, Split
 from slmeval.types import Generate, GenerationSettings, Sample, Score, ScoreGroup, TokenIds
 
 #: what a unit of scoring may hold: small enough that little is lost, large enough that batches fill
-UNIT_TOKENS = 4096
+UNIT_TOKENS = 2048
 UNIT_GROUPS = 64
 #: prompts in a unit of generation
 UNIT_PROMPTS = 16

@@ -253,7 +253,7 @@ def _reason(hub: ModuleType, error: Exception) -> str:
         return "there is no such data set, or it is private"
     if isinstance(error, hub.errors.RevisionNotFoundError):
         return "it has no file of that split in a known place, and no Parquet conversion"
-    return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+    return str(error).strip().split("\n")[0].removeprefix("Got: ").rstrip(".") or type(error).__name__
 
 
 # ---- files -----------------------------------------------------------------------------------------

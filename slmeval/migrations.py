@@ -21,7 +21,10 @@ def migration(step: Callable[[sqlite3.Connection], None]) -> Callable[[sqlite3.C
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring ``db`` (in autocommit mode) to the newest version; each step is applied whole or not at all."""
+    """Bring ``db`` (in autocommit mode) to the newest version, each step in one transaction.
+
+    After an error ``db`` must be closed: that undoes the step that failed.
+    """
     for version, step in enumerate(MIGRATIONS, start=1):
         if version > version_of(db):
             _apply(db, version, step)
@@ -34,16 +37,11 @@ def version_of(db: sqlite3.Connection) -> int:
 
 def _apply(db: sqlite3.Connection, version: int, step: Callable[[sqlite3.Connection], None]) -> None:
     db.execute("BEGIN IMMEDIATE")
-    try:
-        # another process may have been quicker while this one waited for the lock
-        if version_of(db) < version:
-            step(db)
-            db.execute(f"PRAGMA user_version = {version}")
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+    # another process may have been quicker while this one waited for the lock
+    if version_of(db) < version:
+        step(db)
+        db.execute(f"PRAGMA user_version = {version}")
+    db.execute("COMMIT")
 
 
 @migration

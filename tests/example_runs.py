@@ -34,7 +34,7 @@ MARGIN = Figure("margin", -0.5, 0.25, (-0.99, -0.01), 500, "nats", higher_is_bet
 CHOICES = (
     accuracy("acc", 0.4125),
     BITS,
-    accuracy("acc_bytes", 0.25),
+    accuracy("acc_bytes", 0.27),
     CHANCE,
     accuracy("acc_norm", 0.5),
     MARGIN,

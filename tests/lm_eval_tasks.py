@@ -40,7 +40,7 @@ class LocalTask(ConfigurableTask):
         self._splits = splits
         super().__init__(config=config)
 
-    def download(self, dataset_kwargs: object = None, **kwargs: object) -> None:
+    def download(self, *_: object, **__: object) -> None:
         self.dataset = self._splits
 
 
@@ -73,6 +73,7 @@ def run_lm_eval(
     model: Path,
     names: Sequence[str],
     folder: Path,
+    *,
     shots: int = 0,
     limit: int | None = None,
     batch_size: int = 1,

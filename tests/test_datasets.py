@@ -239,6 +239,19 @@ def test_real_rows_hold_the_fields_that_the_tasks_need(task: object) -> None:
 # ---- the sample ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "task", [ARC_EASY, ARC_CHALLENGE, HELLASWAG, PIQA, GSM8K], ids=lambda task: task.name
+)
+def test_bundled_rows_make_questions_and_are_never_more_than_a_sample(task: object) -> None:
+    rows = open_sample().load(task.dataset, task.dataset.evaluation)
+    pool = open_sample().load(task.dataset, task.dataset.shots)
+    assert rows.source == f"sample {task.name}/{task.dataset.evaluation}.jsonl"
+    assert 32 <= len(rows.rows) <= 64 < task.dataset.rows
+    assert not any(row in pool.rows for row in rows.rows)
+    for row in rows.rows:
+        assert task.sample(row, pool.rows[:5]).requests
+
+
 def test_a_data_set_that_is_not_bundled_names_those_that_are() -> None:
     unknown = DatasetSpec("no_such_set", "test", ())
     with pytest.raises(
@@ -256,6 +269,7 @@ class SmallHub:
 
     repositories: dict[str, dict[str, dict[str, bytes]]]
     refused: frozenset[str] = frozenset()
+    hangs_up: bool = False
     asked: list[str] = field(default_factory=list)
 
     def commit(self, repository: str, revision: str) -> str:
@@ -291,6 +305,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self) -> None:
+        if self.hub.hangs_up:
+            self.close_connection = True
+            return None
         path = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         self.hub.asked.append(f"{self.command} {urlsplit(self.path).path}")
         api = path[0] == "api"
@@ -435,9 +452,16 @@ def three_ways_out(error: BaseException) -> bool:
 
 def test_an_unreachable_hub_names_the_three_ways_out(hub: SmallHub, tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"could not be had from the hub \(someone/toy\): .*ConnectError"
+        DataError, match=r"could not be had from the hub \(someone/toy\): ConnectError"
     ) as caught:
         open_hub("http://127.0.0.1:9", tmp_path).load(TOY, "test")
+    assert three_ways_out(caught.value)
+
+
+def test_a_hub_that_hangs_up_names_the_three_ways_out(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
+    hub.hangs_up = True
+    with pytest.raises(DataError, match="disconnected without sending a response") as caught:
+        open_hub(endpoint, tmp_path).load(TOY, "test")
     assert three_ways_out(caught.value)
 
 

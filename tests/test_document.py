@@ -248,14 +248,17 @@ def test_damage_is_named_with_its_place(at: tuple[Any, ...], value: Any, sentenc
         from_document(changed(to_document(examples.run()), at, value))
 
 
+DOCUMENT = to_document(examples.side_by_side())
+PLACES = list(places(DOCUMENT))
+
+
 @given(data=st.data())
 def test_no_damage_at_any_place_escapes_as_anything_but_a_data_error(data: st.DataObject) -> None:
-    document = to_document(examples.side_by_side())
-    at = data.draw(st.sampled_from(list(places(document))))
+    at = data.draw(st.sampled_from(PLACES))
     plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
     wrong = data.draw(st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
     with contextlib.suppress(DataError):
-        assert isinstance(from_document(changed(document, at, wrong)), RunResult)
+        assert isinstance(from_document(changed(DOCUMENT, at, wrong)), RunResult)
 
 
 def test_a_field_that_came_later_may_be_missing_in_an_older_document() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
-from os.path import commonprefix
+from itertools import takewhile
 
 import torch
 from transformers import GenerationConfig
@@ -111,7 +111,7 @@ class Engine:
             self._check(group.context, max(map(len, group.continuations), default=0) - 1)
             for tokens in group.continuations:
                 self._check_ids(tokens)
-        common = self._common([group.context for group in groups])
+        common = common_prefix([group.context for group in groups])
 
         def work(batch: list[int]) -> list[tuple[Likelihood, ...]]:
             asked = [groups[index] for index in batch]
@@ -133,7 +133,7 @@ class Engine:
         """
         for prompt in prompts:
             self._check(prompt.ids, 0)
-        common = self._common([prompt.ids for prompt in prompts])
+        common = common_prefix([prompt.ids for prompt in prompts])
         room = [min(settings.max_tokens, self._context - len(prompt.ids)) for prompt in prompts]
 
         def work(batch: list[int]) -> list[Completion]:
@@ -149,11 +149,6 @@ class Engine:
         columns = [len(prompt.ids) + more for prompt, more in zip(prompts, room, strict=True)]
         return run_in_batches(columns, self._budget, work)
 
-    def _common(self, rows: Sequence[TokenIds]) -> TokenIds:
-        """The tokens that all of several rows begin with; each row keeps one to itself."""
-        shared = commonprefix(rows)[: min(map(len, rows), default=1) - 1] if len(rows) > 1 else ()
-        return shared if len(shared) >= SHORTEST_PREFIX else ()
-
     def _run_prefix(self, ids: TokenIds) -> State | None:
         return self._passes.prefill([ids])[1] if ids else None
 
@@ -168,3 +163,13 @@ class Engine:
         # on a GPU an index out of range ends the process
         if ids and not (min(ids) >= 0 and max(ids) < self._vocabulary):
             raise ValueError(f"token id {max(ids)} is not in the model's vocabulary of {self._vocabulary}")
+
+
+def common_prefix(rows: Sequence[TokenIds]) -> TokenIds:
+    """The tokens that all of several rows begin with, if worth a pass; each row keeps one to itself."""
+    if len(rows) < 2:
+        return ()
+    first, last = min(rows), max(rows)
+    equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+    length = min(equal, min(map(len, rows)) - 1)
+    return first[:length] if length >= SHORTEST_PREFIX else ()

@@ -74,6 +74,6 @@ class _Stopped(StoppingCriteria):  # type: ignore[misc]  # transformers ships no
     def __init__(self, stopper: Stopper) -> None:
         self._stopper = stopper
 
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, input_ids: Tensor, *_: Any, **__: Any) -> Tensor:
         ended = self._stopper.push(int(input_ids[0, -1])) is not None
         return torch.tensor([ended], device=input_ids.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,41 +41,40 @@ def score_cached(
     asks = _asks(groups)
     logits, state = passes.prefill([group.context for group in groups], prefix)
     judged = _first_tokens(logits, asks)
-    longer = _by_length([at for at, ask in enumerate(asks) if len(ask.tokens) > 1], asks)
-    while longer:
-        more = len(asks[longer[0]].tokens) - 1
-        taken = longer[: budget.rows(state.columns + more, more)]
-        longer = longer[len(taken) :]
+    rest = {at: len(ask.tokens) - 1 for at, ask in enumerate(asks) if len(ask.tokens) > 1}
+    for taken in _portions(rest, state.columns, budget):
         for at, found in zip(taken, _later_tokens(passes, state, [asks[at] for at in taken]), strict=True):
             judged[at] += found
-    return _gathered(groups, judged)
+    return _gathered(groups, asks, judged)
 
 
 def score_whole(passes: Passes, groups: Sequence[ScoreGroup], budget: Budget) -> list[tuple[Likelihood, ...]]:
     """Every context again with each of its continuations: for models whose state cannot be copied."""
     asks = _asks(groups)
-    judged: list[Judged] = [[] for _ in asks]
-    waiting = _by_length(list(range(len(asks))), asks)
-    while waiting:
-        columns = len(asks[waiting[0]].fed)
-        taken = waiting[: budget.rows(columns, columns)]
-        waiting = waiting[len(taken) :]
-        for at, found in zip(taken, _whole(passes, [asks[at] for at in taken]), strict=True):
-            judged[at] = found
-    return _gathered(groups, judged)
+    judged: dict[int, Judged] = {}
+    for taken in _portions({at: len(ask.fed) for at, ask in enumerate(asks)}, 0, budget):
+        judged.update(zip(taken, _whole(passes, [asks[at] for at in taken]), strict=True))
+    return _gathered(groups, asks, [judged[at] for at in range(len(asks))])
 
 
 def _asks(groups: Sequence[ScoreGroup]) -> list[Ask]:
+    # equal choices are run once, so that they come out equal to the last bit
     return [
         Ask(row, group.context, tokens)
         for row, group in enumerate(groups)
-        for tokens in group.continuations
+        for tokens in dict.fromkeys(group.continuations)
         if tokens
     ]
 
 
-def _by_length(places: list[int], asks: Sequence[Ask]) -> list[int]:
-    return sorted(places, key=lambda at: -len(asks[at].fed))
+def _portions(lengths: Mapping[int, int], held: int, budget: Budget) -> Iterator[list[int]]:
+    """The keys of ``lengths``, the longest first, as many at a time as fit behind ``held`` columns."""
+    waiting = sorted(lengths, key=lambda at: -lengths[at])
+    while waiting:
+        longest = lengths[waiting[0]]
+        count = budget.rows(held + longest, longest)
+        yield waiting[:count]
+        waiting = waiting[count:]
 
 
 def _first_tokens(logits: Tensor, asks: Sequence[Ask]) -> list[Judged]:
@@ -124,11 +123,14 @@ def _wide(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _gathered(groups: Sequence[ScoreGroup], judged: Sequence[Judged]) -> list[tuple[Likelihood, ...]]:
-    following = iter(judged)
+def _gathered(
+    groups: Sequence[ScoreGroup], asks: Sequence[Ask], judged: Sequence[Judged]
+) -> list[tuple[Likelihood, ...]]:
+    known = {(ask.row, ask.tokens): _likelihood(found) for ask, found in zip(asks, judged, strict=True)}
+    certain = _likelihood([])
     return [
-        tuple(_likelihood(next(following) if tokens else []) for tokens in group.continuations)
-        for group in groups
+        tuple(known.get((row, tokens), certain) for tokens in group.continuations)
+        for row, group in enumerate(groups)
     ]
 
 

@@ -46,8 +46,8 @@ def first_difference(tokenizer: Tokenizer, own: Any) -> str | None:
 
 def _difference(tokenizer: Tokenizer, own: Any, text: str) -> str | None:
     for special in (True, False):
-        ours = tokenizer.encode(text, special=special)
-        theirs = tuple(own.encode(text, add_special_tokens=special))
+        ours = list(tokenizer.encode(text, special=special))
+        theirs = list(own.encode(text, add_special_tokens=special))
         if ours != theirs:
             marks = "with" if special else "without"
             return f"{text!r} ({marks} special tokens) is {ours} here, and {theirs} to transformers"

@@ -76,7 +76,7 @@ def _shape(fields: Fields, family: str) -> Config:
     attention_bias = family == "llama" and fields.flag("attention_bias", False)
     heads, kv_heads, head_dim = _heads(fields, family)
     return Config(
-        architecture=next(iter(fields.get("architectures", ())), family),
+        architecture=next(iter(fields.names("architectures")), family),
         vocabulary=fields.count("vocab_size"),
         context=fields.count("max_position_embeddings"),
         hidden=fields.count("hidden_size"),
@@ -108,7 +108,8 @@ def _heads(fields: Fields, family: str) -> tuple[int, int, int]:
 
 
 def _rope(fields: Fields) -> Rope:
-    # transformers 5 writes rope_parameters; 4 wrote rope_scaling, with rope_theta beside it
+    # transformers 5 writes rope_parameters; 4 wrote rope_scaling, with rope_theta beside it; 5 lets the
+    # older field win where both are there
     scaling = fields.inner("rope_scaling" if fields.get("rope_scaling") else "rope_parameters")
     theta = scaling.number("rope_theta", fields.number("rope_theta", 10_000.0))
     kind = scaling.text("rope_type", scaling.text("type", "default"))
@@ -133,7 +134,7 @@ def _refuse_other_arithmetic(fields: Fields, family: str) -> None:
     _allow(fields, "quantization_config", (None,))
     _allow(fields, "partial_rotary_factor", (1,), default=1)
     _allow(fields, "use_sliding_window", (False,), default=False)
-    for layer in fields.get("layer_types", ()):
+    for layer in fields.names("layer_types"):
         if layer != "full_attention":
             _refuse(fields, "layer_types", layer)
     if family == "mistral":
@@ -142,8 +143,10 @@ def _refuse_other_arithmetic(fields: Fields, family: str) -> None:
 
 def _refuse_window(fields: Fields) -> None:
     # null says that there is no window; a missing field means 4,096 to those who defined the format
-    window = fields.get("sliding_window") if "sliding_window" in fields else 4096
-    if window is not None and window < fields.count("max_position_embeddings"):
+    if "sliding_window" in fields and fields.get("sliding_window") is None:
+        return
+    window = fields.count("sliding_window", 4096)
+    if window < fields.count("max_position_embeddings"):
         _refuse(fields, "sliding_window", window)
 
 

@@ -63,6 +63,11 @@ class Fields:
         """The object in field ``name``, empty where there is none."""
         return Fields(f"{self.place}, {name}", self._typed(name, {}, (dict,), "an object"))
 
+    def names(self, name: str) -> tuple[str, ...]:
+        """The list of texts in field ``name``, empty where there is none."""
+        values = self._typed(name, [], (list,), "a list")
+        return tuple(Fields(f"{self.place}, {name}", {"item": value}).text("item") for value in values)
+
     def texts(self) -> dict[str, str]:
         """All fields, each of which is a text."""
         return {name: self.text(name) for name in self._values}

@@ -11,50 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from slmeval_reference.cache import Cache
 from slmeval_reference.config import Config
 from slmeval_reference.layers import Layer, Weights
 from slmeval_reference.rotary import Rotation, frequencies, rotation
 from slmeval_reference.weights import FloatArray
-
-IntArray = NDArray[np.int64]
-
-
-class Cache:
-    """Keys and values of the tokens run so far, in each layer: float64[kv_heads, length, head_dim].
-
-    A token sees none that come after it, so cutting off the end leaves the rest true.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.length = 0
-        self._room = 0
-        # [layers, keys and values, kv_heads, room, head_dim]
-        self._store = np.empty((config.layers, 2, config.kv_heads, 0, config.head_dim))
-
-    def truncate(self, length: int) -> None:
-        """Forget all tokens but the first ``length``."""
-        self.length = min(self.length, length)
-
-    def reserve(self, tokens: int) -> None:
-        """Make room for ``tokens`` more."""
-        room = self._store.shape[3]
-        if self.length + tokens <= room:
-            return
-        # doubled, so that a text that grows token by token is not copied at each of them
-        grown = np.empty((*self._store.shape[:3], max(self.length + tokens, 2 * room), self._store.shape[4]))
-        grown[:, :, :, : self.length] = self._store[:, :, :, : self.length]
-        self._store = grown
-
-    def put(self, layer: int, keys: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Write keys and values of the n tokens now run, [kv_heads, n, head_dim]; those of all m."""
-        end = self.length + keys.shape[1]
-        store = self._store[layer, :, :, :end]
-        store[0, :, self.length :], store[1, :, self.length :] = keys, values
-        return store[0], store[1]
-
-    def advance(self, tokens: int) -> None:
-        """Count ``tokens`` that every layer has put in."""
-        self.length += tokens
 
 
 @dataclass(frozen=True)
@@ -64,8 +25,8 @@ class Tokens:
     ``visible`` says which tokens each one sees: of those in the cache and, after them, of its fellows.
     """
 
-    ids: IntArray
-    positions: IntArray
+    ids: NDArray[np.int64]
+    positions: NDArray[np.int64]
     visible: NDArray[np.bool_]
 
 

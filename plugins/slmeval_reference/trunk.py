@@ -8,7 +8,8 @@ from itertools import chain
 import numpy as np
 
 from slmeval.types import TokenIds
-from slmeval_reference.model import Cache, Model, Tokens
+from slmeval_reference.cache import Cache
+from slmeval_reference.model import Model, Tokens
 from slmeval_reference.weights import FloatArray
 
 #: tokens run at once; attention holds a matrix of this many rows for each head

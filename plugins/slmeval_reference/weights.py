@@ -159,7 +159,7 @@ def _locate(path: Path, name: str, entry: Any, begin: int, size: int) -> StoredT
     try:
         start, end = (int(offset) for offset in entry["data_offsets"])
         shape = tuple(int(length) for length in entry["shape"])
-        tensor = StoredTensor(name, path, entry["dtype"], shape, begin + start, begin + end)
+        tensor = StoredTensor(name, path, str(entry["dtype"]), shape, begin + start, begin + end)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is damaged: its header does not describe {name}") from error
     if start < 0:

@@ -83,7 +83,7 @@ def _shots(cell: CellResult) -> str:
 
 
 def _n(cell: CellResult, figure: Figure) -> str:
-    return f"{figure.n} sample" if cell.sample else str(figure.n)
+    return f"{figure.n:,} sample" if cell.sample else f"{figure.n:,}"
 
 
 def against_chance(cell: CellResult) -> tuple[list[str], list[str]]:

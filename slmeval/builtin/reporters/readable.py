@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TextIO
 
 import tabulate
@@ -18,8 +19,10 @@ from slmeval.types import RunResult
 _WIDTH = 100
 #: beside longer labels there is no room for texts in a column of their own
 _WIDEST_LABEL = 30
-#: the widest that a column of the table gets where one model is shown
-_WIDEST = {"Task": 24, "Figure": 20, "Value ± stderr": 22, "Unit": 10}
+#: the columns of a table that is at most as wide as text; each further one adds some room
+_COLUMNS, _ROOM = 7, 20
+#: blanks that tabulate puts between columns, and beside a head
+_GAP, _PADDING = 2, 2
 
 
 class TableReporter(Reporter):
@@ -47,12 +50,24 @@ class MarkdownReporter(Reporter):
 
 def _plain(block: Block) -> str:
     if isinstance(block, Table):
-        return _tabulate(block, "simple", clean, [_WIDEST.get(name) for name in block.head])
+        tame = _escaped(block, clean)
+        return _tabulate(tame, "simple", _widths(tame))
     if isinstance(block, Listing):
         return "\n".join([clean(block.title), *_aligned(block.lines)])
     if isinstance(block, Command):
         return clean(block.text)
     return _wrap(clean(block.text))
+
+
+def _widths(block: Table) -> list[int]:
+    """As wide as its texts; where the table would be too wide, the widest columns wrap."""
+    heads = [len(name) + _PADDING for name in block.head]
+    widths = [max(map(len, column)) for column in zip(*block.rows, strict=True)]
+    widths = [max(pair) for pair in zip(heads, widths, strict=True)]
+    room = _WIDTH + _ROOM * max(0, len(widths) - _COLUMNS) - _GAP * (len(widths) - 1)
+    while sum(widths) > room:
+        widths[widths.index(max(widths))] -= 1
+    return widths
 
 
 def _aligned(lines: tuple[tuple[str, str], ...]) -> list[str]:
@@ -75,7 +90,7 @@ def _wrap(text: str, margin: int = 0) -> str:
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Table):
-        return _tabulate(block, "github", markdown, None)
+        return _tabulate(_escaped(block, markdown), "github")
     if isinstance(block, Listing):
         lines = [f"- {markdown(label)}: {markdown(text)}" for label, text in block.lines]
         return f"## {markdown(block.title)}\n\n" + "\n".join(lines)
@@ -92,15 +107,21 @@ def _strong(block: Paragraph) -> str:
 # ---- both --------------------------------------------------------------------------------------------
 
 
-def _tabulate(block: Table, style: str, escape: Callable[[str], str], widths: list[int | None] | None) -> str:
+def _escaped(block: Table, escape: Callable[[str], str]) -> Table:
+    rows = tuple(tuple(map(escape, row)) for row in block.rows)
+    return replace(block, head=tuple(map(escape, block.head)), rows=rows)
+
+
+def _tabulate(block: Table, style: str, widths: Sequence[int] | None = None) -> str:
     return str(
         tabulate.tabulate(
-            [[escape(text) for text in row] for row in block.rows],
-            headers=[escape(text) for text in block.head],
+            block.rows,
+            headers=block.head,
             tablefmt=style,
             # tabulate would make numbers of names such as "1e5"
             disable_numparse=True,
             colalign=["right" if name in block.right else "left" for name in block.head],
             maxcolwidths=widths,
+            maxheadercolwidths=widths and [width - _PADDING for width in widths],
         )
     )

@@ -20,12 +20,13 @@ _MARKS = re.compile(r"([\\`*<>|&]|\[(?=[^\]]*\]\())")
 def clean(text: str) -> str:
     """One line without anything that a terminal would obey: escapes, controls, direction marks."""
     text = _ESCAPES.sub("", text)
+    # split takes the other line ends (U+2028, U+2029) for blanks
     return " ".join("".join(map(_harmless, text)).split())
 
 
 def _harmless(character: str) -> str:
     category = unicodedata.category(character)
-    if category in {"Cc", "Zl", "Zp"}:
+    if category == "Cc":
         return " "
     return "" if category in {"Cf", "Cs"} else character
 
