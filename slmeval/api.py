@@ -126,7 +126,7 @@ class Backend(ABC):
     def model_info(self) -> ModelInfo:
         """What was opened."""
 
-    def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:
+    def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:  # noqa: ARG002
         """The first difference between ``tokenizer`` and the engine's own, or ``None``."""
         return None
 
@@ -170,6 +170,8 @@ class Task(ABC):
     shots: int = 0
     filters: tuple[Use, ...] = ()
     metrics: tuple[Use, ...] = ()
+    #: lm-evaluation-harness draws this task's shots as from the evaluated split (``--compat lm-eval``)
+    lm_eval_same_split: bool = False
 
     @abstractmethod
     def sample(self, row: Row, shots: Sequence[Row]) -> Sample:

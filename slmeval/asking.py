@@ -61,8 +61,8 @@ class Asker:
         room = self._limit - request.max_tokens
         if room < 1:
             raise DataError(
-                f"task {self._task!r} generates up to {request.max_tokens} tokens, which leaves no room for a "
-                f"prompt in the model's context of {self._limit}"
+                f"task {self._task!r} generates up to {request.max_tokens} tokens, which leaves no room "
+                f"for a prompt in the model's context of {self._limit}"
             )
         settings = GenerationSettings(request.max_tokens, request.stop, self._end_ids)
         return GenerateAsk(self._keep(prompts[request.prompt], room), settings)

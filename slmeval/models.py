@@ -28,7 +28,7 @@ _NO_LIMIT = 10**12
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model's files. ``sha256`` is over the names and contents of all that define it; ``context`` in tokens."""
+    """A model's files; ``sha256`` is over names and contents of all that define it, ``context`` in tokens."""
 
     ref: ModelRef
     folder: Path

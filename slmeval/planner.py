@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from slmeval.plan import Cell, Item, Job, Plan, Unit
 from slmeval.questions import Draft, draft
 from slmeval.registry import Parts, pick
 from slmeval.tokenizing import FastTokenizer, read_tokenizer
-from slmeval.types import OptionValue, RunOptions
+from slmeval.types import ModelRef, OptionValue, RunOptions
 
 #: what a task's kind asks of an engine
 _CAPABILITY = {"multiple_choice": "score", "generation": "generate"}
@@ -120,6 +121,8 @@ def _check_options(options: RunOptions) -> None:
         raise UsageError(f"--limit {options.limit}: at least 1 row must be asked")
     if any(shots < 0 for shots in options.shots or ()):
         raise UsageError(f"--shots {','.join(map(str, options.shots or ()))}: shots cannot be negative")
+    if not 0 < options.timeout < math.inf:
+        raise UsageError(f"--timeout {options.timeout:g}: seconds, more than 0")
     if options.data is not None and options.sample:
         raise UsageError("--data and --sample name two sources of rows: give one")
 
@@ -141,8 +144,16 @@ def _pairs(
         for text in _models_for(backend, options, backends):
             if text not in found:
                 found[text] = find_model(parse_model(text), file_hash)
-            label = "demo" if not options.models else found[text].ref.location.rstrip("/").rpartition("/")[2]
-            yield backend, label, found[text]
+            if options.models:
+                yield backend, _label(found[text]), found[text]
+            else:
+                yield backend, "demo", replace(found[text], ref=ModelRef("the bundled demo model"))
+
+
+def _label(model: FoundModel) -> str:
+    """The last part of its name, as a report's column needs it."""
+    named = Path(model.ref.location)
+    return named.resolve().name if named.exists() else str(model.ref).rpartition("/")[2]
 
 
 def _models_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +41,15 @@ def draft(options: RunOptions, task: Task, shots: int, parts: Parts, demo: bool)
     asked = rows.rows[: options.limit]
     pool = _pool(source, task, rows) if shots else None
     drawn = _draw(options, task, asked, pool, shots)
+    # the bundled rows are not of the data set that a task is named after: they have no larger whole
+    in_all = len(rows.rows) if source.kind == "sample" else task.dataset.rows or len(rows.rows)
     return Draft(
         task,
         shots,
         tuple(_samples(task, asked, rows, drawn)),
         _scorer(task, parts),
-        _origin(rows, pool),
-        sample=source.kind == "sample" or len(asked) < (task.dataset.rows or len(rows.rows)),
+        _origin(rows, pool, in_all),
+        sample=source.kind == "sample" or len(asked) < in_all,
     )
 
 
@@ -63,10 +66,12 @@ def _draw(
     if pool is None:
         return iter([()] * len(asked))
     if options.compat == "lm-eval":
-        return lm_eval_shots(
-            pool.rows, asked, shots, options.seed, same_split=getattr(task, "lm_eval_same_split", False)
-        )
+        return lm_eval_shots(pool.rows, asked, shots, options.seed, same_split=task.lm_eval_same_split)
     return fixed_shots(pool.rows, asked, shots, options.seed, task.name)
+
+
+#: what a task raises over a row that is not what it needs
+_ROW_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError)
 
 
 def _samples(
@@ -75,14 +80,25 @@ def _samples(
     for index, (row, shots) in enumerate(zip(asked, drawn, strict=True)):
         try:
             yield task.sample(row, shots)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except _ROW_ERRORS as error:
             reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
-            raise DataError(f"{rows.place(index)}: not a row of {task.name}: {reason}") from None
+            place = (
+                rows.place(index) if _is_bad(task, row) else f"an example shown before {rows.place(index)}"
+            )
+            raise DataError(f"{place}: not a row of {task.name}: {reason}") from None
 
 
-def _origin(rows: Rows, pool: Rows | None) -> DataOrigin:
+def _is_bad(task: Task, row: Row) -> bool:
+    try:
+        task.sample(row, ())
+    except _ROW_ERRORS:
+        return True
+    return False
+
+
+def _origin(rows: Rows, pool: Rows | None, in_all: int) -> DataOrigin:
     shots = (pool.source, pool.sha256) if pool is not None else ("", "")
-    return DataOrigin(rows.source, rows.sha256, len(rows.rows), *shots)
+    return DataOrigin(rows.source, rows.sha256, in_all, *shots)
 
 
 def _scorer(task: Task, parts: Parts) -> Scorer:
@@ -97,5 +113,5 @@ def make_part(task: Task, kind: str, use: Use, known: Mapping[str, Any]) -> Any:
         return pick(kind, use.name, known)(**use.settings)
     except UnknownName as error:
         raise UsageError(f"task {task.name!r}: {error}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, re.error) as error:
         raise UsageError(f"task {task.name!r} misuses {kind} {use.name!r}: {error}") from None

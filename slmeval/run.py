@@ -41,7 +41,7 @@ class Run:
         self._store = store
         self._progress = progress
         self._id = run_id
-        self._started = _now()
+        self._started = ""
         self._models: list[ModelReport] = []
         self._cells: list[CellResult] = []
         self._failures: list[Failure] = []
@@ -50,7 +50,7 @@ class Run:
 
     def execute(self) -> RunResult:
         """Every job in turn; one that fails does not end the others; an interrupt ends them all."""
-        self._store.begin_run(self._id, self._started, self._plan.options)
+        self._started = self._store.begin_run(self._id, _now(), self._plan.options)
         self._hook.slmeval_run_started(run_id=self._id, cells=self._plan.cells)
         status: Status = "done"
         try:

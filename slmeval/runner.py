@@ -11,13 +11,15 @@ from typing import Any, Protocol
 from slmeval import __version__
 from slmeval.api import Channel, Executor, Launch
 from slmeval.errors import JobFailed, UsageError
-from slmeval.plan import Cell, GenerateUnit, Job, ScoreUnit, Unit
+from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, Job, ScoreUnit, Unit
 from slmeval.prefixes import in_prefix_order, prompts_in_prefix_order
 from slmeval.protocol import PROTOCOL, Message, ProtocolError, decode, encode, pack_unit, unpack_replies
 from slmeval.store import Store
-from slmeval.types import ModelInfo, ModelReport, Reply, ScoreGroup
+from slmeval.types import Completion, Likelihood, ModelInfo, ModelReport, Reply, ScoreGroup
 from slmeval.worker import serve
 
+#: a log-probability may lie above zero by rounding (half precision), not by more
+_ABOVE_ZERO = 1e-2
 #: units sent ahead, so that a worker need not wait for the parent
 _AHEAD = 2
 
@@ -188,7 +190,26 @@ class JobRun:
                     f"backend {self._job.backend.name!r} gave {len(given)} answers to a group of {len(asks)}"
                 )
             for ask, reply in zip(asks, given, strict=True):
+                self._check(ask, reply)
                 yield self.key(ask.digest), reply
+
+    def _check(self, ask: Ask, reply: Reply) -> None:
+        """:raises JobFailed: the reply cannot be true; better no figure than a wrong one."""
+        if isinstance(ask, GenerateAsk):
+            fits = isinstance(reply, Completion)
+        else:
+            fits = isinstance(reply, Likelihood) and len(reply.token_logprobs) == len(ask.continuation)
+        if not fits:
+            raise JobFailed(
+                f"backend {self._job.backend.name!r} gave an answer that does not fit its request"
+            )
+        if isinstance(reply, Likelihood):
+            for logprob in reply.token_logprobs:
+                if not logprob <= _ABOVE_ZERO:
+                    raise JobFailed(
+                        f"backend {self._job.backend.name!r} gave a log-probability of {logprob}: the "
+                        "model's numbers overflow, or the engine is broken (another --dtype may help)"
+                    )
 
     def _send(self, channel: Channel, kind: str, **fields: Any) -> None:
         try:

@@ -126,14 +126,19 @@ class Store:
 
     # ---- runs --------------------------------------------------------------------------------------
 
-    def begin_run(self, run_id: str, started: str, options: RunOptions) -> None:
-        """Enter a run that starts now, or goes on: then it keeps its start and its options."""
+    def begin_run(self, run_id: str, started: str, options: RunOptions) -> str:
+        """Enter a run that starts now, or goes on: then it keeps its start and its options.
+
+        Returns when it started.
+        """
         with self._writing():
             self._db.execute(
                 "INSERT INTO runs (id, started, status, options) VALUES (?, ?, 'running', ?)"
                 " ON CONFLICT (id) DO UPDATE SET status = 'running', finished = NULL, document = NULL",
                 (run_id, started, json.dumps(to_plain(options))),
             )
+        ((began,),) = self._select("SELECT started FROM runs WHERE id = ?", run_id)
+        return str(began)
 
     def save_items(self, run_id: str, cell: int, items: Iterable[tuple[int, int, str]]) -> None:
         """Save which answer each request of a cell has: (row, request, key), from 0; the last one stands."""

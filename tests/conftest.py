@@ -48,6 +48,7 @@ def random_llama(tmp_path_factory: pytest.TempPathFactory, shared_tokenizer: Pat
         tokenizer=shared_tokenizer / "tokenizer.json",
     )
     (folder / "tokenizer_config.json").write_text(
-        '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}'
+        '{"tokenizer_class": "PreTrainedTokenizerFast", '
+        '"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}'
     )
     return folder

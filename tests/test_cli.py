@@ -135,7 +135,7 @@ def test_an_unknown_command_names_the_nearest(complains: Complain) -> None:
 def test_a_missing_extra_is_named_with_its_command(
     complains: Complain, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slmeval_hf.find_spec", lambda name: None)
+    monkeypatch.setattr("slmeval_hf.find_spec", lambda _: None)
     complains([*base(model, data), "--backend", "hf"], "pip install 'slmeval[hf]'", ExitCode.USAGE)
 
 
@@ -186,6 +186,13 @@ def test_a_bad_row_is_named_with_file_and_line(
 ) -> None:
     write_rows(data, [ROW, row])
     complains(base(model, data), part, ExitCode.USAGE)
+
+
+def test_a_bad_row_among_the_examples_is_told_from_the_question(
+    complains: Complain, model: Path, data: Path
+) -> None:
+    write_rows(data, [{**ROW, "answerKey": "E"}] * 3, split="train")
+    complains([*base(model, data), "--shots", "2"], "an example shown before", ExitCode.USAGE)
 
 
 def test_a_folder_without_the_split_says_what_it_has(complains: Complain, model: Path, data: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_run import options, run  # noqa: F401  fixtures
+from test_run import options  # noqa: F401  a fixture
 
 from slmeval import hookimpl
 from slmeval.testing import evaluate

@@ -12,7 +12,9 @@ ids = st.lists(st.integers(0, 3), max_size=6).map(tuple)
 
 
 @given(ids, ids)
-def test_the_common_length_is_the_longest_common_prefix(left: tuple[int, ...], right: tuple[int, ...]) -> None:
+def test_the_common_length_is_the_longest_common_prefix(
+    left: tuple[int, ...], right: tuple[int, ...]
+) -> None:
     length = common_length(left, right)
     assert left[:length] == right[:length]
     assert left[: length + 1] != right[: length + 1] or length == min(len(left), len(right))

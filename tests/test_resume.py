@@ -117,7 +117,7 @@ def test_a_killed_run_asks_no_journaled_answer_again_and_gives_the_same_figures(
 def test_an_interrupt_leaves_a_run_that_goes_on_without_a_name(
     tmp_path: Path, undisturbed: tuple[dict[str, object], float, int]
 ) -> None:
-    expected, seconds, _ = undisturbed
+    expected, _, _ = undisturbed
     store = tmp_path / "store.db"
     process = start(store, *WHAT)
     deadline = time.monotonic() + 60

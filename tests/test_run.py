@@ -11,9 +11,9 @@ import pytest
 import toys
 from random_models import TINY_LLAMA, write_model
 
-from slmeval.runner import without
 from slmeval.errors import UsageError
 from slmeval.plan import ScoreUnit
+from slmeval.runner import without
 from slmeval.testing import evaluate
 from slmeval.types import RunOptions, RunResult, ScoreGroup
 
@@ -114,6 +114,11 @@ def test_another_model_is_never_served_the_first_ones_answers(
         ("crash", "SIGSEGV"),
         ("exit", "status 7; it said: last words on stdout"),
         ("error", "ValueError: one line"),
+        ("nan", "log-probability of nan"),
+        ("positive", "log-probability of 0.5"),
+        ("few", "does not fit its request"),
+        ("short", "gave 1 answers to a group of 2"),
+        ("fewer", "gave 2 answers to 3 requests"),
     ],
 )
 def test_a_broken_engine_is_one_failed_job_with_its_reason(

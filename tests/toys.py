@@ -11,7 +11,7 @@ import pytest
 
 MODULE = '''
 """A backend whose likelihoods follow from the token ids alone; ``-o trouble=...`` makes it misbehave."""
-import os, signal, time
+import math, os, signal, time
 from pathlib import Path
 from slmeval import hookimpl
 from slmeval.api import Backend, Option
@@ -45,12 +45,18 @@ class ToyBackend(Backend):
         for number, group in enumerate(groups):
             if number == 1:
                 self._misbehave()
+                if self._trouble == "fewer":
+                    continue
             time.sleep(self._pace)
             self._log(len(group.continuations))
-            yield tuple(
-                Likelihood(tuple(-((7 * t + sum(group.context)) % 13) / 3 for t in ids), False)
+            wrong = {"nan": (math.nan,), "positive": (0.5,), "few": ()}.get(self._trouble)
+            likelihoods = tuple(
+                Likelihood(wrong or tuple(-((7 * t + sum(group.context)) % 13) / 3 for t in ids), False)
                 for ids in group.continuations
             )
+            if wrong == ():
+                likelihoods = (Likelihood((), False),) * len(likelihoods)
+            yield likelihoods[:1] if self._trouble == "short" else likelihoods
 
     def generate(self, prompts, settings, decode):
         for prompt in prompts:

@@ -134,7 +134,8 @@ def _check(config: Config, context: TokenIds, continuations: Sequence[TokenIds] 
     if not context:
         raise ValueError("a context must have at least one token")
     longest = max(map(len, continuations), default=0)
-    if len(context) + longest > config.context:
+    # the last token of a continuation is predicted, and is never an input
+    if len(context) + max(longest - 1, 0) > config.context:
         raise ValueError(
             f"{len(context)} tokens of context and {longest} of continuation are more than "
             f"the model's context length of {config.context}"

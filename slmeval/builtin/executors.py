@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import BinaryIO
 
 from slmeval.api import Channel, Executor, Launch
@@ -115,10 +116,9 @@ class ProcessChannel(StreamChannel):
 
 
 def _close_quietly(stream: BinaryIO) -> None:
-    try:
+    # an error means that the other end is gone already
+    with suppress(OSError):
         stream.close()
-    except OSError:
-        pass  # the other end is gone already
 
 
 def _describe_status(status: int | None) -> str:

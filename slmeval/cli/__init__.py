@@ -12,6 +12,7 @@ import click
 
 from slmeval import __version__
 from slmeval.errors import ExitCode, SlmevalError, UnknownName
+from slmeval.text import clean
 
 #: each lives in a module of its name, imported when it is asked for
 _COMMANDS = ("run", "list", "doctor", "runs", "show", "export")
@@ -69,18 +70,23 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         code: Any = cli.main(args=None if args is None else list(args), standalone_mode=False)
     except click.ClickException as error:
-        click.echo(f"slmeval: {error.format_message()}", err=True)
+        _complain(error.format_message())
         return ExitCode.USAGE
     except SlmevalError as error:
         if os.environ.get("SLMEVAL_TRACEBACK"):
             raise
-        click.echo(f"slmeval: {error}", err=True)
+        _complain(str(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("slmeval: interrupted", err=True)
+        _complain("interrupted")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has gone (`| head`); Python would complain again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.DONE
     return int(code or 0)
+
+
+def _complain(message: str) -> None:
+    # a message may quote a file or an engine: one line of it, with nothing that a terminal would obey
+    click.echo(f"slmeval: {clean(message)}", err=True)

@@ -11,6 +11,7 @@ import click
 from slmeval.cli.output import check_output, choose_reporter, report
 from slmeval.cli.progress import Bar
 from slmeval.errors import ExitCode, UsageError
+from slmeval.text import clean
 from slmeval.types import RunOptions, RunResult
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _unfinished(store: Store, named: str) -> str:
 
 def _tell(result: RunResult) -> int:
     for failure in result.failures:
-        click.echo(f"slmeval: {failure.backend}:{failure.model} failed: {failure.reason}", err=True)
+        click.echo(clean(f"slmeval: {failure.backend}:{failure.model} failed: {failure.reason}"), err=True)
     if result.status != "done":
         click.echo(f"slmeval: {result.status}; go on with: slmeval run --resume {result.id}", err=True)
     return _CODES[result.status]

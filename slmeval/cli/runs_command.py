@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from slmeval.cli.output import print_text
+from slmeval.text import clean
 
 
 @click.command("runs")
@@ -23,9 +24,9 @@ def command(store: str | None) -> None:
                 run.id,
                 run.started,
                 run.status,
-                ",".join(run.options.backends) or "default",
-                ",".join(run.options.models) or "demo",
-                ",".join(run.options.tasks),
+                clean(",".join(run.options.backends)) or "default",
+                clean(",".join(run.options.models)) or "demo",
+                clean(",".join(run.options.tasks)),
             )
             for run in opened.runs()
         ]

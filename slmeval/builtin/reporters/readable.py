@@ -12,7 +12,8 @@ import tabulate
 from slmeval.api import Reporter
 from slmeval.builtin.reporters.blocks import Block, Command, Listing, Paragraph, Table
 from slmeval.builtin.reporters.content import report
-from slmeval.builtin.reporters.text import clean, markdown
+from slmeval.builtin.reporters.text import markdown
+from slmeval.text import clean
 from slmeval.types import RunResult
 
 #: columns of the terminal that text is wrapped to

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from slmeval.api import Reporter
-from slmeval.builtin.reporters.text import clean
 from slmeval.document import to_json
+from slmeval.text import clean
 from slmeval.types import CellResult, Figure, RunResult
 
 #: a text that begins so is a formula to a spreadsheet (the wide forms to an East Asian one)

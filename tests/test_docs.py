@@ -1,0 +1,79 @@
+"""The documents say what is: every hook, command, figure and extra."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from slmeval import hookspecs
+from slmeval.cli import run
+from slmeval.registry import load
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+HOOKS = {name: value for name, value in vars(hookspecs).items() if name.startswith("slmeval_")}
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_documented_with_its_arguments(name: str) -> None:
+    assert f"`{name}({', '.join(inspect.signature(HOOKS[name]).parameters)})`" in PLUGINS
+
+
+@pytest.mark.parametrize("kind", ["tasks", "groups", "backends"])
+def test_readme_names_every_part(kind: str) -> None:
+    for name in getattr(load().parts, kind):
+        assert f"`{name}`" in README
+
+
+def test_every_metric_is_explained() -> None:
+    figures = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+    for name in load().parts.metrics:
+        assert f"`{name}" in figures
+
+
+def test_the_example_task_of_the_plugin_guide_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import toys
+
+    (example,) = re.findall(r"```python\n(\"\"\"Capitals.*?)```", PLUGINS, re.DOTALL)
+    toys.install(tmp_path, monkeypatch, example, name="capitals")
+    rows = tmp_path / "rows" / "capitals"
+    rows.mkdir(parents=True)
+    (rows / "test.jsonl").write_text('{"country": "Peru", "cities": ["Lima", "Quito"], "right": 0}\n')
+    model = str(ROOT / "slmeval" / "demo" / "model")
+    command = ["run", "--backend", "reference", "--model", model, "--tasks", "capitals"]
+    assert run([*command, "--data", str(rows.parent), "--store", str(tmp_path / "store.db")]) == 0
+    assert "capitals" in capsys.readouterr().out
+
+
+def test_the_readme_shows_what_the_command_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every line of figures that README shows comes out of the command that stands above it."""
+    (shown,) = re.findall(r"<!-- output -->\n```\n(.*?)```", README, re.DOTALL)
+    arguments = re.findall(r"slmeval (run --tasks \S+)", README)[0].split()
+    assert run([*arguments, "--backend", "reference", "--store", str(tmp_path / "store.db")]) == 0
+    printed = {line.rstrip() for line in capsys.readouterr().out.splitlines()}
+    figures = [line.rstrip() for line in shown.splitlines() if "±" in line]
+    assert len(figures) > 8
+    assert set(figures) <= printed
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is in the standard library from 3.11 on")
+def test_every_extra_that_a_backend_names_exists() -> None:
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for backend in load().parts.backends.values():
+        assert backend.extra is None or backend.extra in extras
+
+
+def test_no_document_names_a_machine_or_a_host() -> None:
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"/(root|home|work|Users)/", text), path

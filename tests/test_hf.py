@@ -1,0 +1,777 @@
+"""The hf backend against plain float64 passes of transformers, over the kinds of architecture there are."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the hf backend needs torch")
+transformers = pytest.importorskip("transformers", reason="the hf backend needs transformers")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+from slmeval_hf import HFBackend, slmeval_register_backends  # noqa: E402
+
+from slmeval.errors import JobFailed, ModelError  # noqa: E402
+from slmeval.tokenizing import read_tokenizer  # noqa: E402
+from slmeval.types import (  # noqa: E402
+    Completion,
+    GenerationSettings,
+    Likelihood,
+    ModelRef,
+    Prompt,
+    ScoreGroup,
+    TokenIds,
+)
+
+VOCABULARY = 97
+CONTEXT = 64
+SMALL: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": CONTEXT,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": None,
+}
+SMALL_GPT2 = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": CONTEXT}
+SMALL_BLOOM = {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 2, "n_head": 4}
+SMALL_MAMBA = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
+
+#: grouped heads; tied head; learned positions; partial rotation; windows and capped logits; a window that
+#: the prompts overflow; scaled logits; biases by distance; a state that is no cache of keys and values
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "llama": lambda: transformers.LlamaConfig(**SMALL),
+    "qwen2": lambda: transformers.Qwen2Config(**SMALL, tie_word_embeddings=True),
+    "gpt2": lambda: transformers.GPT2Config(**SMALL_GPT2),
+    "neox": lambda: transformers.GPTNeoXConfig(**SMALL),
+    "gemma2": lambda: transformers.Gemma2Config(
+        **SMALL, head_dim=8, sliding_window=6, final_logit_softcapping=2.0
+    ),
+    "mistral": lambda: transformers.MistralConfig(**SMALL, sliding_window=6),
+    "granite": lambda: transformers.GraniteConfig(**SMALL, logits_scaling=3.0),
+    "bloom": lambda: transformers.BloomConfig(**SMALL_BLOOM),
+    "mamba": lambda: transformers.MambaConfig(**SMALL_MAMBA),
+}
+
+Folders = Callable[[str], Path]
+
+
+def write_model(folder: Path, config: Any) -> Path:
+    """A folder with random weights, large enough that the predictions are far from even."""
+    torch.manual_seed(3)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.25)
+    # any tensor of a name of its own is written, so that the file has as many as the model
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """The folder of each kind of model, made when first asked for."""
+    root = tmp_path_factory.mktemp("hf")
+
+    @functools.cache
+    def folder(kind: str) -> Path:
+        return write_model(root / kind, CONFIGS[kind]())
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracles(folders: Folders) -> Callable[[str, str], Any]:
+    """The model of each kind as transformers opens it, by the name of its dtype."""
+
+    @functools.cache
+    def oracle(kind: str, dtype: str) -> Any:
+        return transformers.AutoModelForCausalLM.from_pretrained(folders(kind), dtype=dtype).eval()
+
+    return oracle
+
+
+def open_model(folder: Path | str, **options: Any) -> HFBackend:
+    return HFBackend(
+        ModelRef(str(folder)), {**{option.name: option.default for option in HFBackend.options}, **options}
+    )
+
+
+def some_ids(count: int, seed: int) -> TokenIds:
+    return tuple(random.Random(seed).randrange(3, VOCABULARY) for _ in range(count))
+
+
+def some_groups() -> list[ScoreGroup]:
+    """Contexts of several lengths behind 20 tokens in common, with none to four continuations."""
+    start = some_ids(20, 0)
+    tails = [((5, 1), (4, 1, 9, 3)), ((17, 2), (6,)), ((1, 3), (2, 7)), ((5, 4), ()), ((9, 5), (1, 1))]
+    return [
+        ScoreGroup(start + some_ids(*tail), tuple(some_ids(length, 10 * length + at) for length in lengths))
+        for at, (tail, lengths) in enumerate(tails)
+    ]
+
+
+def plain(model: Any, context: TokenIds, continuation: TokenIds) -> Likelihood:
+    """One pass over one sequence, the log-softmax in float64."""
+    with torch.inference_mode():
+        logits = model(torch.tensor([context + continuation])).logits[0, len(context) - 1 : -1].double()
+    targets = torch.tensor(continuation)
+    found = logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
+    return Likelihood(tuple(found.tolist()), bool((logits.argmax(-1) == targets).all()))
+
+
+def greedy(model: Any, prompt: TokenIds, count: int) -> TokenIds:
+    """What transformers' own generation writes."""
+    ids = torch.tensor([prompt])
+    settings = transformers.GenerationConfig(do_sample=False, max_new_tokens=count, pad_token_id=0)
+    with torch.inference_mode():
+        made = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+    return tuple(made[0, len(prompt) :].tolist())
+
+
+def as_text(ids: Sequence[int]) -> str:
+    return "".join(chr(0x100 + token) for token in ids)
+
+
+def write(backend: HFBackend, prompts: Sequence[TokenIds], **settings: Any) -> list[Completion]:
+    return list(backend.generate([Prompt(ids) for ids in prompts], GenerationSettings(**settings), as_text))
+
+
+# ---- scoring ---------------------------------------------------------------------------------------
+
+
+# mamba's recurrence is computed in float32 whatever the dtype, and then moves with the batch
+@pytest.mark.parametrize(
+    ("kind", "tolerance"), [(kind, 1e-5 if kind == "mamba" else 1e-9) for kind in CONFIGS]
+)
+def test_scores_in_float64_equal_a_plain_pass_over_each_sequence(
+    kind: str, tolerance: float, folders: Folders, oracles: Callable[[str, str], Any]
+) -> None:
+    groups, model = some_groups(), oracles(kind, "float64")
+    answers = list(open_model(folders(kind), dtype="float64").score(groups))
+    for group, likelihoods in zip(groups, answers, strict=True):
+        for continuation, likelihood in zip(group.continuations, likelihoods, strict=True):
+            expected = plain(model, group.context, continuation)
+            assert likelihood.token_logprobs == pytest.approx(expected.token_logprobs, abs=tolerance)
+            assert likelihood.greedy == expected.greedy
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_scores_in_float32_are_within_a_ten_thousandth_of_float64(
+    kind: str, folders: Folders, oracles: Callable[[str, str], Any]
+) -> None:
+    groups, model = some_groups(), oracles(kind, "float64")
+    backend = open_model(folders(kind))
+    assert backend.model_info().dtype == "float32"
+    for group, likelihoods in zip(groups, backend.score(groups), strict=True):
+        for continuation, likelihood in zip(group.continuations, likelihoods, strict=True):
+            expected = plain(model, group.context, continuation)
+            assert likelihood.logprob == pytest.approx(expected.logprob, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_only_a_model_whose_state_is_no_cache_runs_each_sequence_whole_and_says_so(
+    kind: str, folders: Folders
+) -> None:
+    notes = open_model(folders(kind)).notes()
+    assert bool(notes) == (kind == "mamba")
+    assert all("each sequence is run whole" in note for note in notes)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])
+def test_the_same_call_gives_the_same_bits_also_from_a_model_opened_again(
+    kind: str, folders: Folders
+) -> None:
+    first, second = open_model(folders(kind)), open_model(folders(kind))
+    once = list(first.score(some_groups()))
+    assert once == list(first.score(some_groups())) == list(second.score(some_groups()))
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "mamba"])
+def test_neither_the_order_nor_the_company_of_a_group_matters(kind: str, folders: Folders) -> None:
+    backend, groups = open_model(folders(kind)), some_groups()
+    together = list(backend.score(groups))
+    backwards = list(backend.score(groups[::-1]))[::-1]
+    alone = [next(backend.score([group])) for group in groups]
+    small = list(open_model(folders(kind), batch_tokens=40).score(groups))
+    for other in (backwards, alone, small):
+        assert logprobs(other) == pytest.approx(logprobs(together), abs=1e-4)
+
+
+def logprobs(answers: Sequence[Sequence[Likelihood]]) -> list[float]:
+    return [likelihood.logprob for likelihoods in answers for likelihood in likelihoods]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "mamba"])
+def test_an_empty_continuation_is_certain_and_equal_ones_are_equal_to_the_bit(
+    kind: str, folders: Folders
+) -> None:
+    same = some_ids(5, 1)
+    (answer,) = open_model(folders(kind)).score(
+        [ScoreGroup(some_ids(4, 2), (same, (), some_ids(9, 3), same))]
+    )
+    assert answer[1] == Likelihood((), True)
+    assert answer[1].logprob == 0
+    assert answer[0] == answer[3]
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])
+def test_what_greedy_decoding_writes_is_greedy_and_one_token_off_is_not(
+    kind: str, folders: Folders, oracles: Callable[[str, str], Any]
+) -> None:
+    context = some_ids(7, 4)
+    written = greedy(oracles(kind, "float32"), context, 4)
+    off = (*written[:2], (written[2] + 1) % VOCABULARY, written[3])
+    (answer,) = open_model(folders(kind)).score([ScoreGroup(context, (written, off))])
+    assert [likelihood.greedy for likelihood in answer] == [True, False]
+
+
+@contextmanager
+def embedded_tokens() -> Iterator[list[int]]:
+    """How many tokens are looked up in any embedding of ids, pass by pass."""
+    counts: list[int] = []
+
+    def count(module: Any, args: tuple[Any, ...]) -> None:
+        if isinstance(module, torch.nn.Embedding) and module.num_embeddings == VOCABULARY:
+            counts.append(args[0].numel())
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(count)
+    try:
+        yield counts
+    finally:
+        handle.remove()
+
+
+def test_what_contexts_share_is_run_once_and_each_context_once_for_its_continuations(
+    folders: Folders,
+) -> None:
+    start = some_ids(40, 0)
+    groups = [
+        ScoreGroup(start + some_ids(6, seed), tuple(some_ids(3, 10 * seed + at) for at in range(4)))
+        for seed in range(1, 6)
+    ]
+    backend = open_model(folders("llama"))
+    with embedded_tokens() as counts:
+        list(backend.score(groups))
+    # the examples, then the 6 tokens of each context, then 2 tokens of each continuation: the third is
+    # only predicted
+    assert counts == [40, 5 * 6, 5 * 4 * 2]
+
+
+def test_the_shared_examples_stay_for_the_units_that_follow(folders: Folders) -> None:
+    start = some_ids(30, 0)
+    units = [[Prompt((*start, 3 * unit + at, 9)) for at in (1, 2)] for unit in (1, 2)]
+    backend = open_model(folders("llama"))
+    with embedded_tokens() as counts:
+        for unit in units:
+            list(backend.generate(unit, GenerationSettings(max_tokens=1), as_text))
+    assert counts == [30, 4, 4]
+
+
+# ---- generation ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_greedy_text_equals_that_of_transformers_for_prompts_of_any_length(
+    kind: str, folders: Folders, oracles: Callable[[str, str], Any]
+) -> None:
+    start = some_ids(18, 6)
+    prompts = [start + some_ids(length, length) for length in (1, 9, 4, 9)]
+    made = write(open_model(folders(kind)), prompts, max_tokens=12)
+    model = oracles(kind, "float32")
+    assert [completion.ids for completion in made] == [greedy(model, prompt, 12) for prompt in prompts]
+    assert {completion.reason for completion in made} == {"length"}
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])
+def test_a_stop_string_over_several_tokens_ends_one_text_and_not_the_others(
+    kind: str, folders: Folders
+) -> None:
+    backend = open_model(folders(kind))
+    prompts = [some_ids(6, 1), some_ids(11, 2), some_ids(3, 5)]
+    free = write(backend, prompts, max_tokens=10)
+    stop = free[1].text[4:7]
+    assert stop not in free[0].text + free[2].text
+    stopped = write(backend, prompts, max_tokens=10, stop=("never", stop))
+    assert stopped[1] == Completion(free[1].text[: free[1].text.index(stop)], free[1].ids[:7], "stop")
+    assert [stopped[0].ids, stopped[2].ids] == [free[0].ids, free[2].ids]
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])
+def test_an_end_token_ends_a_text_and_stands_among_its_ids(kind: str, folders: Folders) -> None:
+    backend, prompt = open_model(folders(kind)), some_ids(6, 1)
+    (free,) = write(backend, [prompt], max_tokens=8)
+    end = free.ids[3]
+    (ended,) = write(backend, [prompt], max_tokens=8, end_ids=(end,))
+    assert (ended.ids, ended.reason) == (free.ids[: free.ids.index(end) + 1], "end")
+
+
+@pytest.mark.parametrize(("length", "most", "written"), [(60, 20, 4), (64, 20, 0), (5, 0, 0), (5, 3, 3)])
+def test_a_text_ends_at_the_token_cap_and_where_the_context_is_full(
+    length: int, most: int, written: int, folders: Folders
+) -> None:
+    for kind in ("gpt2", "llama"):
+        short, long = write(open_model(folders(kind)), [(5, 6), some_ids(length, 1)], max_tokens=most)
+        assert (len(long.ids), long.reason) == (written, "length")
+        assert len(short.ids) == most
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])
+def test_settings_for_generation_in_the_checkpoint_are_not_used(
+    kind: str, folders: Folders, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders(kind), tmp_path / "model")
+    prompts = [some_ids(6, 1)]
+    (free,) = write(open_model(folder), prompts, max_tokens=8)
+    wilful = {"repetition_penalty": 9.0, "do_sample": True, "eos_token_id": free.ids[2], "max_length": 8}
+    (folder / "generation_config.json").write_text(json.dumps(wilful))
+    assert write(open_model(folder), prompts, max_tokens=8) == [free]
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        (ScoreGroup((), ((5,),)), "at least one"),
+        (ScoreGroup((5, VOCABULARY), ((5,),)), "vocabulary of 97"),
+        (ScoreGroup((5,), ((-1,),)), "vocabulary of 97"),
+        (ScoreGroup(some_ids(60, 1), (some_ids(6, 1),)), "65 tokens do not fit the model's context of 64"),
+    ],
+)
+def test_a_group_that_does_not_fit_the_model_is_refused(
+    group: ScoreGroup, words: str, folders: Folders
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        open_model(folders("gpt2")).score([group])
+
+
+def test_a_continuation_may_reach_one_token_beyond_the_context(
+    folders: Folders, oracles: Callable[[str, str], Any]
+) -> None:
+    context, continuation = some_ids(60, 1), some_ids(5, 2)
+    (answer,) = open_model(folders("llama"), dtype="float64").score([ScoreGroup(context, (continuation,))])
+    expected = plain(oracles("llama", "float64"), context, continuation)
+    assert answer[0].token_logprobs == pytest.approx(expected.token_logprobs, abs=1e-9)
+
+
+# ---- memory ----------------------------------------------------------------------------------------
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+@contextmanager
+def little_memory(model: type, tokens: int, error: Exception) -> Iterator[list[int]]:
+    """A machine that has no memory for passes over more ``tokens``, cached ones included; the refusals."""
+    forward, refused = model.forward, []  # type: ignore[attr-defined]
+
+    @functools.wraps(forward)
+    def limited(self: Any, **inputs: Any) -> Any:
+        held = inputs.get("attention_mask", inputs["input_ids"]).numel()
+        if held > tokens:
+            refused.append(held)
+            raise error
+        return forward(self, **inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "forward", limited)
+        yield refused
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_a_batch_that_does_not_fit_in_memory_is_halved_and_later_ones_too(
+    error: Exception, folders: Folders
+) -> None:
+    groups = some_groups()
+    expected = list(open_model(folders("llama"), dtype="float64").score(groups))
+    with little_memory(transformers.LlamaForCausalLM, 100, error) as refused:
+        backend = open_model(folders("llama"), dtype="float64")
+        assert backend.notes() == ()
+        assert logprobs(list(backend.score(groups))) == pytest.approx(logprobs(expected), abs=1e-9)
+        assert refused
+        refused.clear()
+        list(backend.score(groups))
+        assert not refused
+    (note,) = backend.notes()
+    assert note.startswith("batch halved to ")
+    assert note.endswith(" tokens after running out of memory")
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])
+def test_texts_are_the_same_when_their_batch_was_halved(kind: str, folders: Folders) -> None:
+    prompts = [some_ids(length, length) for length in (8, 12, 3, 5, 10)]
+    expected = write(open_model(folders(kind)), prompts, max_tokens=8)
+    model = type(transformers.AutoModelForCausalLM.from_config(CONFIGS[kind]()))
+    with little_memory(model, 50, OUT_OF_MEMORY[0]):
+        assert write(open_model(folders(kind)), prompts, max_tokens=8) == expected
+
+
+def test_a_sequence_that_does_not_fit_in_memory_alone_ends_the_job_in_one_sentence(folders: Folders) -> None:
+    backend = open_model(folders("llama"))
+    with (
+        little_memory(transformers.LlamaForCausalLM, 20, OUT_OF_MEMORY[0]),
+        pytest.raises(
+            JobFailed, match="memory ran out with a single sequence of 37 tokens: take another device"
+        ),
+    ):
+        list(backend.score(some_groups()))
+
+
+def test_another_error_of_the_engine_is_not_taken_for_a_lack_of_memory(folders: Folders) -> None:
+    backend = open_model(folders("llama"))
+    with (
+        little_memory(transformers.LlamaForCausalLM, 20, RuntimeError("a device-side assert")),
+        pytest.raises(RuntimeError, match="device-side assert"),
+    ):
+        list(backend.score(some_groups()))
+
+
+# ---- opening ---------------------------------------------------------------------------------------
+
+
+def changed_config(**fields: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+    return change
+
+
+def changed_tensors(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def rewrite(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return rewrite
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+OWN_CODE = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnForCausalLM"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            changed_tensors(lambda tensors: tensors.pop("model.norm.weight")),
+            r"no weights for model\.norm\.weight$",
+        ),
+        (changed_config(num_hidden_layers=3), r"no weights for model\.layers\.2\..* and 6 more$"),
+        (
+            changed_config(intermediate_size=56),
+            r"down_proj\.weight \(\[32, 48\] stored, \[32, 56\] wanted\).* and 3 more$",
+        ),
+        (changed_config(model_type="zork"), "does not recognize this architecture"),
+        (changed_config(model_type="t5"), "Unrecognized configuration class"),
+        (changed_config(model_type="zork", auto_map=OWN_CODE), "-o trust_remote_code=true$"),
+        (changed_config(num_attention_heads=0), "cannot be opened: "),
+        (changed_config(hidden_size="wide"), "hidden_size"),
+        (lambda folder: (folder / "config.json").write_text("{"), "not a valid JSON file"),
+        (lambda folder: (folder / "config.json").unlink(), "cannot be opened: "),
+        (lambda folder: (folder / "model.safetensors").unlink(), r"no file named model\.safetensors"),
+        (cut_short, "incomplete metadata, file not fully covered"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b""), "header too small"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_damaged_or_unsuitable_folder_is_refused_in_one_sentence(
+    damage: Callable[[Path], object], words: str, folders: Folders, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders("llama"), tmp_path / "model")
+    damage(folder)
+    with pytest.raises(ModelError, match=words) as caught:
+        open_model(folder)
+    message = str(caught.value)
+    assert str(folder) in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"device": "cuda:99"}, "device 'cuda:99' is not there"),
+        ({"device": "gpu"}, "device 'gpu' is none: take auto, cpu, cuda"),
+        ({"attention": "zork"}, "cannot be opened: .*zork"),
+    ],
+)
+def test_an_option_that_cannot_be_had_here_is_refused(
+    options: dict[str, Any], words: str, folders: Folders
+) -> None:
+    with pytest.raises(ModelError, match=words):
+        open_model(folders("llama"), **options)
+
+
+def test_a_place_that_is_no_model_is_refused(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the wire to the hub is cut
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    weights = folders("llama") / "model.safetensors"
+    for location, words in [
+        (str(tmp_path / "absent"), "there is no folder .*absent$"),
+        ("./absent", r"there is no folder \./absent$"),
+        (str(weights), "is a file, and the hf backend opens folders and hub ids$"),
+        ("nobody/nothing", "nobody/nothing cannot be opened: .* the hub cannot be reached$"),
+    ]:
+        with pytest.raises(ModelError, match=words):
+            open_model(location)
+    with pytest.raises(ModelError, match="is a folder, and has no revision 'v2'$"):
+        HFBackend(ModelRef(str(folders("llama")), "v2"), {})
+
+
+def test_tensors_that_the_model_does_not_use_are_named_in_a_note(folders: Folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders("llama"), tmp_path / "model")
+    changed_tensors(lambda tensors: tensors.update({"value_head.weight": torch.ones(3)}))(folder)
+    assert open_model(folder).notes() == (
+        "the checkpoint holds tensors that the model does not use: value_head.weight",
+    )
+
+
+def test_opening_and_asking_prints_nothing(folders: Folders, capfd: pytest.CaptureFixture[str]) -> None:
+    for kind in ("llama", "mamba"):
+        backend = open_model(folders(kind))
+        list(backend.score(some_groups()))
+        write(backend, [some_ids(4, 1)], max_tokens=3)
+        backend.close()
+    assert capfd.readouterr() == ("", "")
+
+
+#: a model that forgets what it has seen, except in a pass over the whole
+FORGETFUL = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+class OwnForCausalLM(LlamaForCausalLM):
+    config_class = OwnConfig
+
+    def forward(self, input_ids=None, past_key_values=None, use_cache=None, return_dict=None, **kwargs):
+        if past_key_values is not None and past_key_values.get_seq_length():
+            {misdeed}
+        return super().forward(input_ids=input_ids, past_key_values=past_key_values, use_cache=use_cache, **kwargs)
+"""
+
+
+@pytest.mark.parametrize(
+    ("misdeed", "words"),
+    [
+        ("kwargs['position_ids'] = kwargs['position_ids'] * 0", "log-probabilities differ by "),
+        ("raise TypeError('tuples only')", "with the cache it fails: TypeError"),
+    ],
+)
+def test_code_that_comes_with_a_model_runs_when_allowed_and_its_cache_only_when_it_is_right(
+    misdeed: str,
+    words: str,
+    folders: Folders,
+    oracles: Callable[[str, str], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = shutil.copytree(folders("llama"), tmp_path / f"own{len(words)}")
+    changed_config(model_type="own", auto_map=OWN_CODE)(folder)
+    (folder / "own.py").write_text(FORGETFUL.format(misdeed=misdeed))
+    backend = open_model(folder, trust_remote_code=True, dtype="float64")
+    assert backend.model_info().architecture == "OwnForCausalLM"
+    assert [note for note in backend.notes() if words in note]
+    groups, model = some_groups(), oracles("llama", "float64")
+    expected = [
+        plain(model, group.context, tokens).logprob for group in groups for tokens in group.continuations
+    ]
+    assert logprobs(list(backend.score(groups))) == pytest.approx(expected, abs=1e-9)
+
+
+# ---- what was opened -------------------------------------------------------------------------------
+
+
+def test_the_model_is_described_with_tied_weights_counted_once(folders: Folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders("qwen2"), tmp_path / "model")
+    info = open_model(folder).model_info()
+    table = VOCABULARY * 32
+    assert (info.architecture, info.dtype, info.device) == ("Qwen2ForCausalLM", "float32", "cpu")
+    assert (info.context, info.vocabulary, info.engine) == (CONTEXT, VOCABULARY, "transformers")
+    assert info.engine_version.startswith(transformers.__version__)
+    assert info.parameters == info.parameters_stored
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    twice = open_model(folder).model_info()
+    assert (twice.parameters, twice.parameters_stored) == (info.parameters, info.parameters + table)
+
+
+def test_shards_are_counted_by_the_index_and_other_forms_of_the_weights_are_not(
+    folders: Folders, tmp_path: Path
+) -> None:
+    whole = open_model(folders("llama")).model_info()
+    model = transformers.AutoModelForCausalLM.from_pretrained(folders("llama"))
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    shutil.copy(folders("llama") / "model.safetensors", tmp_path / "consolidated.safetensors")
+    assert open_model(tmp_path).model_info() == whole
+
+
+def test_weights_of_the_older_form_are_opened_too(folders: Folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders("qwen2"), tmp_path / "model")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    info = open_model(folder).model_info()
+    assert info.parameters_stored == info.parameters + VOCABULARY * 32
+
+
+@pytest.mark.parametrize(("limit", "context"), [(None, 2048), (512, 512), (10**30, 2048)])
+def test_a_context_that_the_config_lacks_is_the_tokenizers_or_lm_evals_default(
+    limit: int | None, context: int, folders: Folders, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders("mamba"), tmp_path / "model")
+    if limit is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": limit}))
+    assert open_model(folder).model_info().context == context
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "used"),
+    [
+        ("float16", "auto", "float16"),
+        ("bfloat16", "auto", "bfloat16"),
+        ("float16", "float32", "float32"),
+        ("float32", "bfloat16", "bfloat16"),
+        ("bfloat16", "float64", "float64"),
+    ],
+)
+def test_the_dtype_is_the_checkpoints_or_the_one_asked_for(
+    stored: str, asked: str, used: str, folders: Folders, oracles: Callable[[str, str], Any], tmp_path: Path
+) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(folders("llama"), dtype=stored)
+    model.save_pretrained(tmp_path)
+    backend = open_model(tmp_path, dtype=asked)
+    assert backend.model_info().dtype == used
+    assert backend.notes() == ()
+    (answer,) = backend.score([ScoreGroup(some_ids(8, 1), (some_ids(3, 2),))])
+    expected = plain(oracles("llama", "float64"), some_ids(8, 1), some_ids(3, 2))
+    assert math.isclose(answer[0].logprob, expected.logprob, abs_tol=0.3)
+
+
+def words_tokenizer(folder: Path, *, lower: bool = False) -> None:
+    """A tokenizer of single characters, as transformers writes it."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    alphabet = {chr(code): at for at, code in enumerate(range(32, 127))}
+    inner = Tokenizer(models.WordLevel({**alphabet, "[UNK]": 95}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    if lower:
+        inner.normalizer = normalizers.Lowercase()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]").save_pretrained(folder)
+
+
+def test_the_tokenizer_is_compared_with_that_of_the_folder(folders: Folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders("llama"), tmp_path / "model")
+    words_tokenizer(tmp_path / "lower", lower=True)
+    other = read_tokenizer(tmp_path / "lower", "lower")
+    assert open_model(folder).verify_tokenizer(other) is None
+    words_tokenizer(folder)
+    backend = open_model(folder)
+    assert backend.verify_tokenizer(read_tokenizer(folder, "its own")) is None
+    difference = backend.verify_tokenizer(other)
+    assert difference is not None
+    assert difference.startswith("'The quick brown fox' (with special tokens) is [84, ")
+    assert " here, and [52, " in difference
+
+
+def test_a_tokenizer_that_transformers_cannot_open_is_noted_not_compared(
+    folders: Folders, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders("llama"), tmp_path / "model")
+    words_tokenizer(tmp_path / "sound")
+    (folder / "tokenizer.json").write_text("{}")
+    backend = open_model(folder)
+    assert backend.verify_tokenizer(read_tokenizer(tmp_path / "sound", "sound")) is None
+    (note,) = backend.notes()
+    assert note.startswith("the tokenizer was not compared with the engine's own: transformers cannot open")
+
+
+# ---- the plugin ------------------------------------------------------------------------------------
+
+
+def test_the_plugin_brings_one_backend_that_is_preferred_to_the_oracle() -> None:
+    assert list(slmeval_register_backends()) == [HFBackend]
+    assert HFBackend.preference > 0
+    assert HFBackend.missing() is None
+
+
+def test_the_plugin_imports_no_engine_and_names_what_is_missing() -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None; sys.modules['transformers'] = None\n"
+        "import slmeval_hf, importlib.util\n"
+        "slmeval_hf.find_spec = lambda name: None if name == 'torch' else importlib.util.find_spec('json')\n"
+        "print(slmeval_hf.HFBackend.missing())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "torch not installed\n"
+
+
+def test_the_fingerprint_holds_versions_and_what_auto_means_here() -> None:
+    defaults = {option.name: option.default for option in HFBackend.options}
+    found = HFBackend.fingerprint(defaults | {"device": "cpu"})
+    assert (found["engine"], found["version"], found["torch"]) == (
+        "hf",
+        transformers.__version__,
+        torch.__version__,
+    )
+    assert (found["device"], found["threads"]) == ("cpu", torch.get_num_threads())
+    assert found["batch_tokens"] == defaults["batch_tokens"]
+    assert HFBackend.fingerprint(defaults)["device"] != "auto"
+    assert HFBackend.fingerprint(defaults | {"device": "cpu", "threads": 3})["threads"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("trust_remote_code", "True", True), ("trust_remote_code", "false", False), ("threads", "2", 2)],
+)
+def test_the_text_of_an_option_becomes_its_value(name: str, text: str, value: object) -> None:
+    (option,) = [option for option in HFBackend.options if option.name == name]
+    assert option.kind(text) is value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("trust_remote_code", "yes"), ("threads", "-1"), ("batch_tokens", "0"), ("batch_tokens", "many")],
+)
+def test_the_text_of_an_option_that_makes_no_sense_is_refused(name: str, text: str) -> None:
+    (option,) = [option for option in HFBackend.options if option.name == name]
+    with pytest.raises(ValueError, match=r"\S"):
+        option.kind(text)
+
+
+def test_the_threads_asked_for_are_used(folders: Folders) -> None:
+    before = torch.get_num_threads()
+    try:
+        open_model(folders("llama"), threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
