@@ -24,21 +24,19 @@ def remarks(rng: random.Random) -> str:
     return " ".join(howto.remark(rng) for _ in range(rng.randint(2, 8)))
 
 
-# Each maker with its weights, how often a document of this kind is drawn: at first, and
-# later, when the facts are known and reading from the context is still to be learned.
-KINDS: tuple[tuple[Maker, float, float], ...] = (
-    (facts.page, 22, 16), (facts.sizes, 6, 6), (joined(facts.training_block, 7), 16, 16),
-    (joined(deeds.training_block, 7), 10, 5), (remarks, 3, 2),
-    (joined(howto.training_block, 7), 8, 5), (joined(sums.training_block, 7), 8, 9),
-    (episodes.episode, 24, 24), (episodes.repeats, 6, 8),
-    (episodes.recital, 0, 14), (episodes.pairs, 0, 14),
+# Each maker with its weight: how often a document of this kind is drawn.
+KINDS: tuple[tuple[Maker, float], ...] = (
+    (facts.page, 20), (facts.sizes, 5), (joined(facts.training_block, 7), 20),
+    (joined(deeds.training_block, 7), 6), (remarks, 3),
+    (joined(howto.training_block, 7), 7), (joined(sums.training_block, 7), 9),
+    (episodes.episode, 24), (episodes.repeats, 4),
 )
 
 
-def documents(seed: str, later: bool = False) -> Iterator[str]:
+def documents(seed: str) -> Iterator[str]:
     """Documents without end; the same seed gives the same documents."""
     rng = random.Random(seed)
-    makers = [maker for maker, _, _ in KINDS]
-    weights = [after if later else first for _, first, after in KINDS]
+    makers = [maker for maker, _ in KINDS]
+    weights = [weight for _, weight in KINDS]
     while True:
         yield rng.choices(makers, weights=weights)[0](rng)

@@ -112,17 +112,3 @@ def repeats(rng: random.Random) -> str:
     """A made-up list said two to four times: the plainest lesson in copying."""
     words = [rng.choice(WORDS) for _ in range(rng.randint(4, 16))]
     return "\n".join([" ".join(words)] * rng.randint(2, 4))
-
-
-def recital(rng: random.Random) -> str:
-    """A long made-up list said twice or three times: each next word can be read off."""
-    words = [rng.choice(WORDS) for _ in range(rng.randint(16, 48))]
-    return " ".join(words * rng.randint(2, 3))
-
-
-def pairs(rng: random.Random) -> str:
-    """Made-up pairs named again and again, in any order: key, value, key, value."""
-    count = rng.randint(2, 6)
-    drawn = rng.sample(WORDS, 2 * count)
-    known = [f"{key} {value}" for key, value in zip(drawn[:count], drawn[count:], strict=True)]
-    return ". ".join(rng.choice(known) for _ in range(rng.randint(8, 30)))

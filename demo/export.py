@@ -85,7 +85,8 @@ def gguf_array(name: str, value: torch.Tensor) -> Array:
         array = interleaved(array, CONFIG.num_attention_heads)
     if "k_proj" in name:
         array = interleaved(array, CONFIG.num_key_value_heads)
-    return array.astype(np.float32) if array.ndim == 1 else array
+    norm: Array = array.astype(np.float32)
+    return norm if array.ndim == 1 else array
 
 
 def add_shape(writer: gguf.GGUFWriter) -> None:

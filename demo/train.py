@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import start
 import tokenizer as demo_tokenizer
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 SEED, THREADS = 20, 1
 ROWS, LENGTH = 8, 512  # a batch: rows x tokens
-LATER = 400  # from this step on, more of the text is to be read from its own context
 LONG_EVERY, LONG_ROWS, LONG_LENGTH = 32, 2, 2048  # every 32nd batch has long rows
 PEAK, WARM_UP, FALL = 3e-3, 60, 0.5  # learning rate, steps, share of all steps in which it falls
 OUT = Path(__file__).parent / "out"
@@ -44,7 +44,7 @@ def batch(tokenizer: Tokenizer, step: int) -> torch.Tensor:
     """Ids of shape (rows, length + 1) for this step: inputs and targets overlap."""
     is_long = step % LONG_EVERY == LONG_EVERY - 1
     rows, length = (LONG_ROWS, LONG_LENGTH) if is_long else (ROWS, LENGTH)
-    texts = [documents(f"train {step} {row}", later=step >= LATER) for row in range(rows)]
+    texts = [documents(f"train {step} {row}") for row in range(rows)]
     return torch.tensor([packed(tokenizer, text, length + 1) for text in texts])
 
 
@@ -109,7 +109,7 @@ def update(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Te
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--out", type=Path, default=OUT, help="folder for checkpoint and weights")
     return parser.parse_args()
 
@@ -121,11 +121,11 @@ def main() -> None:
     torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(True)
-    model, tokenizer, start = LlamaForCausalLM(CONFIG), demo_tokenizer.make(), time.time()
+    model, tokenizer, began = start.begin(CONFIG), demo_tokenizer.make(), time.time()
     tokenizer.save(str(wanted.out / "tokenizer.json"))
     for step, loss in training(model, tokenizer, wanted.steps, wanted.out / "checkpoint.pt"):
         if step % 20 == 0 or step == wanted.steps - 1:
-            print(f"step {step} loss {loss:.4f} seconds {time.time() - start:.0f}", flush=True)
+            print(f"step {step} loss {loss:.4f} seconds {time.time() - began:.0f}", flush=True)
     torch.save(model.state_dict(), wanted.out / "weights.pt")
 
 

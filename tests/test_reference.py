@@ -181,6 +181,16 @@ def test_weights_of_each_dtype_are_read_exactly(tmp_path: Path, dtype: str) -> N
     assert_same(answers, [Judge(folder).likelihood(context, continuation)], within=1e-9)
 
 
+def test_gates_beyond_the_range_of_the_exponential_are_those_of_transformers(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, TINY_LLAMA)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.0.mlp.gate_proj.weight"] *= 1000
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    context, continuation = some_ids(20, 1), some_ids(9, 2)
+    (answers,) = open_model(folder).score([ScoreGroup(context, (continuation,))])
+    assert_same(answers, [Judge(folder).likelihood(context, continuation)], within=1e-9)
+
+
 def test_a_model_in_shards_gives_the_same_bits_as_in_one_file(tmp_path: Path) -> None:
     group = [ScoreGroup(some_ids(20), (some_ids(5, 1),))]
     whole, shards = (

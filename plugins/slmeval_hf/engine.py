@@ -28,7 +28,7 @@ from slmeval.types import (
 from slmeval_hf.batching import Budget, run_in_batches
 from slmeval_hf.devices import resolve_device
 from slmeval_hf.generation import generate_cached, generate_plainly
-from slmeval_hf.loading import open_checkpoint
+from slmeval_hf.loading import open_checkpoint, quiet
 from slmeval_hf.passes import Passes, State
 from slmeval_hf.scoring import score_cached, score_whole
 from slmeval_hf.shape import context_of, stored_parameters, unique_parameters, vocabulary_of
@@ -58,7 +58,9 @@ class Engine:
         self._context, self._vocabulary = context_of(model, self._checkpoint.folder), vocabulary_of(model)
         self._budget = Budget(int(options["batch_tokens"] or 1), self._vocabulary)
         self._passes = Passes(model)
-        self._fault = fault_of_cache(self._passes, self._vocabulary)
+        # kernels that are missing are named at their first use, on stderr
+        with quiet():
+            self._fault = fault_of_cache(self._passes, self._vocabulary)
         # units of one block follow each other, and begin with the same examples
         self._prefix = lru_cache(maxsize=1)(self._run_prefix)
 

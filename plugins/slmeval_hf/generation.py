@@ -11,6 +11,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 
 from slmeval.stopping import Stopper
 from slmeval.types import Completion, TokenIds
+from slmeval_hf.loading import quiet
 from slmeval_hf.passes import Passes, State
 
 #: gives the stopper of the prompt at this place in the batch
@@ -60,12 +61,13 @@ def _own_loop(model: Any, prompt: TokenIds, stopper: Stopper) -> None:
     ids = torch.tensor([prompt], device=model.device)
     # the stopper alone says when it ends
     settings = GenerationConfig(do_sample=False, max_new_tokens=1 << 30, pad_token_id=0)
-    model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        generation_config=settings,
-        stopping_criteria=StoppingCriteriaList([_Stopped(stopper)]),
-    )
+    with quiet():
+        model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=settings,
+            stopping_criteria=StoppingCriteriaList([_Stopped(stopper)]),
+        )
 
 
 class _Stopped(StoppingCriteria):  # type: ignore[misc]  # transformers ships no types

@@ -63,7 +63,7 @@ def open_checkpoint(ref: ModelRef, options: Mapping[str, OptionValue], device: t
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no reports from transformers: whatever matters in these is checked here."""
+    """No progress bars and no reports from transformers: what matters in these is checked or noted here."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -81,7 +81,7 @@ def _check_place(ref: ModelRef) -> None:
         raise ModelError(f"{ref.location} is a file, and the hf backend opens folders and hub ids")
     if place.is_dir() and ref.revision:
         raise ModelError(f"{ref.location} is a folder, and has no revision {ref.revision!r}")
-    if not place.is_dir() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", ref.location):
+    if not place.is_dir() and not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", ref.location):
         raise ModelError(f"there is no folder {ref.location}")
 
 

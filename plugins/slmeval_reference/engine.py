@@ -112,7 +112,7 @@ class Engine:
         while stopper.reason is None and room > 0:
             token = int(self._model.logits(trunk.state).argmax())
             room -= 1
-            if stopper.push(token) is None and room > 0:
+            if stopper.push(token) is None:
                 trunk.append(token)
         return stopper.completion()
 
