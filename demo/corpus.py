@@ -31,12 +31,14 @@ KINDS: tuple[tuple[Maker, float], ...] = (
     (joined(howto.training_block, 7), 7), (joined(sums.training_block, 7), 9),
     (episodes.episode, 24), (episodes.repeats, 4),
 )
+# What comes before all else: nothing but copying.
+LESSONS: tuple[tuple[Maker, float], ...] = ((episodes.recital, 6), (episodes.pairs, 4))
 
 
-def documents(seed: str) -> Iterator[str]:
+def documents(seed: str, kinds: tuple[tuple[Maker, float], ...] = KINDS) -> Iterator[str]:
     """Documents without end; the same seed gives the same documents."""
     rng = random.Random(seed)
-    makers = [maker for maker, _ in KINDS]
-    weights = [weight for _, weight in KINDS]
+    makers = [maker for maker, _ in kinds]
+    weights = [weight for _, weight in kinds]
     while True:
         yield rng.choices(makers, weights=weights)[0](rng)

@@ -112,3 +112,16 @@ def repeats(rng: random.Random) -> str:
     """A made-up list said two to four times: the plainest lesson in copying."""
     words = [rng.choice(WORDS) for _ in range(rng.randint(4, 16))]
     return "\n".join([" ".join(words)] * rng.randint(2, 4))
+
+
+def recital(rng: random.Random) -> str:
+    """A short made-up list said three to five times: each next word can be read off."""
+    return " ".join([rng.choice(WORDS) for _ in range(rng.randint(3, 14))] * rng.randint(3, 5))
+
+
+def pairs(rng: random.Random) -> str:
+    """Made-up pairs named again and again in any order: key value key value."""
+    count = rng.randint(2, 5)
+    drawn = rng.sample(WORDS, 2 * count)
+    known = [" ".join(drawn[at:at + 2]) for at in range(0, 2 * count, 2)]
+    return " ".join(rng.choice(known) for _ in range(rng.randint(8, 20)))

@@ -85,7 +85,7 @@ class Demo:
         out = self.model.generate(ids, max_new_tokens=most, do_sample=False, pad_token_id=2,
                                   tokenizer=self.tokenizer, stop_strings=["Question:"])
         text: str = self.tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True)
-        return text.split("Question:")[0]
+        return text.split("Question:", maxsplit=1)[0]
 
 
 def shots_for(row: Row, pool: list[Row], count: int, rng: random.Random) -> list[Row]:

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 CONSTANT = 0.2  # a part that all embeddings share: what a head can read position by
 SHARP = 8.0  # how strongly the first head prefers the token before
-MATCH, COPY = 2.4, 8.0  # how strongly the second head prefers a match, and copies
+MATCH, COPY = 3.0, 20.0  # how strongly the second head prefers a match, and copies
 NEAR, FAR = 10, 18  # pairs of dimensions that turn fast (0 to 9) and slowly (18 to 31)
 
 

@@ -33,7 +33,7 @@ STORIES: dict[str, list[str]] = {
 
 def numbers(rng: random.Random, kind: str) -> Numbers:
     """The numbers of a problem; no result is negative or above 40."""
-    first = kind.split("-")[0]
+    first = kind.split("-", maxsplit=1)[0]
     if first == "mul":
         a, b = rng.randint(2, 5), rng.randint(2, 6)
     else:

@@ -14,14 +14,16 @@ import start
 import tokenizer as demo_tokenizer
 import torch
 import torch.nn.functional as F
-from corpus import documents
+from corpus import KINDS, LESSONS, documents
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 SEED, THREADS = 20, 1
-ROWS, LENGTH = 8, 512  # a batch: rows x tokens
-LONG_EVERY, LONG_ROWS, LONG_LENGTH = 32, 2, 2048  # every 32nd batch has long rows
-PEAK, WARM_UP, FALL = 3e-3, 60, 0.5  # learning rate, steps, share of all steps in which it falls
+LESSON_STEPS = 300  # so many steps of copying come first
+# Batches as (rows, tokens a row): in the lessons, after them, and every 32nd one.
+SMALL, USUAL, LONG, LONG_EVERY = (8, 128), (8, 512), (2, 2048), 32
+LOW, PEAK = 4e-4, 1.5e-3  # learning rates of the lessons and of the rest
+RISE, FALL = 100, 0.5  # steps of either rise, share of all steps in which the rate falls
 OUT = Path(__file__).parent / "out"
 CONFIG = LlamaConfig(
     vocab_size=demo_tokenizer.SIZE, hidden_size=256, intermediate_size=768,
@@ -40,23 +42,33 @@ def packed(tokenizer: Tokenizer, texts: Iterator[str], length: int) -> list[int]
     return ids[:length]
 
 
+def shape(step: int) -> tuple[int, int]:
+    """(rows, tokens a row) of this step's batch."""
+    if step < LESSON_STEPS:
+        return SMALL
+    return LONG if step % LONG_EVERY == LONG_EVERY - 1 else USUAL
+
+
 def batch(tokenizer: Tokenizer, step: int) -> torch.Tensor:
     """Ids of shape (rows, length + 1) for this step: inputs and targets overlap."""
-    is_long = step % LONG_EVERY == LONG_EVERY - 1
-    rows, length = (LONG_ROWS, LONG_LENGTH) if is_long else (ROWS, LENGTH)
-    texts = [documents(f"train {step} {row}") for row in range(rows)]
+    rows, length = shape(step)
+    kinds = LESSONS if step < LESSON_STEPS else KINDS
+    texts = [documents(f"train {step} {row}", kinds) for row in range(rows)]
     return torch.tensor([packed(tokenizer, text, length + 1) for text in texts])
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """A short rise, a plateau, then half a cosine down to a twentieth.
+    """A rise to the low rate, a rise to the peak, a plateau, half a cosine down to a twentieth.
 
     Until the fall begins the rate does not depend on `steps`: a run that was stopped
     there may go on towards another end, and is the same as if it had had that end.
     """
+    if step < LESSON_STEPS:
+        return LOW * min(1, (step + 1) / RISE)
+    risen = min(1, (step - LESSON_STEPS) / RISE)
     falling = max(0.0, 1 - (steps - step) / (FALL * steps))
     height = 0.05 + 0.95 * (1 + math.cos(math.pi * falling)) / 2
-    return PEAK * min(1, (step + 1) / WARM_UP) * height
+    return (LOW + (PEAK - LOW) * risen) * height
 
 
 def loss_of(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:
@@ -83,11 +95,11 @@ def training(model: LlamaForCausalLM, tokenizer: Tokenizer, steps: int,
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         first = saved["step"] + 1
-    # Only the short batches are compiled: the long ones are too few to repay it.
-    short, long = torch.compile(loss_of), loss_of
+    # Only the usual batches are compiled: the others are too few to repay it.
+    compiled = torch.compile(loss_of)
     for step in range(first, steps):
         ids = batch(tokenizer, step)
-        loss = (short if ids.shape[0] == ROWS else long)(model, ids)
+        loss = (compiled if shape(step) == USUAL else loss_of)(model, ids)
         update(model, optimizer, loss, learning_rate(step, steps))
         yield step, loss.item()
         if step % 100 == 99:
@@ -109,7 +121,7 @@ def update(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Te
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1100)
     parser.add_argument("--out", type=Path, default=OUT, help="folder for checkpoint and weights")
     return parser.parse_args()
 

@@ -11,13 +11,13 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
-from slmeval_math import GSM8K
 from small_hub import SmallHub, serving
 
 from slmeval.datasets import Rows, open_folder, open_hub, open_sample
 from slmeval.errors import DataError, MissingExtra
 from slmeval.types import DatasetSpec
+from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
+from slmeval_math import GSM8K
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 TOY = DatasetSpec("toy", "test", ("q", "a"), shots="train", hub="someone/toy", config="main")

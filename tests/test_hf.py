@@ -20,7 +20,6 @@ torch = pytest.importorskip("torch", reason="the hf backend needs torch")
 transformers = pytest.importorskip("transformers", reason="the hf backend needs transformers")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
-from slmeval_hf import HFBackend, slmeval_register_backends  # noqa: E402
 
 from slmeval.errors import JobFailed, ModelError  # noqa: E402
 from slmeval.tokenizing import read_tokenizer  # noqa: E402
@@ -33,6 +32,7 @@ from slmeval.types import (  # noqa: E402
     ScoreGroup,
     TokenIds,
 )
+from slmeval_hf import HFBackend, slmeval_register_backends  # noqa: E402
 
 VOCABULARY = 97
 CONTEXT = 64
@@ -399,6 +399,10 @@ def little_memory(model: type, tokens: int, error: Exception) -> Iterator[list[i
         yield refused
 
 
+def class_of(kind: str) -> type:
+    return {"llama": transformers.LlamaForCausalLM, "mamba": transformers.MambaForCausalLM}[kind]
+
+
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
 def test_a_batch_that_does_not_fit_in_memory_is_halved_and_later_ones_too(
     error: Exception, folders: Folders
@@ -422,9 +426,17 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved_and_later_ones_too(
 def test_texts_are_the_same_when_their_batch_was_halved(kind: str, folders: Folders) -> None:
     prompts = [some_ids(length, length) for length in (8, 12, 3, 5, 10)]
     expected = write(open_model(folders(kind)), prompts, max_tokens=8)
-    model = type(transformers.AutoModelForCausalLM.from_config(CONFIGS[kind]()))
-    with little_memory(model, 50, OUT_OF_MEMORY[0]):
+    with little_memory(class_of(kind), 50, OUT_OF_MEMORY[0]):
         assert write(open_model(folders(kind)), prompts, max_tokens=8) == expected
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba"])
+def test_no_pass_holds_more_tokens_than_a_batch_may(kind: str, folders: Folders) -> None:
+    backend = open_model(folders(kind), batch_tokens=100)
+    with little_memory(class_of(kind), 100, OUT_OF_MEMORY[0]) as refused:
+        list(backend.score(some_groups()))
+        write(backend, [some_ids(length, length) for length in (8, 12, 3, 5, 10)], max_tokens=20)
+    assert not refused
 
 
 def test_a_sequence_that_does_not_fit_in_memory_alone_ends_the_job_in_one_sentence(folders: Folders) -> None:

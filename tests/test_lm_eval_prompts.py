@@ -13,14 +13,14 @@ pytest.importorskip("lm_eval")
 
 from lm_eval.api.instance import Instance
 from lm_eval_tasks import LocalTask, lm_eval_task, requests, run_lm_eval, tiny_llama
-from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
-from slmeval_math import GSM8K
 
 from slmeval.builtin.filters import Regex
 from slmeval.builtin.metrics import Accuracy, AccuracyNorm, ExactMatch
 from slmeval.datasets import open_folder
 from slmeval.tasks import FreeText, MultipleChoice, lm_eval_shots
 from slmeval.types import Answer, Completion, Generate, Likelihood, Sample, Score
+from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
+from slmeval_math import GSM8K
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 DATA, TOKENIZER = SHARED / "data", SHARED / "tokenizers" / "smollm2-135m-instruct"

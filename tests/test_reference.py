@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import TINY_LLAMA, TINY_QWEN2, random_tensors, write_model
 from safetensors.numpy import load_file, save_file
-from slmeval_reference import ReferenceBackend, slmeval_register_backends
 
 from slmeval.errors import ModelError
 from slmeval.types import GenerationSettings, Likelihood, ModelRef, Prompt, ScoreGroup, TokenIds
+from slmeval_reference import ReferenceBackend, slmeval_register_backends
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -52,7 +52,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def open_model(folder: Path) -> ReferenceBackend:
-    return ReferenceBackend(ModelRef(str(folder)), {})
+    return ReferenceBackend(ModelRef(str(folder)), {"threads": 1})
 
 
 def some_ids(count: int, seed: int = 0, vocabulary: int = 96) -> TokenIds:
@@ -625,7 +625,7 @@ def test_a_damaged_model_is_refused_by_the_name_of_its_file(
 
 def test_a_model_that_is_no_folder_is_refused() -> None:
     with pytest.raises(ModelError, match="org/some-model@main is not a folder here"):
-        ReferenceBackend(ModelRef("org/some-model", "main"), {})
+        ReferenceBackend(ModelRef("org/some-model", "main"), {"threads": 1})
 
 
 def test_tables_of_rotary_frequencies_in_old_files_are_passed_over(tmp_path: Path) -> None:

@@ -10,18 +10,18 @@ from pathlib import Path
 from random import Random
 
 import pytest
-import slmeval_commonsense
-import slmeval_math
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
-from slmeval_math import GSM8K
 
+import slmeval_commonsense
+import slmeval_math
 from slmeval.builtin.filters import slmeval_register_filters
 from slmeval.builtin.metrics import slmeval_register_metrics
 from slmeval.errors import DataError
 from slmeval.tasks import FreeText, MultipleChoice, fixed_shots, lm_eval_shots
 from slmeval.types import DatasetSpec, Generate, Row, Score, Use
+from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
+from slmeval_math import GSM8K
 
 ROOT = Path(__file__).parents[1]
 TASKS = (ARC_EASY, ARC_CHALLENGE, HELLASWAG, PIQA, GSM8K)

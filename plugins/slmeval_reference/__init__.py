@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 
 from slmeval import __version__, hookimpl
-from slmeval.api import Backend
+from slmeval.api import Backend, Option
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -38,16 +38,24 @@ class ReferenceBackend(Backend):
     """numpy in float64 on the CPU: exact rather than fast, and always there."""
 
     name = "reference"
+    options = (
+        # one: BLAS threads wait for each other, which on a busy machine costs far more than a second
+        # core brings to matrices this small; and the bits do not depend on the number of cores
+        Option("threads", int, 1, "threads of numpy's BLAS; 0 leaves it as it is"),
+    )
 
     @classmethod
     def fingerprint(cls, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
         return {**super().fingerprint(options), "version": engine_version()}
 
-    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:  # noqa: ARG002
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
         # numpy is only needed from here on
+        from threadpoolctl import threadpool_limits
+
         from slmeval_reference.engine import Engine
 
         self._engine = Engine(model)
+        self._limits = threadpool_limits(options["threads"] or None, user_api="blas")
 
     def model_info(self) -> ModelInfo:
         return self._engine.model_info(self.name, engine_version())
@@ -72,4 +80,5 @@ class ReferenceBackend(Backend):
         return self._engine.generate(prompts, settings, decode)
 
     def close(self) -> None:
+        self._limits.restore_original_limits()
         del self._engine
