@@ -243,7 +243,7 @@ def test_a_prompt_longer_than_the_context_is_counted_and_reported(
     (cell,) = json.loads(capsys.readouterr().out)["cells"]
     assert cell["counts"] == {"truncated": 2}
     assert run(base(model, data)) == 0
-    assert "truncated" in capsys.readouterr().out
+    assert "2 requests shortened to fit" in capsys.readouterr().out
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(store: Path, model: Path, data: Path) -> None:

@@ -71,6 +71,8 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 Folders = Callable[[str], Path]
 #: by kind and dtype
 Oracles = Callable[[str, str], Any]
+Opened = Callable[[str], HFBackend]
+Expected = Callable[[str], list[Likelihood]]
 
 
 def write_model(folder: Path, config: Any) -> Path:
@@ -113,6 +115,12 @@ def open_model(folder: Path | str, *, revision: str | None = None, **options: An
     return HFBackend(ModelRef(str(folder), revision), defaults | options)
 
 
+@pytest.fixture(scope="session")
+def opened(folders: Folders) -> Opened:
+    """A backend for each kind, for tests that leave it as it was."""
+    return functools.cache(lambda kind: open_model(folders(kind)))
+
+
 def some_ids(count: int, seed: int) -> TokenIds:
     return tuple(random.Random(seed).randrange(3, VOCABULARY) for _ in range(count))
 
@@ -125,6 +133,18 @@ def some_groups() -> list[ScoreGroup]:
         ScoreGroup(start + some_ids(*tail), tuple(some_ids(length, 10 * length + at) for length in lengths))
         for at, (tail, lengths) in enumerate(tails)
     ]
+
+
+@pytest.fixture(scope="session")
+def expected(oracles: Oracles) -> Expected:
+    """What a plain float64 pass over each of ``some_groups`` with each continuation gives."""
+
+    @functools.cache
+    def likelihoods(kind: str) -> list[Likelihood]:
+        model = oracles(kind, "float64")
+        return [plain(model, group.context, ids) for group in some_groups() for ids in group.continuations]
+
+    return likelihoods
 
 
 def plain(model: Any, context: TokenIds, continuation: TokenIds) -> Likelihood:
@@ -161,35 +181,29 @@ def write(backend: HFBackend, prompts: Sequence[TokenIds], **settings: Any) -> l
     ("kind", "tolerance"), [(kind, 1e-5 if kind == "mamba" else 1e-9) for kind in CONFIGS]
 )
 def test_scores_in_float64_equal_a_plain_pass_over_each_sequence(
-    kind: str, tolerance: float, folders: Folders, oracles: Oracles
+    kind: str, tolerance: float, folders: Folders, expected: Expected
 ) -> None:
-    groups, model = some_groups(), oracles(kind, "float64")
-    answers = list(open_model(folders(kind), dtype="float64").score(groups))
-    for group, likelihoods in zip(groups, answers, strict=True):
-        for continuation, likelihood in zip(group.continuations, likelihoods, strict=True):
-            expected = plain(model, group.context, continuation)
-            assert likelihood.token_logprobs == pytest.approx(expected.token_logprobs, abs=tolerance)
-            assert likelihood.greedy == expected.greedy
+    answers = open_model(folders(kind), dtype="float64").score(some_groups())
+    found = [likelihood for likelihoods in answers for likelihood in likelihoods]
+    for one, other in zip(found, expected(kind), strict=True):
+        assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=tolerance)
+        assert one.greedy == other.greedy
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_scores_in_float32_are_within_a_ten_thousandth_of_float64(
-    kind: str, folders: Folders, oracles: Oracles
+    kind: str, opened: Opened, expected: Expected
 ) -> None:
-    groups, model = some_groups(), oracles(kind, "float64")
-    backend = open_model(folders(kind))
-    assert backend.model_info().dtype == "float32"
-    for group, likelihoods in zip(groups, backend.score(groups), strict=True):
-        for continuation, likelihood in zip(group.continuations, likelihoods, strict=True):
-            expected = plain(model, group.context, continuation)
-            assert likelihood.logprob == pytest.approx(expected.logprob, abs=1e-4)
+    assert opened(kind).model_info().dtype == "float32"
+    found = logprobs(list(opened(kind).score(some_groups())))
+    assert found == pytest.approx([likelihood.logprob for likelihood in expected(kind)], abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_only_a_model_whose_state_is_no_cache_runs_each_sequence_whole_and_says_so(
-    kind: str, folders: Folders
+    kind: str, opened: Opened
 ) -> None:
-    notes = open_model(folders(kind)).notes()
+    notes = opened(kind).notes()
     assert bool(notes) == (kind == "mamba")
     assert all("each sequence is run whole" in note for note in notes)
 
@@ -204,8 +218,10 @@ def test_the_same_call_gives_the_same_bits_also_from_a_model_opened_again(
 
 
 @pytest.mark.parametrize("kind", ["llama", "mistral", "mamba"])
-def test_neither_the_order_nor_the_company_of_a_group_matters(kind: str, folders: Folders) -> None:
-    backend, groups = open_model(folders(kind)), some_groups()
+def test_neither_the_order_nor_the_company_of_a_group_matters(
+    kind: str, folders: Folders, opened: Opened
+) -> None:
+    backend, groups = opened(kind), some_groups()
     together = list(backend.score(groups))
     backwards = list(backend.score(groups[::-1]))[::-1]
     alone = [next(backend.score([group])) for group in groups]
@@ -220,12 +236,10 @@ def logprobs(answers: Sequence[Sequence[Likelihood]]) -> list[float]:
 
 @pytest.mark.parametrize("kind", ["gpt2", "mamba"])
 def test_an_empty_continuation_is_certain_and_equal_ones_are_equal_to_the_bit(
-    kind: str, folders: Folders
+    kind: str, opened: Opened
 ) -> None:
     same = some_ids(5, 1)
-    (answer,) = open_model(folders(kind)).score(
-        [ScoreGroup(some_ids(4, 2), (same, (), some_ids(9, 3), same))]
-    )
+    (answer,) = opened(kind).score([ScoreGroup(some_ids(4, 2), (same, (), some_ids(9, 3), same))])
     assert answer[1] == Likelihood((), True)
     assert answer[1].logprob == 0
     assert answer[0] == answer[3]
@@ -233,12 +247,12 @@ def test_an_empty_continuation_is_certain_and_equal_ones_are_equal_to_the_bit(
 
 @pytest.mark.parametrize("kind", ["llama", "mamba"])
 def test_what_greedy_decoding_writes_is_greedy_and_one_token_off_is_not(
-    kind: str, folders: Folders, oracles: Oracles
+    kind: str, opened: Opened, oracles: Oracles
 ) -> None:
     context = some_ids(7, 4)
     written = greedy(oracles(kind, "float32"), context, 4)
     off = (*written[:2], (written[2] + 1) % VOCABULARY, written[3])
-    (answer,) = open_model(folders(kind)).score([ScoreGroup(context, (written, off))])
+    (answer,) = opened(kind).score([ScoreGroup(context, (written, off))])
     assert [likelihood.greedy for likelihood in answer] == [True, False]
 
 
@@ -289,11 +303,11 @@ def test_the_shared_examples_stay_for_the_units_that_follow(folders: Folders) ->
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_greedy_text_equals_that_of_transformers_for_prompts_of_any_length(
-    kind: str, folders: Folders, oracles: Oracles
+    kind: str, opened: Opened, oracles: Oracles
 ) -> None:
     start = some_ids(18, 6)
     prompts = [start + some_ids(length, length) for length in (1, 9, 4, 9)]
-    made = write(open_model(folders(kind)), prompts, max_tokens=12)
+    made = write(opened(kind), prompts, max_tokens=12)
     model = oracles(kind, "float32")
     assert [completion.ids for completion in made] == [greedy(model, prompt, 12) for prompt in prompts]
     assert {completion.reason for completion in made} == {"length"}
@@ -301,9 +315,9 @@ def test_greedy_text_equals_that_of_transformers_for_prompts_of_any_length(
 
 @pytest.mark.parametrize("kind", ["llama", "mamba"])
 def test_a_stop_string_over_several_tokens_ends_one_text_and_not_the_others(
-    kind: str, folders: Folders
+    kind: str, opened: Opened
 ) -> None:
-    backend = open_model(folders(kind))
+    backend = opened(kind)
     prompts = [some_ids(6, 1), some_ids(11, 2), some_ids(3, 5)]
     free = write(backend, prompts, max_tokens=10)
     stop = free[1].text[4:7]
@@ -316,8 +330,8 @@ def test_a_stop_string_over_several_tokens_ends_one_text_and_not_the_others(
 
 
 @pytest.mark.parametrize("kind", ["llama", "mamba"])
-def test_an_end_token_ends_a_text_and_stands_among_its_ids(kind: str, folders: Folders) -> None:
-    backend, prompt = open_model(folders(kind)), some_ids(6, 1)
+def test_an_end_token_ends_a_text_and_stands_among_its_ids(kind: str, opened: Opened) -> None:
+    backend, prompt = opened(kind), some_ids(6, 1)
     (free,) = write(backend, [prompt], max_tokens=8)
     end = free.ids[3]
     (ended,) = write(backend, [prompt], max_tokens=8, end_ids=(end,))
@@ -326,10 +340,10 @@ def test_an_end_token_ends_a_text_and_stands_among_its_ids(kind: str, folders: F
 
 @pytest.mark.parametrize(("length", "most", "written"), [(60, 20, 4), (64, 20, 0), (5, 0, 0), (5, 3, 3)])
 def test_a_text_ends_at_the_token_cap_and_where_the_context_is_full(
-    length: int, most: int, written: int, folders: Folders
+    length: int, most: int, written: int, opened: Opened
 ) -> None:
     for kind in ("gpt2", "llama"):
-        short, long = write(open_model(folders(kind)), [(5, 6), some_ids(length, 1)], max_tokens=most)
+        short, long = write(opened(kind), [(5, 6), some_ids(length, 1)], max_tokens=most)
         assert (len(long.ids), long.reason) == (written, "length")
         assert len(short.ids) == most
 
@@ -356,10 +370,10 @@ def test_settings_for_generation_in_the_checkpoint_are_not_used(
     ],
 )
 def test_a_group_that_does_not_fit_the_model_is_refused(
-    group: ScoreGroup, words: str, folders: Folders
+    group: ScoreGroup, words: str, opened: Opened
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        open_model(folders("gpt2")).score([group])
+        opened("gpt2").score([group])
 
 
 def test_a_continuation_may_reach_one_token_beyond_the_context(folders: Folders, oracles: Oracles) -> None:
@@ -610,7 +624,7 @@ def test_code_that_comes_with_a_model_runs_when_allowed_and_its_cache_only_when_
     misdeed: str,
     words: str,
     folders: Folders,
-    oracles: Oracles,
+    expected: Expected,
     tmp_path: Path,
 ) -> None:
     folder = shutil.copytree(folders("llama"), tmp_path / f"own{len(words)}")
@@ -619,11 +633,8 @@ def test_code_that_comes_with_a_model_runs_when_allowed_and_its_cache_only_when_
     backend = open_model(folder, trust_remote_code=True, dtype="float64")
     assert backend.model_info().architecture == "OwnForCausalLM"
     assert [note for note in backend.notes() if words in note]
-    groups, model = some_groups(), oracles("llama", "float64")
-    expected = [
-        plain(model, group.context, tokens).logprob for group in groups for tokens in group.continuations
-    ]
-    assert logprobs(list(backend.score(groups))) == pytest.approx(expected, abs=1e-9)
+    likelihoods = [likelihood.logprob for likelihood in expected("llama")]
+    assert logprobs(list(backend.score(some_groups()))) == pytest.approx(likelihoods, abs=1e-9)
 
 
 # ---- what was opened -------------------------------------------------------------------------------

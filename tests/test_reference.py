@@ -444,15 +444,29 @@ def test_model_info_names_the_model_and_the_engine(tiny: ReferenceBackend) -> No
 def test_the_fingerprint_holds_the_versions_of_engine_and_numpy() -> None:
     from slmeval import __version__
 
-    fingerprint = ReferenceBackend.fingerprint({})
-    assert fingerprint == {"engine": "reference", "version": f"{__version__} (numpy {np.__version__})"}
+    fingerprint = ReferenceBackend.fingerprint({"threads": 1})
+    version = f"{__version__} (numpy {np.__version__})"
+    assert fingerprint == {"engine": "reference", "version": version, "threads": 1}
+
+
+def test_the_threads_are_limited_while_the_model_is_open(tmp_path: Path) -> None:
+    from threadpoolctl import threadpool_info
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = threads()
+    backend = ReferenceBackend(ModelRef(str(write_model(tmp_path, TINY_LLAMA))), {"threads": 1})
+    assert threads() == {1}
+    backend.close()
+    assert threads() == before
 
 
 def test_the_plugin_brings_one_backend_and_imports_no_numpy() -> None:
     assert list(slmeval_register_backends()) == [ReferenceBackend]
     assert ReferenceBackend.missing() is None
     code = (
-        "import sys, slmeval_reference as plugin; plugin.ReferenceBackend.fingerprint({}); "
+        "import sys, slmeval_reference as plugin; plugin.ReferenceBackend.fingerprint({'threads': 1}); "
         "sys.exit('numpy' in sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
