@@ -29,10 +29,11 @@ KINDS: tuple[tuple[Maker, float], ...] = (
     (facts.page, 20), (facts.sizes, 5), (joined(facts.training_block, 7), 20),
     (joined(deeds.training_block, 7), 6), (remarks, 3),
     (joined(howto.training_block, 7), 7), (joined(sums.training_block, 7), 9),
-    (episodes.episode, 24), (episodes.repeats, 4),
+    (episodes.episode, 24), (episodes.repeats, 4), (episodes.recital, 40), (episodes.pairs, 30),
 )
-# What comes before all else: nothing but copying.
-LESSONS: tuple[tuple[Maker, float], ...] = ((episodes.recital, 6), (episodes.pairs, 4))
+# The mix of the first steps: half of it is plain copying.
+LESSONS: tuple[tuple[Maker, float], ...] = (
+    *KINDS, (episodes.recital, 200), (episodes.pairs, 150))
 
 
 def documents(seed: str, kinds: tuple[tuple[Maker, float], ...] = KINDS) -> Iterator[str]:

@@ -19,10 +19,10 @@ from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 SEED, THREADS = 20, 1
-LESSON_STEPS = 300  # so many steps of copying come first
-# Batches as (rows, tokens a row): in the lessons, after them, and every 32nd one.
-SMALL, USUAL, LONG, LONG_EVERY = (8, 128), (8, 512), (2, 2048), 32
-LOW, PEAK = 4e-4, 1.5e-3  # learning rates of the lessons and of the rest
+LESSON_STEPS = 250  # so many steps with much copying come first
+# Batches as (rows, tokens a row): the usual one, and every 32nd one.
+USUAL, LONG, LONG_EVERY = (8, 512), (2, 2048), 32
+LOW, PEAK = 4e-4, 1e-3  # learning rates of the lessons and of the rest
 RISE, FALL = 100, 0.5  # steps of either rise, share of all steps in which the rate falls
 OUT = Path(__file__).parent / "out"
 CONFIG = LlamaConfig(
@@ -44,8 +44,6 @@ def packed(tokenizer: Tokenizer, texts: Iterator[str], length: int) -> list[int]
 
 def shape(step: int) -> tuple[int, int]:
     """(rows, tokens a row) of this step's batch."""
-    if step < LESSON_STEPS:
-        return SMALL
     return LONG if step % LONG_EVERY == LONG_EVERY - 1 else USUAL
 
 

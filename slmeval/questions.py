@@ -14,7 +14,7 @@ from slmeval.errors import DataError, UnknownName, UsageError
 from slmeval.plan import Scorer
 from slmeval.registry import Parts, pick
 from slmeval.tasks import fixed_shots, lm_eval_shots
-from slmeval.types import DataOrigin, Row, RunOptions, Sample, Use
+from slmeval.types import DataOrigin, Generate, Row, RunOptions, Sample, Use
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,27 @@ def _samples(
 ) -> Iterator[Sample]:
     for index, (row, shots) in enumerate(zip(asked, drawn, strict=True)):
         try:
-            yield task.sample(row, shots)
+            sample = task.sample(row, shots)
+            _check_text(sample)
         except _ROW_ERRORS as error:
             reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
             place = (
                 rows.place(index) if _is_bad(task, row) else f"an example shown before {rows.place(index)}"
             )
             raise DataError(f"{place}: not a row of {task.name}: {reason}") from None
+        yield sample
+
+
+def _check_text(sample: Sample) -> None:
+    """:raises UnicodeEncodeError: half a surrogate pair, which JSON can write and no tokenizer can read."""
+    for request in sample.requests:
+        text = request.prompt if isinstance(request, Generate) else request.context + request.continuation
+        text.encode()
 
 
 def _is_bad(task: Task, row: Row) -> bool:
     try:
-        task.sample(row, ())
+        _check_text(task.sample(row, ()))
     except _ROW_ERRORS:
         return True
     return False

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from slmeval import __version__
 from slmeval.api import Executor
-from slmeval.errors import JobFailed
+from slmeval.errors import JobFailed, StoreError
 from slmeval.machine import this_machine
 from slmeval.plan import Cell, Item, Job, Plan
 from slmeval.registry import Registry, pick
@@ -58,6 +58,9 @@ class Run:
                 self._run_job(job)
         except KeyboardInterrupt:
             status = "interrupted"
+        except StoreError as error:
+            # what was answered before is kept: once the store can be written again, the run can go on
+            raise JobFailed(f"{error}; then go on with: slmeval run --resume {self._id}") from None
         if self._failures and status == "done":
             status = "failed"
         result = self._result(status)

@@ -191,8 +191,8 @@ class Store:
         ]
 
     def unfinished(self) -> str | None:
-        """The newest run that was killed or interrupted (or is running now), or ``None``."""
-        statement = "SELECT id FROM runs WHERE status IN ('running', 'interrupted')"
+        """The newest run that was killed, was interrupted or failed (or is running now), or ``None``."""
+        statement = "SELECT id FROM runs WHERE status != 'done'"
         found = self._select(f"{statement} ORDER BY started DESC, rowid DESC LIMIT 1")
         return str(found[0][0]) if found else None
 

@@ -179,6 +179,7 @@ def test_a_damaged_model_is_one_line_before_any_weights_load(
         ({**ROW, "choices": {"text": [], "label": []}}, "test.jsonl, line 2"),
         ({**ROW, "choices": None}, "test.jsonl, line 2"),
         ([1, 2], "test.jsonl, line 2"),
+        ({**ROW, "question": "half a pair \ud83d"}, "surrogates not allowed"),
     ],
 )
 def test_a_bad_row_is_named_with_file_and_line(
@@ -233,6 +234,28 @@ def test_a_locked_store_says_so(
     with closing(sqlite3.connect(store, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         complains(base(model, data), "locked", ExitCode.USAGE)
+
+
+def test_a_full_disk_stops_the_run_with_one_line_and_room_lets_it_go_on(
+    model: Path, data: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(data, [{**ROW, "question": "one " * (number % 40)} for number in range(400)])
+    store = ["--store", str(small_disk / "store.db"), "--format", "json"]
+    assert run([*base(model, data), "--store", str(data / "elsewhere.db"), "--format", "json"]) == 0
+    undisturbed = json.loads(capsys.readouterr().out)
+    assert run(["runs", *store[:2]]) == 0
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 60_000))
+    capsys.readouterr()
+    assert run([*base(model, data), *store]) == ExitCode.JOB_FAILED
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    *_, line = printed.err.strip().splitlines()
+    assert "full" in line
+    assert "--resume" in line
+    ballast.unlink()
+    assert run(["run", "--resume", *store]) == 0
+    assert json.loads(capsys.readouterr().out)["cells"] == undisturbed["cells"]
 
 
 def test_a_prompt_longer_than_the_context_is_counted_and_reported(

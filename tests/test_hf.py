@@ -82,7 +82,6 @@ def write_model(folder: Path, config: Any) -> Path:
     for weight in model.parameters():
         if weight.dim() > 1:
             torch.nn.init.normal_(weight, std=0.25)
-    # any tensor of a name of its own is written, so that the file has as many as the model
     model.save_pretrained(folder)
     return folder
 

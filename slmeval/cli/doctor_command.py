@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import click
 
@@ -28,6 +29,7 @@ def command() -> None:
         f"store: {default_path()}",
         "",
         *(_backend_line(backend) for backend in registry.parts.backends.values()),
+        _libraries_line(),
         *(_plugin_line(plugin) for plugin in registry.plugins if plugin.broken),
     ]
     print_text("\n".join(lines) + "\n")
@@ -39,6 +41,14 @@ def _backend_line(backend: type[Backend]) -> str:
         return f"backend {backend.name}: ready"
     add = f"; add it: pip install 'slmeval[{backend.extra}]'" if backend.extra else ""
     return f"backend {backend.name}: {reason}{add}"
+
+
+def _libraries_line() -> str:
+    absent = [name for name in ("huggingface_hub", "pyarrow") if find_spec(name) is None]
+    state = (
+        f"{' and '.join(absent)} not installed; add it: pip install 'slmeval[data]'" if absent else "ready"
+    )
+    return f"rows from the hub and from Parquet: {state}"
 
 
 def _plugin_line(plugin: PluginRecord) -> str:

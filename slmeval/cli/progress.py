@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
+from slmeval.text import clean
+
 
 class Bar:
     """One bar per job. On a terminal it moves; elsewhere a line now and then, so that logs stay short."""
@@ -20,7 +22,7 @@ class Bar:
 
         self._bar = tqdm(
             total=total,
-            desc=label,
+            desc=clean(label),
             unit="req",
             file=self._out,
             mininterval=0.1 if self._out.isatty() else 10.0,
