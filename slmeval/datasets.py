@@ -191,7 +191,7 @@ class _Hub(DataSource):
             raise DataError(
                 f"{spec.name}/{split} could not be had from the hub ({spec.hub}): {_reason(hub, error)}. "
                 f"Ways out: --data DIR with {spec.name}/{split}.jsonl in it, "
-                f"`slmeval data pull {spec.name}` on a connected machine, or --sample"
+                "one run where the hub is in reach (what it fetches is kept), or --sample"
             ) from error
         return _read(files, spec, f"hub {_named(files)} at {commit[:12]}")
 

@@ -360,9 +360,7 @@ def three_ways_out(error: BaseException) -> bool:
 
 
 def test_an_unreachable_hub_names_the_three_ways_out(hub: SmallHub, tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"could not be had from the hub \(someone/toy\): ConnectError"
-    ) as caught:
+    with pytest.raises(DataError, match=r"could not be had from the hub \(someone/toy\): ") as caught:
         open_hub("http://127.0.0.1:9", tmp_path).load(TOY, "test")
     assert three_ways_out(caught.value)
 
