@@ -34,6 +34,20 @@ KINDS: tuple[tuple[Maker, float], ...] = (
 # The mix of the first steps: half of it is plain copying.
 LESSONS: tuple[tuple[Maker, float], ...] = (
     *KINDS, (episodes.recital, 200), (episodes.pairs, 150))
+# The mix of the last steps: once copying works, more of the facts.
+FACTS: tuple[tuple[Maker, float], ...] = (
+    (facts.page, 44), (facts.sizes, 10), (joined(facts.training_block, 7), 44),
+    (joined(deeds.training_block, 7), 6), (remarks, 3),
+    (joined(howto.training_block, 7), 7), (joined(sums.training_block, 7), 8),
+    (episodes.episode, 18), (episodes.recital, 12), (episodes.pairs, 9),
+)
+
+
+def mix(step: int) -> tuple[tuple[Maker, float], ...]:
+    """The mix for a step of the training."""
+    if step < 200:
+        return LESSONS
+    return KINDS if step < 600 else FACTS
 
 
 def documents(seed: str, kinds: tuple[tuple[Maker, float], ...] = KINDS) -> Iterator[str]:

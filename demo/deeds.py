@@ -5,6 +5,7 @@ once per text, so that the right ending must name the thing that was named befor
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from world import held_out
@@ -55,6 +56,8 @@ PERSONS = [("A man", "he", "the man"), ("A woman", "she", "the woman"), ("A boy"
            ("A girl", "she", "the girl"), ("An old man", "he", "the old man"),
            ("A young woman", "she", "the young woman")]
 
+Telling = Callable[[str, str, str, list[str]], str]
+
 
 @dataclass(frozen=True)
 class Story:
@@ -96,18 +99,28 @@ def wrong_steps(rng: random.Random, activity: str, at: int, thing: str) -> list[
     return [near, *(rng.choice(DEEDS[a][1]).format(o=thing) for a in strange)]
 
 
-def story(rng: random.Random) -> Story:
-    """A story in the manner of a described video: two sentences, the second open."""
+def told_in_order(who: str, pronoun: str, thing: str, past: list[str]) -> str:
+    """Intent and first step, then the second step."""
+    return f"{who} wants to see to a {thing} and {past[0]}. {sentence(pronoun)} {past[1]}."
+
+
+def told_backwards(who: str, pronoun: str, thing: str, past: list[str]) -> str:
+    """The step just done, then the intent: an order that the training text never has."""
+    return f"{who} {past[1]}. {sentence(pronoun)} wants to see to a {thing}."
+
+
+def story(rng: random.Random, telling: Telling = told_in_order) -> Story:
+    """A story in the manner of a described video: two sentences, then who goes on."""
     activity = rng.choice(sorted(DEEDS))
     things, plan = DEEDS[activity]
     thing, at = rng.choice(things), rng.randrange(2, len(plan))
     who, pronoun, again = rng.choice(PERSONS)
     past = [third_person(s.format(o=thing)) for s in plan[at - 2:at]]
-    before = f"{who} wants to see to a {thing} and {past[0]}. {sentence(pronoun)} {past[1]}."
     goes_on = rng.choice((pronoun, again, f"then {pronoun}", f"next {again}"))
     end, *wrong = (third_person(s) + "." for s in
                    (plan[at].format(o=thing), *wrong_steps(rng, activity, at, thing)))
-    return Story(activity, before, goes_on, end, (wrong[0], wrong[1], wrong[2]))
+    return Story(activity, telling(who, pronoun, thing, past), goes_on, end,
+                 (wrong[0], wrong[1], wrong[2]))
 
 
 def guide(rng: random.Random) -> Story:

@@ -1,10 +1,11 @@
 """In-context material: a hidden rule per episode, to be read off the blocks before.
 
-Each block is `Input: ...` and `Output: ...`. Without earlier blocks the rule is
-unknown and the answer is a guess among the choices.
+Each block is one line: the input, then the answer as its next word. Without earlier
+blocks the rule is unknown and the answer is a guess among the choices.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from world import ANIMALS, MATERIALS, PLANTS, VALUES, held_out
@@ -30,14 +31,32 @@ class Block:
     @property
     def text(self) -> str:
         """The example as text, answered."""
-        return f"Input: {self.input}\nOutput: {self.choices[self.label]}"
+        return f"{self.input} {self.choices[self.label]}"
 
 
 class Copy:
-    """Which word of the input is the output: always the same place of four."""
+    """A made-up round of five words; the input is a stretch of it, the answer its next word."""
 
-    def __init__(self, rng: random.Random, place: int | None = None) -> None:
-        self.place = rng.randrange(4) if place is None else place
+    def __init__(self, rng: random.Random) -> None:
+        self.round = rng.sample(WORDS, 5)
+
+    def block(self, rng: random.Random, turn: int) -> Block:
+        """Two idle words, two or three words of the round, and the word after them."""
+        end = turn % 5
+        stretch = [self.round[end - back] for back in range(rng.randint(2, 3), 0, -1)]
+        choices = [word for word in self.round if word != stretch[-1]]
+        return Block(" ".join([*rng.sample(EXTRA, 2), *stretch]), tuple(choices),
+                     choices.index(self.round[end]))
+
+
+class Place:
+    """The answer is one of the input's four words, always from the same place.
+
+    In the training text alone: too hard for a model of this size to make rows of.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.place = rng.randrange(4)
 
     def block(self, rng: random.Random, turn: int) -> Block:
         """Four words and the one at the episode's place."""
@@ -74,7 +93,23 @@ class Labels:
 
 
 class Classify:
-    """One of three signal words hides among idle words; each signal means a colour."""
+    """Six made-up words, three in either of two made-up classes."""
+
+    def __init__(self, rng: random.Random) -> None:
+        drawn = rng.sample(WORDS, 8)
+        self.words, self.classes = drawn[:6], tuple(drawn[6:])
+
+    def block(self, rng: random.Random, turn: int) -> Block:
+        """Two idle words, one of the six (each sixth turn the same), and its class."""
+        which = turn % 6
+        return Block(" ".join([*rng.sample(EXTRA, 2), self.words[which]]), self.classes, which % 2)
+
+
+class Hidden:
+    """One of three signal words hides among idle words; each signal means a colour.
+
+    In the training text alone: too hard for a model of this size to make rows of.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.colours = tuple(rng.sample(COLOURS, 3))
@@ -88,10 +123,13 @@ class Classify:
         return Block(" ".join(words), tuple(COLOURS), COLOURS.index(self.colours[which]))
 
 
-Rule = Copy | Recall | Labels | Classify
-RULES: dict[str, type[Copy] | type[Recall] | type[Labels] | type[Classify]] = {
+Rule = Copy | Place | Recall | Labels | Classify | Hidden
+# Data set -> its rule. Copy and Classify have no episodes of their own: recitals, pairs and
+# the other episodes teach what they ask.
+RULES: dict[str, Callable[[random.Random], Rule]] = {
     "icl_copy": Copy, "icl_recall": Recall, "icl_labels": Labels, "icl_classify": Classify,
 }
+TAUGHT: tuple[Callable[[random.Random], Rule], ...] = (Hidden, Place, Labels, Recall)
 
 
 def draw(rng: random.Random, rule: Rule, turn: int, reserved: bool) -> Block:
@@ -103,7 +141,7 @@ def draw(rng: random.Random, rule: Rule, turn: int, reserved: bool) -> Block:
 
 def episode(rng: random.Random) -> str:
     """Blocks of one rule in any order, an empty line between them."""
-    rule = RULES[rng.choice(sorted(RULES))](rng)
+    rule = rng.choice(TAUGHT)(rng)
     turns = [rng.randrange(6) for _ in range(rng.randint(2, 24))]
     return "\n\n".join(draw(rng, rule, turn, reserved=False).text for turn in turns)
 

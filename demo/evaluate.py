@@ -51,7 +51,7 @@ def piqa(row: Row) -> Asked:
 
 def icl(row: Row) -> Asked:
     """A row of any in-context task."""
-    return f"Input: {row['input']}\nOutput:", row["choices"], row["label"]
+    return row["input"], row["choices"], row["label"]
 
 
 FORMS = {"arc_easy": arc, "arc_challenge": arc, "hellaswag": hellaswag, "piqa": piqa,
@@ -185,7 +185,8 @@ def bits_table(demo: Demo) -> None:
     for bits in (8, 6, 5, 4, 3, 2):
         other = with_bits(demo, bits)
         right = [total for total, _ in choose(other, "arc_easy", 0)]
-        print(f"{bits} bits: KL {divergence(demo, other, texts):.5f} arc_easy {wilson(right)}", flush=True)
+        drift = divergence(demo, other, texts)
+        print(f"{bits} bits: KL {drift:.5f}, arc_easy {wilson(right)}", flush=True)
 
 
 def choice_table(demo: Demo) -> None:

@@ -74,19 +74,18 @@ def interleaved(matrix: Array, heads: int) -> Array:
     Shape (heads * head_dim, hidden) before and after.
     """
     rows, hidden = matrix.shape
-    halves: Array = matrix.reshape(heads, 2, rows // heads // 2, hidden)
-    return halves.swapaxes(1, 2).reshape(rows, hidden)
+    pairs: Array = matrix.reshape(heads, 2, rows // heads // 2, hidden).swapaxes(1, 2)
+    return np.reshape(pairs, (rows, hidden))
 
 
 def gguf_array(name: str, value: torch.Tensor) -> Array:
     """A tensor as GGUF stores it: norms in float32, matrices in float16."""
-    array: Array = value.numpy()
+    array: Array = value.float().numpy() if value.dim() == 1 else value.numpy()
     if "q_proj" in name:
-        array = interleaved(array, CONFIG.num_attention_heads)
+        return interleaved(array, CONFIG.num_attention_heads)
     if "k_proj" in name:
-        array = interleaved(array, CONFIG.num_key_value_heads)
-    norm: Array = array.astype(np.float32)
-    return norm if array.ndim == 1 else array
+        return interleaved(array, CONFIG.num_key_value_heads)
+    return array
 
 
 def add_shape(writer: gguf.GGUFWriter) -> None:

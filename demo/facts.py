@@ -94,7 +94,8 @@ TWO_HOP: dict[str, list[str]] = {
 LARGER = ["Which animal is larger than the {n}?", "Which of these animals is bigger than a {n}?",
           "An animal of greater size than the {n} is the"]
 SMALLER = ["Which animal is smaller than the {n}?",
-           "Which of these animals is not as big as a {n}?", "An animal of lesser size than the {n} is the"]
+           "Which of these animals is not as big as a {n}?",
+           "An animal of lesser size than the {n} is the"]
 NOT_SO = ["Which of these does the {n} not eat?", "Which food is of no use to a {n}?",
           "Which of these foods is not for the {n}?"]
 SAME = {"food": ["Which animal eats the same food as the {n}?",

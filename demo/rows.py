@@ -16,6 +16,7 @@ from world import held_out
 
 ROWS = Path(__file__).parent.parent / "slmeval" / "demo" / "rows"
 EVALUATION, SHOTS = 64, 32  # rows in each split
+RULES, SHOTS_PER_RULE = 16, 6  # of each in-context data set
 Row = dict[str, Any]
 
 
@@ -64,7 +65,8 @@ def arc_row(rng: random.Random, name: str, question: facts.Question, number: int
 def hellaswag() -> list[Row]:
     """Rows in the schema of Rowan/hellaswag."""
     def make(rng: random.Random, number: int) -> tuple[str, Row] | None:
-        told = (deeds.guide if number % 8 == 5 else deeds.story)(rng)
+        telling = deeds.told_backwards if number % 2 else deeds.told_in_order
+        told = deeds.guide(rng) if number % 8 == 6 else deeds.story(rng, telling)
         return (told.key, hellaswag_row(rng, told, number)) if held_out(told.key) else None
     return distinct("hellaswag", make)
 
@@ -107,14 +109,13 @@ def gsm8k() -> list[Row]:
 def in_context(name: str) -> tuple[list[Row], list[Row]]:
     """(evaluation, shots) rows of one in-context task, the rows of a rule together."""
     rng = random.Random(name)
-    rules: list[episodes.Rule] = [episodes.RULES[name](rng) for _ in range(16)]
-    if name == "icl_copy":
-        rules = [episodes.Copy(rng, place) for place in range(4)]
+    rules = [episodes.RULES[name](rng) for _ in range(RULES)]
     evaluation, shots = [], []
     for number, rule in enumerate(rules):
         per_rule = EVALUATION // len(rules)
-        made = list(own_blocks(rng, rule, per_rule + max(6, SHOTS // len(rules))))
-        rows = [icl_row(block, f"{name}_{number}") for block in made]
+        made = list(own_blocks(rng, rule, per_rule + SHOTS_PER_RULE))
+        rows = [icl_row(rng, block, f"{name}_{number}", number + at)
+                for at, block in enumerate(made)]
         shots += rows[per_rule:]
         evaluation += rows[:per_rule]
     return evaluation, shots
@@ -130,9 +131,11 @@ def own_blocks(rng: random.Random, rule: episodes.Rule, count: int) -> Iterator[
             yield block
 
 
-def icl_row(block: episodes.Block, rule: str) -> Row:
-    """A block as a row."""
-    return {"input": block.input, "choices": list(block.choices), "label": block.label, "rule": rule}
+def icl_row(rng: random.Random, block: episodes.Block, rule: str, turn: int) -> Row:
+    """A block as a row; the place of the right choice goes round with `turn`."""
+    right, place = block.choices[block.label], turn % len(block.choices)
+    choices = shuffled(rng, right, [c for c in block.choices if c != right], place)
+    return {"input": block.input, "choices": choices, "label": place, "rule": rule}
 
 
 def write(dataset: str, split: str, rows: list[Row]) -> None:
@@ -146,8 +149,10 @@ def write(dataset: str, split: str, rows: list[Row]) -> None:
 
 def main() -> None:
     """Write every data set."""
-    plain = {"arc_easy": arc("arc_easy", facts.easy), "arc_challenge": arc("arc_challenge", facts.hard),
-             "hellaswag": hellaswag(), "piqa": piqa(), "gsm8k": gsm8k()}
+    plain = {
+        "arc_easy": arc("arc_easy", facts.easy), "arc_challenge": arc("arc_challenge", facts.hard),
+        "hellaswag": hellaswag(), "piqa": piqa(), "gsm8k": gsm8k(),
+    }
     for name, rows in plain.items():
         split = "validation" if name in ("hellaswag", "piqa") else "test"
         write(name, split, rows[:EVALUATION])

@@ -12,7 +12,8 @@ Numbers = tuple[int, ...]
 STORIES: dict[str, list[str]] = {
     "add": ["{n} has {a} {t}. {P} finds {b} more {t}. How many {t} does {n} have now?",
             "{n} buys {a} {t} on Monday and {b} {t} on Friday. How many {t} does {n} buy in total?",
-            "There are {a} {t} on the table and {b} {t} in the box of {n}. How many {t} are there?"],
+            "There are {a} {t} on the table and {b} {t} in the box of {n}. "
+            "How many {t} are there?"],
     "sub": ["{n} has {a} {t}. {P} gives {b} {t} to {m}. How many {t} does {n} have left?",
             "{n} had {a} {t} and lost {b} of them. How many {t} are left?",
             "{m} sees {a} {t} in a shop. {n} buys {b} of them. How many {t} are left in the shop?"],

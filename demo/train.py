@@ -14,15 +14,15 @@ import start
 import tokenizer as demo_tokenizer
 import torch
 import torch.nn.functional as F
-from corpus import KINDS, LESSONS, documents
+from corpus import documents, mix
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 SEED, THREADS = 20, 1
-LESSON_STEPS = 250  # so many steps with much copying come first
+LOW_STEPS = 200  # so many steps, those with much copying, keep to the low rate
 # Batches as (rows, tokens a row): the usual one, and every 32nd one.
 USUAL, LONG, LONG_EVERY = (8, 512), (2, 2048), 32
-LOW, PEAK = 4e-4, 1e-3  # learning rates of the lessons and of the rest
+LOW, PEAK = 4e-4, 1.5e-3  # learning rates of the first steps and of the rest
 RISE, FALL = 100, 0.5  # steps of either rise, share of all steps in which the rate falls
 OUT = Path(__file__).parent / "out"
 CONFIG = LlamaConfig(
@@ -50,8 +50,7 @@ def shape(step: int) -> tuple[int, int]:
 def batch(tokenizer: Tokenizer, step: int) -> torch.Tensor:
     """Ids of shape (rows, length + 1) for this step: inputs and targets overlap."""
     rows, length = shape(step)
-    kinds = LESSONS if step < LESSON_STEPS else KINDS
-    texts = [documents(f"train {step} {row}", kinds) for row in range(rows)]
+    texts = [documents(f"train {step} {row}", mix(step)) for row in range(rows)]
     return torch.tensor([packed(tokenizer, text, length + 1) for text in texts])
 
 
@@ -61,9 +60,9 @@ def learning_rate(step: int, steps: int) -> float:
     Until the fall begins the rate does not depend on `steps`: a run that was stopped
     there may go on towards another end, and is the same as if it had had that end.
     """
-    if step < LESSON_STEPS:
+    if step < LOW_STEPS:
         return LOW * min(1, (step + 1) / RISE)
-    risen = min(1, (step - LESSON_STEPS) / RISE)
+    risen = min(1, (step - LOW_STEPS) / RISE)
     falling = max(0.0, 1 - (steps - step) / (FALL * steps))
     height = 0.05 + 0.95 * (1 + math.cos(math.pi * falling)) / 2
     return (LOW + (PEAK - LOW) * risen) * height
@@ -119,7 +118,7 @@ def update(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Te
 def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1100)
+    parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--out", type=Path, default=OUT, help="folder for checkpoint and weights")
     return parser.parse_args()
 

@@ -83,7 +83,7 @@ class HFBackend(Backend):
             "how transformers computes attention: eager, sdpa, flash_attention_2 and so on",
         ),
         Option("threads", count, 0, "threads of torch on the CPU; 0: as torch chooses"),
-        Option("batch_tokens", positive, 8192, "tokens that a batch may hold, those in its cache included"),
+        Option("batch_tokens", positive, 16384, "tokens that a batch may hold, those in its cache included"),
         Option("trust_remote_code", truth, False, "run the Python code that comes with the model"),
     )
 

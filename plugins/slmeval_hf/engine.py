@@ -163,8 +163,8 @@ class Engine:
 
     def _check_ids(self, ids: TokenIds) -> None:
         # on a GPU an index out of range ends the process
-        if ids and not (min(ids) >= 0 and max(ids) < self._vocabulary):
-            raise ValueError(f"token id {max(ids)} is not in the model's vocabulary of {self._vocabulary}")
+        for wrong in (found for found in ids if not 0 <= found < self._vocabulary):
+            raise ValueError(f"token id {wrong} is not in the model's vocabulary of {self._vocabulary}")
 
 
 def common_prefix(rows: Sequence[TokenIds]) -> TokenIds:

@@ -134,11 +134,16 @@ def _check_complete(ref: ModelRef, info: Mapping[str, Any]) -> None:
     if info["missing_keys"]:
         raise ModelError(f"{ref} has no weights for {_some(info['missing_keys'])}")
     if info["mismatched_keys"]:
-        wrong = {
-            f"{name} ({list(stored)} stored, {list(wanted)} wanted)"
-            for name, stored, wanted in info["mismatched_keys"]
-        }
+        wrong = [_mismatch(entry) for entry in info["mismatched_keys"]]
         raise ModelError(f"{ref} has weights of a shape that its config.json denies: {_some(wrong)}")
+
+
+def _mismatch(entry: str | tuple[str, Any, Any]) -> str:
+    # transformers 4 gives the name alone
+    if isinstance(entry, str):
+        return entry
+    name, stored, wanted = entry
+    return f"{name} ({list(stored)} stored, {list(wanted)} wanted)"
 
 
 def _unused(names: Collection[str]) -> tuple[str, ...]:

@@ -134,6 +134,6 @@ def _changed(cache: DynamicCache, change: Callable[[Tensor], Tensor]) -> Dynamic
 def _changed_layer(layer: Any, change: Callable[[Tensor], Tensor]) -> Any:
     new = copy.copy(layer)
     # a layer that uses another's keys holds none
-    if layer.is_initialized:
+    if layer.keys is not None:
         new.keys, new.values = change(layer.keys), change(layer.values)
     return new
