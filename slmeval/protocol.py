@@ -5,7 +5,7 @@ In order of a job::
     worker  hello        {protocol, version, python, pid}
     parent  describe     {backend, options, blocked}     -> worker  described {fingerprint}
     parent  open         {location, revision, tokenizer} -> worker  opened {info, difference, notes}
-    parent  unit         {number, unit}                  -> worker  progress {done}, ...
+    parent  unit         {number, unit}                  -> worker  progress, ...
                                                             worker  answers {number, replies, notes}
     parent  cancel                                       -> worker  cancelled
     worker  failed       {error, message}                at any time; the worker then ends

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import BinaryIO, TypeVar
@@ -55,6 +55,7 @@ class Worker:
         self._options: dict[str, OptionValue] = {}
         self._backend: Backend | None = None
         self._tokenizer: FastTokenizer | None = None
+        self._last_sign = time.monotonic()
 
     def cancel(self) -> None:
         """Stop the unit under way at its next answer."""
@@ -116,22 +117,30 @@ class Worker:
         assert self._backend is not None
         assert self._tokenizer is not None
         if isinstance(unit, GenerateUnit):
-            settings, decode_ids = unit.settings, self._tokenizer.decode
-            for completion in self._backend.generate(unit.prompts, settings, decode_ids):
+            for completion in self._backend.generate(unit.prompts, unit.settings, self._decode):
                 yield (completion,)
         else:
             yield from self._backend.score(unit.groups)
 
+    def _decode(self, ids: Sequence[int]) -> str:
+        # an engine that looks for stop strings lives, though no text of its batch has ended for long
+        assert self._tokenizer is not None
+        self._show_life()
+        return self._tokenizer.decode(ids)
+
     def _pulsing(self, items: Iterator[ItemT]) -> Iterator[ItemT]:
-        """Pass the items on; tell the parent now and then that work goes on; stop when it has cancelled."""
-        last = time.monotonic()
-        for done, item in enumerate(items, start=1):
+        """Pass the items on, each one a sign of life."""
+        for item in items:
             yield item
-            if self._cancelled.is_set():
-                raise _CancelledError
-            if time.monotonic() - last > _PULSE:
-                self._say("progress", done=done)
-                last = time.monotonic()
+            self._show_life()
+
+    def _show_life(self) -> None:
+        """Tell the parent now and then that work goes on; stop when it has cancelled."""
+        if self._cancelled.is_set():
+            raise _CancelledError
+        if time.monotonic() - self._last_sign > _PULSE:
+            self._say("progress")
+            self._last_sign = time.monotonic()
 
     def _say(self, kind: str, **fields: object) -> None:
         write_frame(self._out, encode(kind, **fields))

@@ -50,14 +50,15 @@ def test_hf_in_float32_agrees_with_the_oracle_on_real_rows(
         hf, oracle = (answers(store, result.id, cell) for cell in (number, number + half))
         assert len(hf) == 100
         assert predictions(hf) == predictions(oracle)
-        largest = max(
-            abs(one.logprob - other.logprob)
-            for row in hf
-            for one, other in zip(hf[row], oracle[row], strict=True)
-            if isinstance(one, Likelihood) and isinstance(other, Likelihood)
-        )
-        assert largest < 1e-4
-        print(f"{model.name} {result.cells[number].name}: largest difference {largest:.1e}")
+        pairs = [pair for row in hf for pair in zip(hf[row], oracle[row], strict=True)]
+        differences = []
+        for one, other in pairs:
+            assert isinstance(one, Likelihood)
+            assert isinstance(other, Likelihood)
+            differences.append(abs(one.logprob - other.logprob))
+            # beyond -100 float32 itself has no finer steps than that: at -1439 they are 1.2e-4 apart
+            assert differences[-1] < max(1e-4, 1e-6 * abs(other.logprob))
+        print(f"{model.name} {result.cells[number].name}: largest difference {max(differences):.1e}")
 
 
 def test_hf_generates_what_the_oracle_generates(demo_model: Path, tmp_path: Path) -> None:

@@ -143,6 +143,19 @@ def test_a_slow_engine_that_answers_is_not_taken_for_a_hung_one(options: RunOpti
     assert result.status == "done"
 
 
+def test_looking_for_stop_strings_is_a_sign_of_life(options: RunOptions, run: Any, tmp_path: Path) -> None:
+    rows = tmp_path / "data" / "gsm8k"
+    rows.mkdir()
+    for split in ("test", "train"):
+        (rows / f"{split}.jsonl").write_text(json.dumps({"question": "one", "answer": "#### 1"}) + "\n")
+    changes = {"tasks": ("gsm8k",), "shots": (0,), "timeout": 2}
+    (model := tmp_path / "model" / "config.json").write_text(
+        model.read_text().replace('"max_position_embeddings": 64', '"max_position_embeddings": 512')
+    )
+    assert run(options, engine_options={"trouble": "thinks"}, **changes).status == "done"
+    assert run(options, engine_options={"trouble": "broods"}, **changes).status == "failed"
+
+
 def test_one_failed_job_leaves_the_others_results(options: RunOptions, run: Any) -> None:
     result = run(options, backends=("toy", "reference"), engine_options={"trouble": "open"})
     assert [failure.backend for failure in result.failures] == ["toy"]

@@ -60,7 +60,10 @@ class ToyBackend(Backend):
 
     def generate(self, prompts, settings, decode):
         for prompt in prompts:
-            time.sleep(self._pace)
+            for _ in range(40 if self._trouble in ("thinks", "broods") else 0):
+                time.sleep(0.1)
+                if self._trouble == "thinks":
+                    decode(prompt.ids)
             self._log(1)
             yield Completion(f"#### {sum(prompt.ids) % 7}", prompt.ids[:1], "length")
 
