@@ -48,7 +48,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", ["acc", "acc_norm"])
 @pytest.mark.parametrize("task", CHOICES)
-def test_the_model_is_above_chance_and_not_perfect(result: RunResult, task: str, name: str) -> None:
+def test_the_model_is_above_chance(result: RunResult, task: str, name: str) -> None:
     figures: dict[str, Figure] = {
         figure.name: figure for cell in result.cells if cell.name == task for figure in cell.figures
     }
@@ -56,7 +56,11 @@ def test_the_model_is_above_chance_and_not_perfect(result: RunResult, task: str,
     assert interval is not None
     assert chance is not None
     assert interval[0] > chance
-    assert interval[1] < 1 or figures[name].value != 1
+
+
+def test_the_model_is_not_perfect_so_that_it_can_get_worse_and_better(result: RunResult) -> None:
+    values = [figure.value for cell in result.cells for figure in cell.figures if figure.name == "acc"]
+    assert sum(value is not None and value < 1 for value in values) >= 2
 
 
 def test_the_demonstration_says_what_it_is(result: RunResult) -> None:
@@ -89,11 +93,13 @@ def test_the_bundled_rows_are_those_that_the_script_makes(
 def test_no_bundled_question_stands_in_the_training_text(scripts: Any) -> None:
     corpus = scripts("corpus")
     text = "\n".join(islice(corpus.documents("train 0 0", corpus.KINDS), 4000))
+    # a question may be the beginning of a fact ("The bogger sleeps in"), which the text may state
+    forms = {"question": "Question: {}\nAnswer:", "goal": "Question: {}\nAnswer:", "ctx": "{}"}
     asked = [
-        row[field]
+        form.format(row[field])
         for path in DEMO.rglob("*.jsonl")
         for row in map(json.loads, path.read_text().splitlines())
-        for field in ("question", "goal", "ctx")
+        for field, form in forms.items()
         if field in row
     ]
     assert len(asked) > 300
