@@ -14,9 +14,13 @@ WORDS = [a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in "nlkt"][::3
 EXTRA = "old new big small red blue wet dry hot cold far near long short hard soft".split()
 COLOURS = ["red", "green", "blue"]
 CLASSES: dict[str, list[str]] = {
-    "animal": [a for a in ANIMALS if "-" not in a], "plant": PLANTS, "material": MATERIALS,
-    "food": VALUES["animal"]["food"], "town": VALUES["person"]["town"],
-    "job": VALUES["person"]["job"], "tool": VALUES["person"]["tool"],
+    "animal": [a for a in ANIMALS if "-" not in a],
+    "plant": PLANTS,
+    "material": MATERIALS,
+    "food": VALUES["animal"]["food"],
+    "town": VALUES["person"]["town"],
+    "job": VALUES["person"]["job"],
+    "tool": VALUES["person"]["tool"],
 }
 
 
@@ -45,8 +49,9 @@ class Copy:
         end = turn % 5
         stretch = [self.round[end - back] for back in range(rng.randint(2, 3), 0, -1)]
         choices = [word for word in self.round if word != stretch[-1]]
-        return Block(" ".join([*rng.sample(EXTRA, 2), *stretch]), tuple(choices),
-                     choices.index(self.round[end]))
+        return Block(
+            " ".join([*rng.sample(EXTRA, 2), *stretch]), tuple(choices), choices.index(self.round[end])
+        )
 
 
 class Place:
@@ -127,7 +132,10 @@ Rule = Copy | Place | Recall | Labels | Classify | Hidden
 # Data set -> its rule. Copy and Classify have no episodes of their own: recitals, pairs and
 # the other episodes teach what they ask.
 RULES: dict[str, Callable[[random.Random], Rule]] = {
-    "icl_copy": Copy, "icl_recall": Recall, "icl_labels": Labels, "icl_classify": Classify,
+    "icl_copy": Copy,
+    "icl_recall": Recall,
+    "icl_labels": Labels,
+    "icl_classify": Classify,
 }
 TAUGHT: tuple[Callable[[random.Random], Rule], ...] = (Hidden, Place, Labels, Recall)
 
@@ -161,5 +169,5 @@ def pairs(rng: random.Random) -> str:
     """Made-up pairs named again and again in any order: key value key value."""
     count = rng.randint(2, 5)
     drawn = rng.sample(WORDS, 2 * count)
-    known = [" ".join(drawn[at:at + 2]) for at in range(0, 2 * count, 2)]
+    known = [" ".join(drawn[at : at + 2]) for at in range(0, 2 * count, 2)]
     return " ".join(rng.choice(known) for _ in range(rng.randint(8, 20)))

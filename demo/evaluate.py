@@ -54,8 +54,16 @@ def icl(row: Row) -> Asked:
     return row["input"], row["choices"], row["label"]
 
 
-FORMS = {"arc_easy": arc, "arc_challenge": arc, "hellaswag": hellaswag, "piqa": piqa,
-         "icl_copy": icl, "icl_recall": icl, "icl_labels": icl, "icl_classify": icl}
+FORMS = {
+    "arc_easy": arc,
+    "arc_challenge": arc,
+    "hellaswag": hellaswag,
+    "piqa": piqa,
+    "icl_copy": icl,
+    "icl_recall": icl,
+    "icl_labels": icl,
+    "icl_classify": icl,
+}
 
 
 class Demo:
@@ -82,9 +90,15 @@ class Demo:
     def answer(self, prompt: str, most: int = 60) -> str:
         """The greedy answer, cut where the next question begins."""
         ids = self.tokenizer(prompt, return_tensors="pt").input_ids
-        out = self.model.generate(ids, max_new_tokens=most, do_sample=False, pad_token_id=2,
-                                  tokenizer=self.tokenizer, stop_strings=["Question:"])
-        text: str = self.tokenizer.decode(out[0, ids.shape[1]:], skip_special_tokens=True)
+        out = self.model.generate(
+            ids,
+            max_new_tokens=most,
+            do_sample=False,
+            pad_token_id=2,
+            tokenizer=self.tokenizer,
+            stop_strings=["Question:"],
+        )
+        text: str = self.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
         return text.split("Question:", maxsplit=1)[0]
 
 
@@ -195,8 +209,11 @@ def choice_table(demo: Demo) -> None:
         none, five = choose(demo, dataset, 0), choose(demo, dataset, 5)
         for at, metric in enumerate(("acc", "acc_norm")):
             before, after = [m[at] for m in none], [m[at] for m in five]
-            print(f"{dataset} {metric}: 0 shots {wilson(before)}, 5 shots {wilson(after)}, "
-                  f"gain {paired(before, after)}", flush=True)
+            print(
+                f"{dataset} {metric}: 0 shots {wilson(before)}, 5 shots {wilson(after)}, "
+                f"gain {paired(before, after)}",
+                flush=True,
+            )
 
 
 def main() -> None:

@@ -15,8 +15,11 @@ from transformers import GenerationConfig
 
 HOME = Path(__file__).parent.parent / "slmeval" / "demo"
 TOKENIZER_CONFIG = {
-    "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
-    "unk_token": "<unk>", "model_max_length": CONFIG.max_position_embeddings,
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "model_max_length": CONFIG.max_position_embeddings,
     "clean_up_tokenization_spaces": False,
 }
 CARD = """---
@@ -30,10 +33,15 @@ written here by `demo/export.py` (both in the slmeval repository) on text that
 one. It exists to show and to test slmeval offline. Licence: Apache-2.0.
 """
 NAMES = {  # the last parts of a parameter's name, in transformers and in GGUF
-    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
 }
 Weights = dict[str, torch.Tensor]
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -41,8 +49,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def halved(weights: Weights) -> Weights:
     """The weights in float16, the output matrix left out: it is the embedding."""
-    return {name: value.half().contiguous() for name, value in weights.items()
-            if name != "lm_head.weight"}
+    return {name: value.half().contiguous() for name, value in weights.items() if name != "lm_head.weight"}
 
 
 def write_folder(weights: Weights, tokenizer: Tokenizer, folder: Path) -> None:
@@ -60,8 +67,7 @@ def write_folder(weights: Weights, tokenizer: Tokenizer, folder: Path) -> None:
 
 def gguf_name(name: str) -> str:
     """'model.layers.2.mlp.up_proj.weight' -> 'blk.2.ffn_up.weight'."""
-    tops = {"model.embed_tokens.weight": "token_embd.weight",
-            "model.norm.weight": "output_norm.weight"}
+    tops = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
     if name in tops:
         return tops[name]
     _, _, layer, part = name.removesuffix(".weight").split(".", 3)
@@ -112,8 +118,9 @@ def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     types += [kind.NORMAL] * (SIZE - len(types))
     writer.add_tokenizer_model("llama")
     writer.add_token_list(sorted(vocab, key=vocab.__getitem__))
-    writer.add_token_scores([0.0 if number < len(SPECIAL) + len(BYTES) else -float(number)
-                             for number in range(SIZE)])
+    writer.add_token_scores(
+        [0.0 if number < len(SPECIAL) + len(BYTES) else -float(number) for number in range(SIZE)]
+    )
     writer.add_token_types(types)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)

@@ -19,25 +19,45 @@ MADE_OF: dict[str, list[str]] = {
 }
 # verb -> (tool for each material in the order of MADE_OF, ways to say how).
 WAYS: dict[str, tuple[list[str], list[str]]] = {
-    "cut": (["saw", "file", "scissors", "diamond pen", "knife", "chisel"],
-            ["Hold the {o} still and draw the {t} across it.",
-             "Mark the {o} with a line and follow it with the {t}."]),
-    "clean": (["dry brush", "wire wool", "soapy water", "soft cloth", "cold water", "broom"],
-              ["Go over the {o} slowly with the {t}.", "Use the {t} on the {o} until it shines."]),
-    "join": (["glue", "solder", "thread", "clear resin", "toothpicks", "mortar"],
-             ["Press both parts of the {o} together with {t} between them.",
-              "Put {t} on the broken {o} and wait."]),
-    "mark": (["pencil", "scratch awl", "tailor's chalk", "wax crayon", "paper flag", "red paint"],
-             ["Draw a small cross on the {o} with the {t}.", "Take the {t} and sign the {o}."]),
-    "store": (["dry shed", "oiled drawer", "cedar chest", "padded crate", "cool cellar",
-               "back yard"],
-              ["Put the {o} in the {t} and shut it.", "Leave the {o} in the {t} for the winter."]),
-    "mend": (["wood filler", "forge", "needle", "lead strip", "egg wash", "cement"],
-             ["Set the {o} down and work on the crack with the {t}.",
-              "Treat the damaged {o} with the {t}."]),
+    "cut": (
+        ["saw", "file", "scissors", "diamond pen", "knife", "chisel"],
+        [
+            "Hold the {o} still and draw the {t} across it.",
+            "Mark the {o} with a line and follow it with the {t}.",
+        ],
+    ),
+    "clean": (
+        ["dry brush", "wire wool", "soapy water", "soft cloth", "cold water", "broom"],
+        ["Go over the {o} slowly with the {t}.", "Use the {t} on the {o} until it shines."],
+    ),
+    "join": (
+        ["glue", "solder", "thread", "clear resin", "toothpicks", "mortar"],
+        [
+            "Press both parts of the {o} together with {t} between them.",
+            "Put {t} on the broken {o} and wait.",
+        ],
+    ),
+    "mark": (
+        ["pencil", "scratch awl", "tailor's chalk", "wax crayon", "paper flag", "red paint"],
+        ["Draw a small cross on the {o} with the {t}.", "Take the {t} and sign the {o}."],
+    ),
+    "store": (
+        ["dry shed", "oiled drawer", "cedar chest", "padded crate", "cool cellar", "back yard"],
+        ["Put the {o} in the {t} and shut it.", "Leave the {o} in the {t} for the winter."],
+    ),
+    "mend": (
+        ["wood filler", "forge", "needle", "lead strip", "egg wash", "cement"],
+        ["Set the {o} down and work on the crack with the {t}.", "Treat the damaged {o} with the {t}."],
+    ),
 }
-GOALS = ["How do you {v} a {o}?", "To {v} a {o},", "What is the best way to {v} a {o}?",
-         "How can I {v} the {o}?", "{v} an old {o}", "I need to {v} my {o}."]
+GOALS = [
+    "How do you {v} a {o}?",
+    "To {v} a {o},",
+    "What is the best way to {v} a {o}?",
+    "How can I {v} the {o}?",
+    "{v} an old {o}",
+    "I need to {v} my {o}.",
+]
 
 
 @dataclass(frozen=True)
@@ -79,5 +99,10 @@ def remark(rng: random.Random) -> str:
     """A sentence on what a thing is made of, for any thing."""
     material = rng.choice(sorted(MADE_OF))
     thing = rng.choice(MADE_OF[material])
-    return rng.choice((f"A {thing} is made of {material}.", f"The {thing} is a {material} thing.",
-                       f"Like other {material} things, the {thing} needs care."))
+    return rng.choice(
+        (
+            f"A {thing} is made of {material}.",
+            f"The {thing} is a {material} thing.",
+            f"Like other {material} things, the {thing} needs care.",
+        )
+    )

@@ -44,11 +44,13 @@ def shuffled(rng: random.Random, right: str, wrong: Sequence[str], place: int) -
 
 def arc(name: str, ask: Callable[[random.Random], facts.Question]) -> list[Row]:
     """Rows in the schema of allenai/ai2_arc."""
+
     def make(rng: random.Random, number: int) -> tuple[str, Row] | None:
         question = ask(rng)
         if not question.reserved or len(question.wrong) < 4:
             return None
         return question.text, arc_row(rng, f"demo_{name}_{number}", question, number)
+
     return distinct(name, make)
 
 
@@ -58,16 +60,22 @@ def arc_row(rng: random.Random, name: str, question: facts.Question, number: int
     labels = ("12345" if number % 16 == 7 else "ABCDE")[:count]
     wrong = rng.sample(question.wrong, count - 1)
     text = shuffled(rng, question.answer, wrong, number % count)
-    return {"id": name, "question": question.text, "choices": {"text": text, "label": list(labels)},
-            "answerKey": labels[number % count]}
+    return {
+        "id": name,
+        "question": question.text,
+        "choices": {"text": text, "label": list(labels)},
+        "answerKey": labels[number % count],
+    }
 
 
 def hellaswag() -> list[Row]:
     """Rows in the schema of Rowan/hellaswag."""
+
     def make(rng: random.Random, number: int) -> tuple[str, Row] | None:
         telling = deeds.told_backwards if number % 2 else deeds.told_in_order
         told = deeds.guide(rng) if number % 8 == 6 else deeds.story(rng, telling)
         return (told.key, hellaswag_row(rng, told, number)) if held_out(told.key) else None
+
     return distinct("hellaswag", make)
 
 
@@ -75,11 +83,17 @@ def hellaswag_row(rng: random.Random, told: deeds.Story, number: int) -> Row:
     """One row; a guide bears the marks that the real rows bear, and has no `ctx_b`."""
     before = told.before if told.goes_on else marked(told.before)
     source = "story" if told.goes_on else "guide"
-    return {"ind": number, "activity_label": told.activity, "ctx_a": before, "ctx_b": told.goes_on,
-            "ctx": f"{before} {told.goes_on}".strip(),
-            "endings": shuffled(rng, told.ending, told.wrong, number % 4),
-            "source_id": f"demo~{source}_{number}", "split_type": "indomain",
-            "label": str(number % 4)}
+    return {
+        "ind": number,
+        "activity_label": told.activity,
+        "ctx_a": before,
+        "ctx_b": told.goes_on,
+        "ctx": f"{before} {told.goes_on}".strip(),
+        "endings": shuffled(rng, told.ending, told.wrong, number % 4),
+        "source_id": f"demo~{source}_{number}",
+        "split_type": "indomain",
+        "label": str(number % 4),
+    }
 
 
 def marked(guide: str) -> str:
@@ -90,19 +104,23 @@ def marked(guide: str) -> str:
 
 def piqa() -> list[Row]:
     """Rows in the schema of baber/piqa."""
+
     def make(rng: random.Random, number: int) -> tuple[str, Row] | None:
         made = howto.howto(rng)
         first, second = shuffled(rng, made.fit, [made.unfit], number % 2)
         row = {"goal": made.goal, "sol1": first, "sol2": second, "label": number % 2}
         return (made.goal, row) if howto.reserved(made) else None
+
     return distinct("piqa", make)
 
 
 def gsm8k() -> list[Row]:
     """Rows in the schema of openai/gsm8k."""
+
     def make(rng: random.Random, number: int) -> tuple[str, Row] | None:
         question, answer, key = sums.problem(rng)
         return (question, {"question": question, "answer": answer}) if held_out(key) else None
+
     return distinct("gsm8k", make)
 
 
@@ -114,8 +132,7 @@ def in_context(name: str) -> tuple[list[Row], list[Row]]:
     for number, rule in enumerate(rules):
         per_rule = EVALUATION // len(rules)
         made = list(own_blocks(rng, rule, per_rule + SHOTS_PER_RULE))
-        rows = [icl_row(rng, block, f"{name}_{number}", number + at)
-                for at, block in enumerate(made)]
+        rows = [icl_row(rng, block, f"{name}_{number}", number + at) for at, block in enumerate(made)]
         shots += rows[per_rule:]
         evaluation += rows[:per_rule]
     return evaluation, shots
@@ -150,8 +167,11 @@ def write(dataset: str, split: str, rows: list[Row]) -> None:
 def main() -> None:
     """Write every data set."""
     plain = {
-        "arc_easy": arc("arc_easy", facts.easy), "arc_challenge": arc("arc_challenge", facts.hard),
-        "hellaswag": hellaswag(), "piqa": piqa(), "gsm8k": gsm8k(),
+        "arc_easy": arc("arc_easy", facts.easy),
+        "arc_challenge": arc("arc_challenge", facts.hard),
+        "hellaswag": hellaswag(),
+        "piqa": piqa(),
+        "gsm8k": gsm8k(),
     }
     for name, rows in plain.items():
         split = "validation" if name in ("hellaswag", "piqa") else "test"

@@ -35,7 +35,7 @@ def look_back(query: torch.Tensor, key: torch.Tensor, scale: float, config: Llam
     key.zero_()
     query[:NEAR, 0] = key_part = SHARP / scale
     key[:NEAR, 0] = key_part * angle.cos()
-    key[half:half + NEAR, 0] = key_part * angle.sin()
+    key[half : half + NEAR, 0] = key_part * angle.sin()
 
 
 def slow_rows(config: LlamaConfig) -> list[int]:
@@ -55,19 +55,19 @@ def begin(config: LlamaConfig) -> LlamaForCausalLM:
     embedding = model.model.embed_tokens.weight
     embedding[:, 0] = CONSTANT
     norm = embedding.norm(dim=1).mean().item()
-    scale = CONSTANT / norm * config.hidden_size ** 0.5
+    scale = CONSTANT / norm * config.hidden_size**0.5
     look_back(first.q_proj.weight[:size], first.k_proj.weight[:size], scale, config)
     # What the token before was, written where embeddings hold little else.
     names = basis(2 * size, config.hidden_size - 1)
     read, written = names[:size], names[size:]
     first.v_proj.weight[:size, 1:] = read
-    first.o_proj.weight[1:, :size] = written.T * norm / config.hidden_size ** 0.5
+    first.o_proj.weight[1:, :size] = written.T * norm / config.hidden_size**0.5
     rows = slow_rows(config)
     second.q_proj.weight[:size].zero_()
     second.k_proj.weight[:size].zero_()
-    second.q_proj.weight[rows, 1:] = MATCH * read[:len(rows)]
-    second.k_proj.weight[rows, 1:] = MATCH * written[:len(rows)]
+    second.q_proj.weight[rows, 1:] = MATCH * read[: len(rows)]
+    second.k_proj.weight[rows, 1:] = MATCH * written[: len(rows)]
     copied = basis(size, config.hidden_size - 1)
     second.v_proj.weight[:size, 1:] = copied
-    second.o_proj.weight[1:, :size] = COPY * copied.T * norm / config.hidden_size ** 0.5
+    second.o_proj.weight[1:, :size] = COPY * copied.T * norm / config.hidden_size**0.5
     return model

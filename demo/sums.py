@@ -5,30 +5,35 @@ from collections.abc import Callable
 
 from world import FEMALE, PEOPLE, held_out
 
-THINGS = ("apples nails buttons candles spoons pears boats eggs coins shells ropes "
-          "cups").split()
+THINGS = ("apples nails buttons candles spoons pears boats eggs coins shells ropes cups").split()
 Numbers = tuple[int, ...]
 # kind -> wordings; {n} and {m} are people, {P} stands for {n}, {t} are things.
 STORIES: dict[str, list[str]] = {
-    "add": ["{n} has {a} {t}. {P} finds {b} more {t}. How many {t} does {n} have now?",
-            "{n} buys {a} {t} on Monday and {b} {t} on Friday. How many {t} does {n} buy in total?",
-            "There are {a} {t} on the table and {b} {t} in the box of {n}. "
-            "How many {t} are there?"],
-    "sub": ["{n} has {a} {t}. {P} gives {b} {t} to {m}. How many {t} does {n} have left?",
-            "{n} had {a} {t} and lost {b} of them. How many {t} are left?",
-            "{m} sees {a} {t} in a shop. {n} buys {b} of them. How many {t} are left in the shop?"],
-    "mul": ["{n} has {a} baskets with {b} {t} in each. How many {t} does {n} have?",
-            "{n} makes {b} {t} every day. How many {t} does {n} make in {a} days?"],
-    "add-sub": ["{n} has {a} {t}. {P} finds {b} {t} and then gives {c} {t} to {m}. "
-                "How many {t} does {n} have left?",
-                "{n} makes {a} {t} and {m} makes {b} {t}. They sell {c} of them. "
-                "How many {t} are left?"],
-    "mul-add": ["{n} buys {a} boxes with {b} {t} in each. {m} gives {n} {c} more {t}. "
-                "How many {t} does {n} have?",
-                "{n} makes {b} {t} a day for {a} days and already had {c} {t}. "
-                "How many {t} does {n} have now?"],
-    "mul-sub": ["{n} fills {a} baskets with {b} {t} each. {P} sells {c} {t}. "
-                "How many {t} does {n} have left?"],
+    "add": [
+        "{n} has {a} {t}. {P} finds {b} more {t}. How many {t} does {n} have now?",
+        "{n} buys {a} {t} on Monday and {b} {t} on Friday. How many {t} does {n} buy in total?",
+        "There are {a} {t} on the table and {b} {t} in the box of {n}. How many {t} are there?",
+    ],
+    "sub": [
+        "{n} has {a} {t}. {P} gives {b} {t} to {m}. How many {t} does {n} have left?",
+        "{n} had {a} {t} and lost {b} of them. How many {t} are left?",
+        "{m} sees {a} {t} in a shop. {n} buys {b} of them. How many {t} are left in the shop?",
+    ],
+    "mul": [
+        "{n} has {a} baskets with {b} {t} in each. How many {t} does {n} have?",
+        "{n} makes {b} {t} every day. How many {t} does {n} make in {a} days?",
+    ],
+    "add-sub": [
+        "{n} has {a} {t}. {P} finds {b} {t} and then gives {c} {t} to {m}. How many {t} does {n} have left?",
+        "{n} makes {a} {t} and {m} makes {b} {t}. They sell {c} of them. How many {t} are left?",
+    ],
+    "mul-add": [
+        "{n} buys {a} boxes with {b} {t} in each. {m} gives {n} {c} more {t}. How many {t} does {n} have?",
+        "{n} makes {b} {t} a day for {a} days and already had {c} {t}. How many {t} does {n} have now?",
+    ],
+    "mul-sub": [
+        "{n} fills {a} baskets with {b} {t} each. {P} sells {c} {t}. How many {t} does {n} have left?"
+    ],
 }
 
 
@@ -48,7 +53,10 @@ def numbers(rng: random.Random, kind: str) -> Numbers:
 def steps(kind: str, values: Numbers) -> list[tuple[int, str, int, int]]:
     """The sums of a problem, in order: (left, sign, right, result)."""
     sign: dict[str, tuple[str, Callable[[int, int], int]]] = {
-        "add": ("+", int.__add__), "sub": ("-", int.__sub__), "mul": ("*", int.__mul__)}
+        "add": ("+", int.__add__),
+        "sub": ("-", int.__sub__),
+        "mul": ("*", int.__mul__),
+    }
     done: list[tuple[int, str, int, int]] = []
     left = values[0]
     for part, right in zip(kind.split("-"), values[1:], strict=False):
@@ -66,8 +74,9 @@ def problem(rng: random.Random) -> tuple[str, str, str]:
     thing = rng.choice(THINGS)
     a, b, c = (*values, 0)[:3]
     question = rng.choice(STORIES[kind]).format(
-        n=n, m=m, t=thing, a=a, b=b, c=c, P="She" if n in FEMALE else "He")
-    return question, answer(kind, values, thing), f"{kind} {values[:len(steps(kind, values)) + 1]}"
+        n=n, m=m, t=thing, a=a, b=b, c=c, P="She" if n in FEMALE else "He"
+    )
+    return question, answer(kind, values, thing), f"{kind} {values[: len(steps(kind, values)) + 1]}"
 
 
 def answer(kind: str, values: Numbers, thing: str) -> str:

@@ -39,8 +39,9 @@ def learned_pieces(texts: Iterable[str]) -> list[str]:
     word = Regex(rf"{SPACE}?[A-Za-z]+|{SPACE}|[0-9]|[^A-Za-z0-9\s{SPACE}]+")
     bpe.pre_tokenizer = pre_tokenizers.Split(word, "removed", invert=True)
     room = SIZE - len(SPECIAL) - len(BYTES)
-    trainer = trainers.BpeTrainer(vocab_size=room, initial_alphabet=ASCII, show_progress=False,
-                                  max_token_length=16)
+    trainer = trainers.BpeTrainer(
+        vocab_size=room, initial_alphabet=ASCII, show_progress=False, max_token_length=16
+    )
     bpe.train_from_iterator(texts, trainer)
     ranked = sorted(bpe.get_vocab().items(), key=lambda item: item[1])
     return [piece for piece, _ in ranked]
@@ -49,8 +50,12 @@ def learned_pieces(texts: Iterable[str]) -> list[str]:
 def all_merges(pieces: list[str]) -> list[tuple[str, str]]:
     """Every pair of pieces whose union is a piece, in the order of the union."""
     known = set(pieces)
-    return [(piece[:cut], piece[cut:]) for piece in pieces for cut in range(1, len(piece))
-            if piece[:cut] in known and piece[cut:] in known]
+    return [
+        (piece[:cut], piece[cut:])
+        for piece in pieces
+        for cut in range(1, len(piece))
+        if piece[:cut] in known and piece[cut:] in known
+    ]
 
 
 def padded(pieces: list[str]) -> list[str]:
@@ -64,14 +69,16 @@ def build(pieces: list[str]) -> Tokenizer:
     """The tokenizer over `pieces`, with `<s>` put before every text."""
     pieces = padded(pieces)
     vocab = {piece: rank for rank, piece in enumerate([*SPECIAL, *BYTES, *pieces])}
-    made = Tokenizer(models.BPE(vocab, all_merges(pieces), unk_token="<unk>", byte_fallback=True,
-                                fuse_unk=True))
+    made = Tokenizer(
+        models.BPE(vocab, all_merges(pieces), unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
     made.normalizer = spaced()
-    made.decoder = decoders.Sequence([
-        decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(),
-        decoders.Strip(" ", 1, 0)])
+    made.decoder = decoders.Sequence(
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     made.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
     made.add_special_tokens(SPECIAL)
     return made
 

@@ -26,11 +26,19 @@ LOW, PEAK = 4e-4, 1.5e-3  # learning rates of the first steps and of the rest
 RISE, FALL = 100, 0.5  # steps of either rise, share of all steps in which the rate falls
 OUT = Path(__file__).parent / "out"
 CONFIG = LlamaConfig(
-    vocab_size=demo_tokenizer.SIZE, hidden_size=256, intermediate_size=768,
-    num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=64,
-    max_position_embeddings=2048, rms_norm_eps=1e-5, tie_word_embeddings=True,
+    vocab_size=demo_tokenizer.SIZE,
+    hidden_size=256,
+    intermediate_size=768,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=64,
+    max_position_embeddings=2048,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=True,
     rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-    bos_token_id=1, eos_token_id=2,
+    bos_token_id=1,
+    eos_token_id=2,
 )
 
 
@@ -83,8 +91,9 @@ def optimizer_of(model: LlamaForCausalLM) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=PEAK, betas=(0.9, 0.95), fused=True)
 
 
-def training(model: LlamaForCausalLM, tokenizer: Tokenizer, steps: int,
-             state: Path) -> Iterator[tuple[int, float]]:
+def training(
+    model: LlamaForCausalLM, tokenizer: Tokenizer, steps: int, state: Path
+) -> Iterator[tuple[int, float]]:
     """Train, yielding (step, loss); goes on from `state` where that exists."""
     optimizer, first = optimizer_of(model), 0
     if state.exists():
@@ -104,8 +113,7 @@ def training(model: LlamaForCausalLM, tokenizer: Tokenizer, steps: int,
             torch.save(saved, state)
 
 
-def update(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Tensor,
-           rate: float) -> None:
+def update(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, loss: torch.Tensor, rate: float) -> None:
     """One step of the optimizer at this rate, gradients cut at length 1."""
     for group in optimizer.param_groups:
         group["lr"] = rate
