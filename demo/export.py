@@ -27,7 +27,8 @@ license: apache-2.0
 ---
 # The slmeval demo model
 
-A Llama-family model of 3.7M parameters, trained from nothing by `demo/train.py` and
+A Llama-family model of 3.7M parameters, trained from scratch by `demo/train.py`
+(two of its sixteen attention heads begin as copying heads, `demo/start.py`) and
 written here by `demo/export.py` (both in the slmeval repository) on text that
 `demo/corpus.py` generates about a small invented world. It knows nothing of the real
 one. It exists to show and to test slmeval offline. Licence: Apache-2.0.

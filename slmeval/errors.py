@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     GATE_FAILED = 1
     #: the command, a file or an option was wrong; nothing was measured
     USAGE = 2
-    #: a job failed; the others' results stand
+    #: a job failed, or the report could not be written; what was measured stands
     JOB_FAILED = 3
     #: a gate could not decide
     INCONCLUSIVE = 4

@@ -114,8 +114,7 @@ class Cell:
     """One task at one number of shots, ready to be asked.
 
     ``counts``: requests whose prompt was cut to the context (``truncated``), and those whose tokens join
-    over the boundary between context and continuation (``merged``). ``rows_in_all``: the evaluation
-    split's full size, as far as it is known.
+    over the boundary between context and continuation (``merged``).
     """
 
     task: Task

@@ -42,7 +42,7 @@ def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) ->
     _check_engine_options(options, backends)
     asked: dict[str, _Asked] = {}
     jobs = []
-    for backend, label, found in _pairs(options, backends, file_hash):
+    for backend, label, found in _told_apart(list(_pairs(options, backends, file_hash))):
         # every engine is asked the very same: the ids are made once for a model
         if found.sha256 not in asked:
             asked[found.sha256] = _ask(options, found, drafts)
@@ -68,7 +68,9 @@ def _expand(name: str, parts: Parts, above: tuple[str, ...]) -> Iterator[str]:
     known = (*parts.tasks, *parts.groups)
     if name in parts.tasks:
         yield name
-    elif name in parts.groups and name not in above:
+    elif name in above:
+        raise UsageError(f"group {name!r} contains itself")
+    elif name in parts.groups:
         for member in parts.groups[name]:
             yield from _expand(member, parts, (*above, name))
     elif any(mark in name for mark in "*?["):
@@ -148,6 +150,22 @@ def _pairs(
                 yield backend, _label(found[text]), found[text]
             else:
                 yield backend, "demo", replace(found[text], ref=ModelRef("the bundled demo model"))
+
+
+def _told_apart(
+    pairs: Sequence[tuple[type[Backend], str, FoundModel]],
+) -> Iterator[tuple[type[Backend], str, FoundModel]]:
+    """A model named twice is run once; two that end in the same name get a piece of their hashes."""
+    folders: dict[str, set[Path]] = {}
+    for _, label, found in pairs:
+        folders.setdefault(label, set()).add(found.folder.resolve())
+    seen: set[tuple[str, Path]] = set()
+    for backend, label, found in pairs:
+        place = (backend.name, found.folder.resolve())
+        if place not in seen:
+            seen.add(place)
+            told = f"{label}#{found.sha256[:8]}" if len(folders[label]) > 1 else label
+            yield backend, told, found
 
 
 def _label(model: FoundModel) -> str:

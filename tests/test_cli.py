@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from random_models import TINY_LLAMA, write_model
 
 from slmeval.cli import run
 from slmeval.errors import ExitCode
+from slmeval.store import Store
 
 ROW = {
     "id": "1",
@@ -115,7 +117,11 @@ def complains(store: Path, capsys: pytest.CaptureFixture[str]) -> Complain:
         (["--tokenizer", "nowhere"], "tokenizer.json"),
         (["--data", "nowhere"], "nowhere"),
         (["--output", "nowhere/report.json"], "no folder nowhere"),
-        (["--resume"], "leave out"),
+        (["--output", "report.html"], "no format ends in .html"),
+        (["--backend", ","], "names no engine"),
+        (["--timeout", "nan"], "seconds, more than 0"),
+        (["--timeout", "0"], "seconds, more than 0"),
+        (["--resume"], "leave out --backend"),
         (["--nonsense"], "--nonsense"),
     ],
 )
@@ -278,6 +284,77 @@ def test_results_go_to_stdout_and_progress_to_stderr(store: Path, model: Path, d
     )
     assert json.loads(done.stdout)["run"]["status"] == "done"
     assert "6/6" in done.stderr
+
+
+def shell(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``slmeval ARGUMENTS`` with what the shell does to its streams."""
+    line = " ".join(shlex.quote(part) for part in (sys.executable, "-m", "slmeval", *arguments))
+    return subprocess.run(
+        ["bash", "-c", command.replace("SLMEVAL", line)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("SLMEVAL >&-", 0, ""),
+        ("SLMEVAL 2>&-", 0, ""),
+        ("SLMEVAL <&-", 0, ""),
+        ("SLMEVAL 2>/dev/full", 0, ""),
+        ("SLMEVAL | true; exit ${PIPESTATUS[0]}", 0, ""),
+        ("SLMEVAL >/dev/full", 3, "standard output cannot be written"),
+        ("SLMEVAL --output /dev/full --format md", 3, "/dev/full cannot be written"),
+        ("PYTHONIOENCODING=ascii SLMEVAL", 0, ""),
+    ],
+)
+def test_streams_that_are_closed_full_or_gone_do_not_undo_a_run(
+    store: Path, model: Path, data: Path, command: str, code: int, told: str
+) -> None:
+    done = shell(command, *base(model, data))
+    assert done.returncode == code, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run(["runs"]) == 0
+    with Store.open(store) as opened:
+        assert [each.status for each in opened.runs()] == ["done"]
+
+
+def test_two_models_of_one_name_are_told_apart_and_one_named_twice_runs_once(
+    store: Path, model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other" / "model"
+    shutil.copytree(model, other)
+    write_model(other, TINY_LLAMA, seed=1)
+    command = [*base(model, data), "--model", str(other), "--model", f"{model}/", "--format", "json"]
+    assert run(command) == 0
+    labels = [each["label"] for each in json.loads(capsys.readouterr().out)["models"]]
+    assert len(labels) == 2
+    assert all(label.startswith("model#") for label in labels)
+    assert labels[0] != labels[1]
+
+
+def test_a_run_means_the_same_when_it_is_resumed_from_another_folder(
+    store: Path, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nothing = ["run", "--backend", "reference", "--model", "model", "--data", "data", "--tasks", "arc_easy"]
+    monkeypatch.setattr("slmeval.run.Run._run_job", interrupt)
+    assert run(nothing) == ExitCode.INTERRUPTED
+    monkeypatch.undo()
+    monkeypatch.setenv("SLMEVAL_STORE", str(store))
+    monkeypatch.chdir(tmp_path / "data")
+    assert run(["run", "--resume", "--timeout", "60"]) == 0
+
+
+def interrupt(*_: object) -> None:
+    """What Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def test_slmeval_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    assert "Commands:" in capsys.readouterr().out
 
 
 def test_a_run_can_be_listed_shown_and_exported(

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from slmeval import __version__
+from slmeval.cli.output import complain
 from slmeval.errors import ExitCode, SlmevalError, UnknownName
-from slmeval.text import clean
 
 #: each lives in a module of its name, imported when it is asked for
 _COMMANDS = ("run", "list", "doctor", "runs", "show", "export")
@@ -51,13 +51,18 @@ def _plugin_commands() -> dict[str, click.Command]:
     }
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="slmeval")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context, /) -> None:
     """Measure small language models: what they can do and what they cost, on any engine.
 
     Try it without any model: slmeval run --tasks arc,hellaswag
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -70,23 +75,14 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         code: Any = cli.main(args=None if args is None else list(args), standalone_mode=False)
     except click.ClickException as error:
-        _complain(error.format_message())
+        complain(error.format_message())
         return ExitCode.USAGE
     except SlmevalError as error:
         if os.environ.get("SLMEVAL_TRACEBACK"):
             raise
-        _complain(str(error))
+        complain(str(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted")
+        complain("interrupted")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # whoever read our output has gone (`| head`); Python would complain again at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return ExitCode.DONE
     return int(code or 0)
-
-
-def _complain(message: str) -> None:
-    # a message may quote a file or an engine: one line of it, with nothing that a terminal would obey
-    click.echo(f"slmeval: {clean(message)}", err=True)

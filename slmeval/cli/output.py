@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from slmeval.api import Reporter
-from slmeval.errors import UsageError
+from slmeval.errors import JobFailed, UsageError
 from slmeval.registry import pick
+from slmeval.text import clean
 from slmeval.types import RunResult
 
 
 def choose_reporter(form: str | None, output: str | None, known: Mapping[str, type[Reporter]]) -> Reporter:
     """The reporter named, else the one for the output's ending, else the table.
 
-    :raises UnknownName: there is none of that name.
+    :raises UsageError: there is none of that name or for that ending.
     """
+    if form is not None:
+        return pick("format", form, known)()
     by_suffix = {reporter.suffix: name for name, reporter in known.items()}
-    suffix = Path(output).suffix.removeprefix(".") if output else ""
-    return pick("format", form or by_suffix.get(suffix, "table"), known)()
+    suffix = Path(output).suffix.removeprefix(".").lower() if output else ""
+    if suffix and suffix not in by_suffix:
+        endings = ", ".join(f".{each}" for each in sorted(by_suffix))
+        raise UsageError(
+            f"--output {output}: no format ends in .{suffix} ({endings}): name one with --format"
+        )
+    return pick("format", by_suffix.get(suffix, "table"), known)()
 
 
 def check_output(output: str | None) -> None:
@@ -34,12 +44,14 @@ def check_output(output: str | None) -> None:
         raise UsageError(f"--output {output} is a folder: name a file")
     if not path.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--output {output} cannot be written: no permission")
 
 
 def report(run: RunResult, reporter: Reporter, output: str | None) -> None:
     """Write the whole report at once.
 
-    :raises UsageError: the file cannot be written.
+    :raises JobFailed: it cannot be written; the run is in the store.
     """
     written = io.StringIO()
     reporter.write(run, written)
@@ -49,13 +61,29 @@ def report(run: RunResult, reporter: Reporter, output: str | None) -> None:
     try:
         Path(output).write_text(written.getvalue(), encoding="utf-8", newline="\n")
     except OSError as error:
-        raise UsageError(
-            f"--output {output} cannot be written ({error.strerror}); the run is kept: slmeval show {run.id}"
-        ) from None
+        raise JobFailed(f"{output} cannot be written ({error.strerror}): slmeval show {run.id}") from None
 
 
 def print_text(text: str) -> None:
-    """Print ``text`` as it is, whatever the console can show."""
-    # a console that cannot show a sign (±, · on some Windows code pages) gets a plain one, not a traceback
+    """Print ``text``, whatever the console can show; a reader who has gone (``| head``) is no error.
+
+    :raises JobFailed: standard output cannot be written.
+    """
+    if sys.stdout is None:  # closed before we began
+        return
+    # a console that cannot show a sign (±, · on some code pages) gets a plain one, not a traceback
     encoding = sys.stdout.encoding or "utf-8"
-    click.echo(text.encode(encoding, "replace").decode(encoding), nl=False)
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        # what is left in the buffer would fail again when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise JobFailed(f"standard output cannot be written ({error.strerror})") from None
+
+
+def complain(message: str) -> None:
+    """One line on stderr, with nothing in it that a terminal would obey: it may quote a file or an engine."""
+    with suppress(OSError):  # where stderr cannot be written, the exit code must do
+        click.echo(f"slmeval: {clean(message)}", err=True)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from slmeval.cli.output import check_output, choose_reporter, report
+from slmeval.cli.output import check_output, choose_reporter, complain, report
 from slmeval.cli.progress import Bar
 from slmeval.errors import ExitCode, UsageError
-from slmeval.text import clean
 from slmeval.types import RunOptions, RunResult
 
 if TYPE_CHECKING:
     from slmeval.store import Store
 
-_WITH_RESUME = {"resume", "store", "form", "output"}
+#: flags that say where and how, not what is measured: a resumed run may be given others
+_ANOTHER_WAY = ("timeout", "executor", "pythons")
+_WITH_RESUME = {"resume", "store", "form", "output", *_ANOTHER_WAY}
 _CODES = {"done": ExitCode.DONE, "failed": ExitCode.JOB_FAILED, "interrupted": ExitCode.INTERRUPTED}
 
 
@@ -124,14 +127,15 @@ def command(
     from slmeval.run import execute
     from slmeval.store import Store, default_path
 
-    options = RunOptions(**given)  # type: ignore[arg-type]  # click has typed each of them above
+    _refuse_empty(context)
+    options = anchored(RunOptions(**given))  # type: ignore[arg-type]  # click has typed each of them above
     check_output(output)
     with Store.open(Path(store) if store else default_path()) as opened:
         run_id = None
         if resume is not None:
             _refuse_other_flags(context)
             run_id = _unfinished(opened, resume)
-            options = opened.options_of(run_id)
+            options = replace(opened.options_of(run_id), **_given(context, _ANOTHER_WAY))
         registry = load(options.blocked_plugins)
         refuse_unknown(options.blocked_plugins, registry.plugins)
         reporter = choose_reporter(form, output, registry.parts.reporters)
@@ -143,12 +147,43 @@ def command(
 
 def _refuse_other_flags(context: click.Context) -> None:
     """A resumed run is the run it was: no flag may change what is measured."""
-    for name in context.params:
-        given = context.get_parameter_source(name)
-        if name not in _WITH_RESUME and given is click.core.ParameterSource.COMMANDLINE:
-            raise UsageError(
-                f"--resume goes on with a run as it was asked for; leave out --{name.rstrip('s')}"
-            )
+    for name in _given(context, context.params):
+        if name not in _WITH_RESUME:
+            (flag,) = [each.opts[0] for each in context.command.params if each.name == name]
+            raise UsageError(f"--resume goes on with a run as it was asked for; leave out {flag}")
+
+
+def _given(context: click.Context, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the parameters that stand on the command line."""
+    line = click.core.ParameterSource.COMMANDLINE
+    return {name: context.params[name] for name in names if context.get_parameter_source(name) is line}
+
+
+def _refuse_empty(context: click.Context) -> None:
+    if _given(context, ["backends"]) and not context.params["backends"]:
+        raise UsageError("--backend names no engine: leave it out for the best one that is here")
+
+
+def anchored(options: RunOptions) -> RunOptions:
+    """The options with their paths made absolute, so that a run means the same from any folder."""
+    return replace(
+        options,
+        data=_absolute(options.data),
+        tokenizer=_absolute(options.tokenizer),
+        models=tuple(map(_absolute_model, options.models)),
+        pythons={name: _absolute(python) or python for name, python in options.pythons.items()},
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path and Path(path).exists() else path
+
+
+def _absolute_model(text: str) -> str:
+    backend, equals, rest = text.partition("=")
+    if equals and not Path(text).exists():
+        return f"{backend}={_absolute(rest)}"
+    return _absolute(text) or text
 
 
 def _unfinished(store: Store, named: str) -> str:
@@ -160,7 +195,7 @@ def _unfinished(store: Store, named: str) -> str:
 
 def _tell(result: RunResult) -> int:
     for failure in result.failures:
-        click.echo(clean(f"slmeval: {failure.backend}:{failure.model} failed: {failure.reason}"), err=True)
+        complain(f"{failure.backend}:{failure.model} failed: {failure.reason}")
     if result.status != "done":
-        click.echo(f"slmeval: {result.status}; go on with: slmeval run --resume {result.id}", err=True)
+        complain(f"{result.status}; go on with: slmeval run --resume {result.id}")
     return _CODES[result.status]
