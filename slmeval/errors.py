@@ -61,9 +61,9 @@ class UnknownName(UsageError):
 class MissingExtra(UsageError):
     """An engine or a library that is not installed here."""
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, what: str, extra: str, trouble: str = "is not installed") -> None:
         # the quotes keep zsh from reading the brackets as a pattern
-        super().__init__(f"{what} is not installed: pip install 'slmeval[{extra}]'")
+        super().__init__(f"{what} {trouble}: pip install 'slmeval[{extra}]'")
 
 
 class DataError(UsageError):

@@ -100,8 +100,8 @@ def _check_present(backend: type[Backend]) -> None:
     if reason is None:
         return
     if backend.extra is not None:
-        raise MissingExtra(f"backend {backend.name!r} cannot run here: {reason}", backend.extra)
-    raise UsageError(f"backend {backend.name!r} cannot run here: {reason}")
+        raise MissingExtra(f"backend {backend.name!r}", backend.extra, f"cannot run here ({reason})")
+    raise UsageError(f"backend {backend.name!r} cannot run here ({reason})")
 
 
 def _check_pythons(options: RunOptions, backends: Sequence[type[Backend]]) -> None:

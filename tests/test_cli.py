@@ -142,7 +142,11 @@ def test_a_missing_extra_is_named_with_its_command(
     complains: Complain, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slmeval_hf.find_spec", lambda _: None)
-    complains([*base(model, data), "--backend", "hf"], "pip install 'slmeval[hf]'", ExitCode.USAGE)
+    complains(
+        [*base(model, data), "--backend", "hf"],
+        "backend 'hf' cannot run here (torch and transformers not installed): pip install 'slmeval[hf]'",
+        ExitCode.USAGE,
+    )
 
 
 def truncate(path: Path) -> None:
