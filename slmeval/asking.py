@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 from slmeval.errors import DataError
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, ScoreAsk, ScoreUnit, Unit
@@ -27,27 +28,35 @@ class Asker:
 
     def __init__(self, tokenizer: FastTokenizer, context: int, task: str) -> None:
         self._encoder = Encoder(tokenizer)
-        self._end_ids = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+        self._ends_at = cache(tokenizer.ends_at)
         self._limit = context
         self._task = task
         self._counts = {"truncated": 0, "merged": 0}
 
     def ask(self, samples: Sequence[Sample]) -> tuple[list[tuple[Ask, ...]], dict[str, int]]:
-        """What is asked for each sample, and the counts."""
+        """What is asked for each sample, and the counts.
+
+        :raises DataError: a request does not fit the model's context, or has no tokens where it needs some.
+        """
         requests = [request for sample in samples for request in sample.requests]
         splits = iter(self._encoder.splits([part for part in requests if isinstance(part, Score)]))
         prompts = self._encoder.texts([part.prompt for part in requests if isinstance(part, Generate)])
         made: list[tuple[Ask, ...]] = []
-        for sample in samples:
+        for row, sample in enumerate(samples, 1):
             made.append(
                 tuple(
-                    self._score(next(splits)) if isinstance(part, Score) else self._generate(part, prompts)
-                    for part in sample.requests
+                    self._score(next(splits), f"choice {place} of row {row}")
+                    if isinstance(part, Score)
+                    else self._generate(part, prompts, f"row {row}")
+                    for place, part in enumerate(sample.requests, 1)
                 )
             )
         return made, self._counts
 
-    def _score(self, split: Split) -> ScoreAsk:
+    def _score(self, split: Split, place: str) -> ScoreAsk:
+        self._check_some(split.context, f"the context of {place}")
+        # no tokens would have a log-probability of 0, and be the likeliest choice of all
+        self._check_some(split.continuation, place)
         self._counts["merged"] += split.merged
         room = self._limit + 1 - len(split.continuation)
         if room < 1:
@@ -57,15 +66,22 @@ class Asker:
             )
         return ScoreAsk(self._keep(split.context, room), split.continuation)
 
-    def _generate(self, request: Generate, prompts: Mapping[str, TokenIds]) -> GenerateAsk:
+    def _generate(self, request: Generate, prompts: Mapping[str, TokenIds], place: str) -> GenerateAsk:
+        self._check_some(prompts[request.prompt], f"the prompt of {place}")
         room = self._limit - request.max_tokens
         if room < 1:
             raise DataError(
                 f"task {self._task!r} generates up to {request.max_tokens} tokens, which leaves no room "
                 f"for a prompt in the model's context of {self._limit}"
             )
-        settings = GenerationSettings(request.max_tokens, request.stop, self._end_ids)
+        settings = GenerationSettings(request.max_tokens, request.stop, self._ends_at(request.stop))
         return GenerateAsk(self._keep(prompts[request.prompt], room), settings)
+
+    def _check_some(self, ids: TokenIds, what: str) -> None:
+        if not ids:
+            raise DataError(
+                f"task {self._task!r}, {what} becomes no tokens: with this tokenizer there is nothing to ask"
+            )
 
     def _keep(self, ids: TokenIds, room: int) -> TokenIds:
         if len(ids) <= room:

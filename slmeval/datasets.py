@@ -352,6 +352,10 @@ def _json_row(place: str, line: bytes) -> Row:
         raise DataError(f"{place} is not UTF-8, from byte {error.start} on") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{place} is not JSON: {error.msg} at column {error.colno}") from error
+    except ValueError:
+        raise DataError(f"{place} holds a whole number of more digits than Python reads") from None
+    except RecursionError:
+        raise DataError(f"{place} is nested too deeply to be read") from None
     if not isinstance(row, dict):
         raise DataError(f"{place} is not a JSON object with the fields of a row")
     return row

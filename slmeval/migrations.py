@@ -67,7 +67,11 @@ def m001_initial(db: sqlite3.Connection) -> None:
           finished TEXT,          -- ISO 8601, UTC; NULL while it runs, or where it was killed
           status TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed', 'interrupted')),
           options TEXT NOT NULL,  -- JSON: what was asked for
-          document TEXT           -- JSON of schema slmeval.run/1: the results; NULL while it runs
+          document TEXT,          -- JSON of schema slmeval.run/1: the results; NULL until it first ended
+          identity TEXT,          -- JSON: name of each model, tokenizer and data set, and its SHA-256
+          host TEXT,              -- machine that last began or resumed it
+          pid INTEGER,            -- process that did
+          born TEXT               -- when that process began, clock ticks since the machine did (Linux)
         )""")
     db.execute("""
         CREATE TABLE cell_items (
@@ -85,8 +89,7 @@ def m001_initial(db: sqlite3.Connection) -> None:
         )""")
     db.execute("""
         CREATE TABLE files (
-          path TEXT PRIMARY KEY,      -- absolute
-          size INTEGER NOT NULL,      -- bytes
-          mtime_ns INTEGER NOT NULL,  -- last change, nanoseconds since 1970
-          sha256 TEXT NOT NULL        -- hash of the content, hexadecimal; holds while size and mtime_ns do
+          path TEXT PRIMARY KEY,  -- absolute
+          stamp TEXT NOT NULL,    -- device, inode, size in bytes, mtime and ctime in ns since 1970
+          sha256 TEXT NOT NULL    -- hash of the content, hexadecimal; holds while the stamp does
         )""")

@@ -158,6 +158,17 @@ class Plan:
     jobs: tuple[Job, ...]
 
     @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of all that is measured, by what they are of: the same run has the same."""
+        found = {}
+        for job in self.jobs:
+            found[f"model {job.label}"] = job.model.sha256
+            found[f"tokenizer of {job.label}"] = job.tokenizer.sha256
+            for cell in job.cells:
+                found[f"rows of {cell.label}"] = cell.data.sha256 + cell.data.shots_sha256
+        return found
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """Every cell, as ``task@shots on backend:model``."""
         return tuple(

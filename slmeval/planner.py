@@ -14,7 +14,7 @@ from pathlib import Path
 from slmeval.api import Backend, Option, Task
 from slmeval.asking import Asker, cut_units
 from slmeval.errors import MissingExtra, UnknownName, UsageError
-from slmeval.models import FoundModel, find_model, parse_model
+from slmeval.models import FoundModel, find_model, is_there, parse_model
 from slmeval.plan import Cell, Item, Job, Plan, Unit
 from slmeval.questions import Draft, draft
 from slmeval.registry import Parts, pick
@@ -171,7 +171,7 @@ def _told_apart(
 def _label(model: FoundModel) -> str:
     """The last part of its name, as a report's column needs it."""
     named = Path(model.ref.location)
-    return named.resolve().name if named.exists() else str(model.ref).rpartition("/")[2]
+    return named.resolve().name if is_there(named) else str(model.ref).rpartition("/")[2]
 
 
 def _models_for(
@@ -192,7 +192,7 @@ def _split_model(text: str, backends: set[str]) -> tuple[str | None, str]:
     name, equals, rest = text.partition("=")
     if equals and name in backends:
         return name, rest
-    if equals and not Path(text).exists() and "/" not in name:
+    if equals and not is_there(text) and "/" not in name:
         raise UnknownName("backend", name, backends)
     return None, text
 

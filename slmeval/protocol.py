@@ -87,8 +87,14 @@ def _pack_reply(reply: Reply) -> list[Any]:
 
 
 def unpack_replies(packed: Iterable[Iterable[list[Any]]]) -> tuple[tuple[Reply, ...], ...]:
-    """The replies that :func:`pack_replies` packed."""
-    return tuple(tuple(_unpack_reply(reply) for reply in group) for group in packed)
+    """The replies that :func:`pack_replies` packed.
+
+    :raises ProtocolError: they are not of that shape; what is in them is not looked at.
+    """
+    try:
+        return tuple(tuple(_unpack_reply(reply) for reply in group) for group in packed)
+    except (TypeError, IndexError) as error:
+        raise ProtocolError(f"a reply of another shape ({error})") from None
 
 
 def _unpack_reply(packed: list[Any]) -> Reply:

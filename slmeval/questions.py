@@ -42,7 +42,9 @@ def draft(options: RunOptions, task: Task, shots: int, parts: Parts, demo: bool)
     pool = _pool(source, task, rows) if shots else None
     drawn = _draw(options, task, asked, pool, shots)
     # the bundled rows are not of the data set that a task is named after: they have no larger whole
-    in_all = len(rows.rows) if source.kind == "sample" else task.dataset.rows or len(rows.rows)
+    whole = 0 if source.kind == "sample" else task.dataset.rows or 0
+    # a folder may hold more rows than the data set is known to have
+    in_all = max(len(rows.rows), whole)
     return Draft(
         task,
         shots,
@@ -71,7 +73,7 @@ def _draw(
 
 
 #: what a task raises over a row that is not what it needs
-_ROW_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError)
+_ROW_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError)
 
 
 def _samples(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -26,6 +28,9 @@ from slmeval.api import (
     Task,
 )
 from slmeval.errors import UnknownName, UsageError
+
+if TYPE_CHECKING:
+    import click
 
 GROUP = "slmeval"
 #: our own parts come the way a stranger's do, through hooks
@@ -63,6 +68,16 @@ class Parts:
     meters: Mapping[str, type[Meter]]
     converters: Mapping[str, type[Converter]]
     importers: Mapping[str, type[Importer]]
+    commands: Mapping[str, click.Command]
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A loaded plugin: its hooks by themselves, so that each can be called apart, and what it brings."""
+
+    name: str
+    hooks: pluggy.HookRelay
+    brought: Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,14 @@ class Registry:
     manager: pluggy.PluginManager
     parts: Parts
     plugins: tuple[PluginRecord, ...]
+    seats: tuple[Seat, ...]
+
+
+class _UnfitError(Exception):
+    """A plugin that cannot be used, and why."""
+
+
+# ---- loading -----------------------------------------------------------------------------------------
 
 
 def load(
@@ -79,55 +102,98 @@ def load(
 ) -> Registry:
     """Load the built-in, the installed and the ``extra`` plugins into a fresh manager.
 
-    ``blocked`` plugins are left out (``-p no:NAME``). A plugin that cannot be imported is recorded as
-    broken, and does not bring down the others.
+    ``blocked`` plugins are left out (``-p no:NAME``). An installed plugin that cannot be imported, fills a
+    hook wrongly or brings what is no part is recorded as broken, and does not bring down the others.
 
-    :raises UsageError: a plugin fills a hook that does not exist, or two bring the same name.
+    :raises UsageError: a plugin of ``extra`` is broken, or two plugins bring the same name.
     """
-    manager = pluggy.PluginManager("slmeval")
-    manager.add_hookspecs(hookspecs)
-    records = [*_register_builtin(manager, blocked)]
-    if installed:
-        records += _register_installed(manager, blocked)
-    for name, plugin in (extra or {}).items():
-        manager.register(plugin, name)
-        records.append(PluginRecord(name, "given"))
-    _check(manager)
-    if os.environ.get("SLMEVAL_TRACE_PLUGINS"):
-        manager.trace.root.setwriter(sys.stderr.write)
-        manager.enable_tracing()
-    return Registry(manager, collect(manager), tuple(records))
-
-
-def _register_builtin(manager: pluggy.PluginManager, blocked: Sequence[str]) -> Iterable[PluginRecord]:
+    loading = _Loading()
     for module in BUILTIN:
         name = module.rpartition(".")[2]
-        if name not in blocked:
-            manager.register(import_module(module), name)
-        yield PluginRecord(name, "built in", "switched off" if name in blocked else None)
-
-
-def _register_installed(manager: pluggy.PluginManager, blocked: Sequence[str]) -> Iterable[PluginRecord]:
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+        if name in blocked:
+            loading.leave_out(name, "built in", "switched off")
+        else:
+            loading.seat(name, "built in", import_module(module))
+    for point in _entry_points() if installed else ():
         if point.name in blocked:
-            yield PluginRecord(point.name, origin, "switched off")
-            continue
+            loading.leave_out(point.name, _origin(point), "switched off")
+        else:
+            loading.seat_installed(point)
+    for name, plugin in (extra or {}).items():
+        loading.seat_given(name, plugin)
+    return loading.registry()
+
+
+def _entry_points() -> Sequence[EntryPoint]:
+    return sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value, _origin(point)))
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+class _Loading:
+    """Plugins take their seats one after the other; one that does not fit leaves no trace but a record."""
+
+    def __init__(self) -> None:
+        self._manager = _manager()
+        self._records: list[PluginRecord] = []
+        self._seats: list[Seat] = []
+
+    def leave_out(self, name: str, origin: str, reason: str) -> None:
+        self._records.append(PluginRecord(name, origin, reason))
+
+    def seat(self, name: str, origin: str, plugin: object) -> None:
+        """:raises _UnfitError: the plugin cannot be used."""
+        if self._manager.has_plugin(name):
+            raise _UnfitError(f"another plugin is named {name!r} already")
+        # two names for one plugin are no harm
+        if not self._manager.is_registered(plugin):
+            hooks = _own_hooks(name, plugin)
+            self._seats.append(Seat(name, hooks, {kind: _bring(hooks, kind) for kind in _BRINGS}))
+            self._manager.register(plugin, name)
+        self._records.append(PluginRecord(name, origin))
+
+    def seat_installed(self, point: EntryPoint) -> None:
         try:
-            plugin = point.load()
-        except Exception as error:  # noqa: BLE001  one broken plugin must not bring down the run
-            yield PluginRecord(point.name, origin, f"{type(error).__name__}: {error}")
-            continue
-        if not manager.is_registered(plugin):
-            manager.register(plugin, point.name)
-        yield PluginRecord(point.name, origin)
+            self.seat(point.name, _origin(point), point.load())
+        except _UnfitError as error:
+            self.leave_out(point.name, _origin(point), str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  one plugin must not bring down every command
+            self.leave_out(point.name, _origin(point), _told(error))
+
+    def seat_given(self, name: str, plugin: object) -> None:
+        try:
+            self.seat(name, "given", plugin)
+        except _UnfitError as error:
+            raise UsageError(f"plugin {name!r} cannot be used: {error}") from error
+
+    def registry(self) -> Registry:
+        return Registry(self._manager, collect(self._seats), tuple(self._records), tuple(self._seats))
 
 
-def _check(manager: pluggy.PluginManager) -> None:
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("slmeval")
+    manager.add_hookspecs(hookspecs)
+    if os.environ.get("SLMEVAL_TRACE_PLUGINS", "0") not in {"", "0"}:
+        manager.trace.root.setwriter(sys.stderr.write)
+        manager.enable_tracing()
+    return manager
+
+
+def _own_hooks(name: str, plugin: object) -> pluggy.HookRelay:
+    """The hooks of one plugin alone: only so can a call be traced, and its owner be told."""
+    own = _manager()
     try:
-        manager.check_pending()
+        own.register(plugin, name)
+        own.check_pending()
     except pluggy.PluginValidationError as error:
-        raise UsageError(f"a plugin fills a hook that does not exist: {error}") from None
+        raise _UnfitError(" ".join(str(error).split())) from error
+    return own.hook
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def refuse_unknown(blocked: Sequence[str], records: Sequence[PluginRecord]) -> None:
@@ -138,56 +204,129 @@ def refuse_unknown(blocked: Sequence[str], records: Sequence[PluginRecord]) -> N
             raise UnknownName("plugin", name, known)
 
 
-def collect(manager: pluggy.PluginManager) -> Parts:
-    """Ask every plugin what it brings; two parts of one kind may not share a name."""
-    hook = manager.hook
-
-    def named(caller: Any, kind: str) -> dict[str, Any]:
-        return _collect_named(manager, caller, kind)
-
-    tasks = named(hook.slmeval_register_tasks, "task")
-    return Parts(
-        backends=named(hook.slmeval_register_backends, "backend"),
-        tasks=tasks,
-        groups=_collect_groups(manager, tasks),
-        probes=named(hook.slmeval_register_probes, "probe"),
-        metrics=named(hook.slmeval_register_metrics, "metric"),
-        filters=named(hook.slmeval_register_filters, "filter"),
-        reporters=named(hook.slmeval_register_reporters, "reporter"),
-        executors=named(hook.slmeval_register_executors, "executor"),
-        meters=named(hook.slmeval_register_meters, "meter"),
-        converters=named(hook.slmeval_register_converters, "converter"),
-        importers=named(hook.slmeval_register_importers, "importer"),
-    )
+# ---- what one plugin brings --------------------------------------------------------------------------
 
 
-def _answers(manager: pluggy.PluginManager, caller: Any) -> Iterable[tuple[str, Any]]:
-    # pluggy's list of results does not say who answered; the names of both owners are wanted
-    for implementation in caller.get_hookimpls():
-        owner = manager.get_name(implementation.plugin) or implementation.plugin_name
-        for part in _call(implementation.function):
-            yield owner, part
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of part; plugins bring subclasses of its base, or (not ``classes``) instances."""
+
+    noun: str
+    base: type
+    classes: bool = True
 
 
-def _call(function: Callable[[], Iterable[Any]]) -> Iterable[Any]:
-    return function() or ()
+_KINDS = {
+    "backends": _Kind("backend", Backend),
+    "tasks": _Kind("task", Task, classes=False),
+    "probes": _Kind("probe", Probe, classes=False),
+    "metrics": _Kind("metric", Metric),
+    "filters": _Kind("filter", Filter),
+    "reporters": _Kind("reporter", Reporter),
+    "executors": _Kind("executor", Executor),
+    "meters": _Kind("meter", Meter),
+    "converters": _Kind("converter", Converter),
+    "importers": _Kind("importer", Importer),
+}
+_BRINGS = (*_KINDS, "groups", "commands")
 
 
-def _collect_named(manager: pluggy.PluginManager, caller: Any, kind: str) -> dict[str, Any]:
+def _bring(hooks: pluggy.HookRelay, kind: str) -> Sequence[Any]:
+    """The parts of one kind that one plugin brings, checked.
+
+    :raises _UnfitError: the hook fails, or what it returns is not what it should.
+    """
+    parts = _answers(hooks, f"slmeval_register_{kind}")
+    if kind == "groups":
+        return [_group(pair) for pair in parts]
+    if not parts:
+        return ()
+    described = _KINDS.get(kind) or _commands()
+    for part in parts:
+        _check(described, part)
+    names = [part.name for part in parts]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise _UnfitError(f"it brings two {kind} named {twice[0]!r}")
+    return parts
+
+
+def _commands() -> _Kind:
+    # imported only where a plugin brings commands: a worker has no use for it
+    from click import Command
+
+    return _Kind("command", Command, classes=False)
+
+
+def _answers(hooks: pluggy.HookRelay, name: str) -> list[Any]:
+    caller = getattr(hooks, name)
+    implementations = caller.get_hookimpls()
+    if any(each.wrapper or each.hookwrapper for each in implementations):
+        raise _UnfitError(f"{name} is a wrapper, and there is nothing to wrap")
+    if not implementations:
+        return []
+    try:
+        return [part for answer in caller() for part in answer]
+    except (Exception, SystemExit) as error:
+        raise _UnfitError(f"{name} failed: {_told(error)}") from error
+
+
+def _check(kind: _Kind, part: Any) -> None:
+    """:raises _UnfitError: it is no such part, or lacks something that every one has."""
+    told = f"{kind.noun} {reprlib.repr(part)}"
+    if not _is_a(kind, part):
+        raise _UnfitError(f"{told} is not {'a subclass' if kind.classes else 'one'} of {kind.base.__name__}")
+    if not isinstance(getattr(part, "name", None), str) or not part.name:
+        raise _UnfitError(f"{told} has no name")
+    if isabstract(part):
+        raise _UnfitError(f"{kind.noun} {part.name!r} lacks {', '.join(sorted(part.__abstractmethods__))}")
+    lacks = [field for field in kind.base.__annotations__ if not hasattr(part, field)]
+    if lacks:
+        raise _UnfitError(f"{kind.noun} {part.name!r} lacks {', '.join(lacks)}")
+
+
+def _is_a(kind: _Kind, part: Any) -> bool:
+    if kind.classes:
+        return isinstance(part, type) and issubclass(part, kind.base)
+    return isinstance(part, kind.base)
+
+
+def _group(pair: Any) -> tuple[str, tuple[str, ...]]:
+    """The group's name and members; text for members would be one task for each letter."""
+    if isinstance(pair, (tuple, list)) and len(pair) == 2:
+        name, members = pair
+        named = isinstance(name, str) and name
+        if named and isinstance(members, (tuple, list)) and all(isinstance(each, str) for each in members):
+            return name, tuple(members)
+    raise _UnfitError(f"group {reprlib.repr(pair)} is not a pair of a name and a tuple of task names")
+
+
+# ---- what all of them bring --------------------------------------------------------------------------
+
+
+def collect(seats: Sequence[Seat]) -> Parts:
+    """All parts by name.
+
+    :raises UsageError: two plugins bring a part of one kind and name, or a group is named as a task is.
+    """
+    named = {kind: _collect_named(seats, kind) for kind in (*_KINDS, "commands")}
+    return Parts(**named, groups=_collect_groups(seats, named["tasks"]))
+
+
+def _collect_named(seats: Sequence[Seat], kind: str) -> dict[str, Any]:
     found: dict[str, tuple[str, Any]] = {}
-    for owner, part in _answers(manager, caller):
+    for owner, part in ((seat.name, part) for seat in seats for part in seat.brought[kind]):
         if part.name in found:
             raise UsageError(
-                f"plugins {found[part.name][0]!r} and {owner!r} both bring {kind} {part.name!r}: "
+                f"plugins {found[part.name][0]!r} and {owner!r} both bring {kind[:-1]} {part.name!r}: "
                 f"switch one off with -p no:{owner}"
             )
         found[part.name] = (owner, part)
     return {name: found[name][1] for name in sorted(found)}
 
 
-def _collect_groups(manager: pluggy.PluginManager, tasks: Mapping[str, Task]) -> dict[str, tuple[str, ...]]:
+def _collect_groups(seats: Sequence[Seat], tasks: Mapping[str, Task]) -> dict[str, tuple[str, ...]]:
     groups: dict[str, tuple[str, ...]] = {}
-    for owner, (name, members) in _answers(manager, manager.hook.slmeval_register_groups):
+    for owner, (name, members) in ((seat.name, pair) for seat in seats for pair in seat.brought["groups"]):
         if name in tasks:
             raise UsageError(f"plugin {owner!r} names a group {name!r}, but that is a task")
         # joined without repeats, in the order in which they were brought

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -11,10 +12,10 @@ from typing import Any, Literal
 
 from slmeval import __version__
 from slmeval.api import Executor
-from slmeval.errors import JobFailed, StoreError
+from slmeval.errors import JobFailed, StoreError, UsageError
 from slmeval.machine import this_machine
 from slmeval.plan import Cell, Item, Job, Plan
-from slmeval.registry import Registry, pick
+from slmeval.registry import Registry, Seat, pick
 from slmeval.runner import JobRun, Progress
 from slmeval.scoring import score_cell
 from slmeval.store import Store
@@ -31,12 +32,39 @@ def new_run_id() -> str:
     return f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
+class Watchers:
+    """The plugins that watch a run. One that fails is noted, once for each hook, and the run goes on."""
+
+    def __init__(self, seats: Sequence[Seat]) -> None:
+        self._seats = seats
+        self._listeners: dict[str, list[tuple[str, Any]]] = {}
+        self._noted: dict[tuple[str, str], str] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Who failed at what."""
+        return tuple(self._noted.values())
+
+    def tell(self, hook: str, **event: Any) -> None:
+        """Call the hook of each plugin that fills it."""
+        if hook not in self._listeners:
+            callers = [(seat.name, getattr(seat.hooks, hook)) for seat in self._seats]
+            self._listeners[hook] = [each for each in callers if each[1].get_hookimpls()]
+        for name, caller in self._listeners[hook]:
+            try:
+                caller(**event)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  who watches must not end what is watched
+                told = " ".join(f"{type(error).__name__}: {error}".split())
+                note = f"plugin {name!r} failed in {hook}, and the run went on: {told}"
+                self._noted.setdefault((name, hook), note)
+
+
 class Run:
     """Carries out one plan. Each method is called once, by :func:`execute`."""
 
     def __init__(self, plan: Plan, registry: Registry, store: Store, progress: Progress, run_id: str) -> None:
         self._plan = plan
-        self._hook = registry.manager.hook
+        self._watchers = Watchers(registry.seats)
         self._executor: Executor = pick("executor", plan.options.executor, registry.parts.executors)()
         self._store = store
         self._progress = progress
@@ -50,8 +78,13 @@ class Run:
 
     def execute(self) -> RunResult:
         """Every job in turn; one that fails does not end the others; an interrupt ends them all."""
-        self._started = self._store.begin_run(self._id, _now(), self._plan.options)
-        self._hook.slmeval_run_started(run_id=self._id, cells=self._plan.cells)
+        identity = self._plan.identity
+        if changed := self._store.identity_changes(self._id, identity):
+            raise UsageError(
+                f"run {self._id} cannot go on: {', '.join(sorted(changed))} changed since it began; start a new run"
+            )
+        self._started = self._store.begin_run(self._id, _now(), self._plan.options, identity)
+        self._watchers.tell("slmeval_run_started", run_id=self._id, cells=self._plan.cells)
         status: Status = "done"
         try:
             for job in self._plan.jobs:
@@ -65,7 +98,11 @@ class Run:
             status = "failed"
         result = self._result(status)
         self._store.finish_run(result)
-        self._hook.slmeval_run_finished(run=result)
+        told = self._watchers.notes
+        self._watchers.tell("slmeval_run_finished", run=result)
+        if self._watchers.notes != told:
+            result = replace(result, models=self._models_with_notes())
+            self._store.finish_run(result)
         return result
 
     def _run_job(self, job: Job) -> None:
@@ -80,7 +117,10 @@ class Run:
             self._reused += run.reused
         self._models.append(run.report())
         for cell in job.cells:
-            self._finish_cell(job, run, cell)
+            try:
+                self._finish_cell(job, run, cell)
+            except JobFailed as error:
+                self._failures.append(Failure(job.backend.name, job.label, str(error)))
 
     def _finish_cell(self, job: Job, run: JobRun, cell: Cell) -> None:
         label = f"{cell.label} on {job.backend.name}:{job.label}"
@@ -111,10 +151,16 @@ class Run:
             ],
         )
         self._cells.append(result)
-        self._hook.slmeval_cell_finished(cell=result)
+        self._watchers.tell("slmeval_cell_finished", cell=result)
 
     def _announce(self, label: str, item: Item, answer: Answer, scores: dict[str, float | None]) -> None:
-        self._hook.slmeval_answer_scored(cell=label, index=item.index, answer=answer, scores=scores)
+        self._watchers.tell(
+            "slmeval_answer_scored", cell=label, index=item.index, answer=answer, scores=scores
+        )
+
+    def _models_with_notes(self) -> tuple[ModelReport, ...]:
+        """A run has no notes of its own: what is to be said of the whole run is said of each model."""
+        return tuple(replace(each, notes=(*each.notes, *self._watchers.notes)) for each in self._models)
 
     def _result(self, status: Status) -> RunResult:
         return RunResult(
@@ -126,7 +172,7 @@ class Run:
             options=self._plan.options,
             versions=_versions(),
             machine=this_machine(),
-            models=tuple(self._models),
+            models=self._models_with_notes(),
             cells=tuple(self._cells),
             failures=tuple(self._failures),
             asked=self._asked,

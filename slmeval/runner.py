@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args, get_type_hints
 
 from slmeval import __version__
 from slmeval.api import Channel, Executor, Launch
@@ -15,13 +16,31 @@ from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, Job, ScoreUnit, U
 from slmeval.prefixes import in_prefix_order, prompts_in_prefix_order
 from slmeval.protocol import PROTOCOL, Message, ProtocolError, decode, encode, pack_unit, unpack_replies
 from slmeval.store import Store
-from slmeval.types import Completion, Likelihood, ModelInfo, ModelReport, Reply, ScoreGroup
+from slmeval.types import (
+    Completion,
+    EndReason,
+    Likelihood,
+    ModelInfo,
+    ModelReport,
+    OptionValue,
+    Reply,
+    ScoreGroup,
+)
 from slmeval.worker import serve
 
 #: a log-probability may lie above zero by rounding (half precision), not by more
 _ABOVE_ZERO = 1e-2
+#: lower than any engine's numbers go, and high enough that a sum of them stays finite
+_LOWEST = -1e300
+#: token ids are kept as 32-bit numbers
+_LARGEST_ID = 2**31 - 1
 #: units sent ahead, so that a worker need not wait for the parent
 _AHEAD = 2
+#: a worker: ``-m`` would put the current folder first on its path, where a model may bring a numpy.py
+_WORKER = "import sys; sys.path[:1] == [''] and sys.path.pop(0); from slmeval.worker import main; main()"
+
+#: a unit, and what it asks: made once, since each question's digest is kept with it
+Opened = tuple[Unit, tuple[tuple[Ask, ...], ...]]
 
 
 class Progress(Protocol):
@@ -97,7 +116,7 @@ class JobRun:
     # ---- the conversation --------------------------------------------------------------------------
 
     def _start(self) -> Channel:
-        command = (self._job.python, "-m", "slmeval.worker")
+        command = (self._job.python, "-c", _WORKER)
         try:
             return self._executor.start(Launch(command, partial(serve, known=self._job.backend)))
         except UsageError as error:
@@ -121,6 +140,10 @@ class JobRun:
             blocked=list(job.blocked),
         )
         self._resolved = self._expect(channel, "described")["fingerprint"]
+        if not _is_plain(self._resolved):
+            raise self._untrue(
+                f"a fingerprint that is no table of plain values: {reprlib.repr(self._resolved)}"
+            )
         whole = [job.model.sha256, job.tokenizer.sha256, job.backend.name, self._resolved]
         self._fingerprint = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
@@ -134,82 +157,76 @@ class JobRun:
         }
         self._send(channel, "open", location=model.location, revision=model.revision, tokenizer=definition)
         opened = self._expect(channel, "opened")
-        if opened["difference"] is not None:
+        if (difference := opened["difference"]) is not None:
             raise JobFailed(
-                f"the tokenizer of {self._job.backend.name} differs from {tokenizer.origin}: "
-                f"{opened['difference']}"
+                f"the tokenizer of {self._job.backend.name} differs from {tokenizer.origin}: {difference}"
             )
+        if reason := _misdescribed(opened["info"]):
+            raise self._untrue(f"a description of its model that cannot be kept: {reason}")
         self._info = ModelInfo(**opened["info"])
-        self._notes = tuple(opened["notes"])
+        self._take_notes(opened["notes"])
         self._store.remember_model(self._fingerprint, self._info)
 
-    def _open_units(self) -> list[Unit]:
-        """The units, less what the store knows."""
-        asks = [ask for unit in self._job.units for group in unit.asks() for ask in group]
-        keys = {ask.digest: self.key(ask.digest) for ask in asks}
-        known = self._store.known(keys.values())
-        self.reused = sum(keys[ask.digest] in known for ask in asks)
-        units = (
-            without(unit, {digest for digest, key in keys.items() if key in known})
-            for unit in self._job.units
-        )
-        return [unit for unit in units if unit is not None]
+    def _take_notes(self, notes: Any) -> None:
+        if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+            raise self._untrue(f"notes that are no list of texts: {reprlib.repr(notes)}")
+        self._notes = tuple(notes)
 
-    def _ask(self, channel: Channel, units: list[Unit]) -> None:
-        sizes = [sum(map(len, unit.asks())) for unit in units]
+    def _open_units(self) -> list[Opened]:
+        """The units, less what the store knows."""
+        units = [(unit, unit.asks()) for unit in self._job.units]
+        keys = {ask.digest: self.key(ask.digest) for _, asks in units for group in asks for ask in group}
+        in_store = self._store.known(keys.values())
+        known = {digest for digest, key in keys.items() if key in in_store}
+        self.reused = sum(ask.digest in known for _, asks in units for group in asks for ask in group)
+        left = (without(unit, asks, known) for unit, asks in units)
+        return [opened for opened in left if opened is not None]
+
+    def _ask(self, channel: Channel, units: Sequence[Opened]) -> None:
+        sizes = [sum(map(len, asks)) for _, asks in units]
         self._progress.begin(f"{self._job.backend.name}:{self._job.label}", sum(sizes))
         try:
             for number in range(min(_AHEAD, len(units))):
                 self._send_unit(channel, units, number)
-            for number, unit in enumerate(units):
-                self._take_answers(channel, number, unit)
+            for number, (_, asks) in enumerate(units):
+                self._take_answers(channel, number, asks)
                 self._progress.advance(sizes[number])
                 self._send_unit(channel, units, number + _AHEAD)
         finally:
             self._progress.end()
 
-    def _send_unit(self, channel: Channel, units: list[Unit], number: int) -> None:
+    def _send_unit(self, channel: Channel, units: Sequence[Opened], number: int) -> None:
         if number < len(units):
-            self._send(channel, "unit", number=number, unit=pack_unit(units[number]))
+            self._send(channel, "unit", number=number, unit=pack_unit(units[number][0]))
 
-    def _take_answers(self, channel: Channel, number: int, unit: Unit) -> None:
+    def _take_answers(self, channel: Channel, number: int, asks: tuple[tuple[Ask, ...], ...]) -> None:
         message = self._expect(channel, "answers")
         if message["number"] != number:
             raise JobFailed(f"the worker answered unit {message['number']} when {number} was due")
-        self._notes = tuple(message["notes"])
-        replies = unpack_replies(message["replies"])
-        pairs = list(self._pairs(unit, replies))
+        self._take_notes(message["notes"])
+        try:
+            replies = unpack_replies(message["replies"])
+        except ProtocolError as error:
+            raise self._untrue(f"an answer that does not fit its request: {error}") from None
+        pairs = list(self._pairs(asks, replies))
         # one transaction: a unit is in the store whole, or not at all
         self._store.save_replies(pairs)
         self.asked += len(pairs)
 
-    def _pairs(self, unit: Unit, replies: tuple[tuple[Reply, ...], ...]) -> Iterator[tuple[str, Reply]]:
-        for asks, given in zip(unit.asks(), replies, strict=True):
+    def _pairs(
+        self, groups: tuple[tuple[Ask, ...], ...], replies: tuple[tuple[Reply, ...], ...]
+    ) -> Iterator[tuple[str, Reply]]:
+        for asks, given in zip(groups, replies, strict=True):
             if len(asks) != len(given):
-                raise JobFailed(
-                    f"backend {self._job.backend.name!r} gave {len(given)} answers to a group of {len(asks)}"
-                )
+                raise self._untrue(f"{len(given)} answers to a group of {len(asks)}")
             for ask, reply in zip(asks, given, strict=True):
-                self._check(ask, reply)
+                # better no figure than a wrong one, and better no answer than one that the store cannot keep
+                if reason := _misfit(ask, reply):
+                    raise self._untrue(reason)
                 yield self.key(ask.digest), reply
 
-    def _check(self, ask: Ask, reply: Reply) -> None:
-        """:raises JobFailed: the reply cannot be true; better no figure than a wrong one."""
-        if isinstance(ask, GenerateAsk):
-            fits = isinstance(reply, Completion)
-        else:
-            fits = isinstance(reply, Likelihood) and len(reply.token_logprobs) == len(ask.continuation)
-        if not fits:
-            raise JobFailed(
-                f"backend {self._job.backend.name!r} gave an answer that does not fit its request"
-            )
-        if isinstance(reply, Likelihood):
-            for logprob in reply.token_logprobs:
-                if not logprob <= _ABOVE_ZERO:
-                    raise JobFailed(
-                        f"backend {self._job.backend.name!r} gave a log-probability of {logprob}: the "
-                        "model's numbers overflow, or the engine is broken (another --dtype may help)"
-                    )
+    def _untrue(self, what: str) -> JobFailed:
+        return JobFailed(f"backend {self._job.backend.name!r} gave {what}")
 
     def _send(self, channel: Channel, kind: str, **fields: Any) -> None:
         try:
@@ -254,19 +271,80 @@ class JobRun:
         return channel.last_words()
 
 
-def without(unit: Unit, known: set[str]) -> Unit | None:
-    """The unit less what is known, by digest; ``None`` when nothing is left.
+# ---- what a stranger's engine says, checked -----------------------------------------------------------
+
+
+def _misfit(ask: Ask, reply: Reply) -> str | None:
+    """What is wrong with a reply, if it cannot be true or cannot be kept."""
+    if isinstance(ask, GenerateAsk):
+        wrong = _wrong_in(reply) if isinstance(reply, Completion) else "it is no text"
+    elif not isinstance(reply, Likelihood):
+        wrong = "it is no likelihood"
+    elif len(reply.token_logprobs) != len(ask.continuation):
+        wrong = f"{len(reply.token_logprobs)} log-probabilities for {len(ask.continuation)} tokens"
+    elif not isinstance(reply.greedy, bool):
+        wrong = f"greedy is {reprlib.repr(reply.greedy)}"
+    else:
+        return _impossible(reply.token_logprobs)
+    return wrong and f"an answer that does not fit its request: {wrong}"
+
+
+def _wrong_in(completion: Completion) -> str | None:
+    if not isinstance(completion.text, str):
+        return f"its text is {reprlib.repr(completion.text)}"
+    if completion.reason not in get_args(EndReason):
+        return f"its end is {reprlib.repr(completion.reason)}, not one of {', '.join(get_args(EndReason))}"
+    for token in completion.ids:
+        if type(token) is not int or not 0 <= token <= _LARGEST_ID:
+            return f"{reprlib.repr(token)} is no token id"
+    return None
+
+
+def _impossible(logprobs: tuple[float, ...]) -> str | None:
+    for logprob in logprobs:
+        # compared, because no function takes an integer of any size; NaN compares false
+        if type(logprob) not in (int, float) or not _LOWEST <= logprob <= _ABOVE_ZERO:
+            return (
+                f"a log-probability of {reprlib.repr(logprob)}: the model's numbers overflow, or the "
+                "engine is broken (another --dtype may help)"
+            )
+    return None
+
+
+def _misdescribed(info: Any) -> str | None:
+    """The first field of a model's description that is missing or of another type."""
+    kinds = get_type_hints(ModelInfo)
+    if not isinstance(info, dict) or info.keys() != kinds.keys():
+        return f"its fields are not those of ModelInfo: {', '.join(kinds)}"
+    wrong = (name for name, kind in kinds.items() if type(info[name]) is not kind)
+    return next((f"{name} is {reprlib.repr(info[name])}, not {kinds[name].__name__}" for name in wrong), None)
+
+
+def _is_plain(options: Any) -> bool:
+    return isinstance(options, dict) and all(isinstance(each, OptionValue) for each in options.values())
+
+
+# ---- what is left to ask -----------------------------------------------------------------------------
+
+
+def without(unit: Unit, asks: tuple[tuple[Ask, ...], ...], known: Set[str]) -> Opened | None:
+    """The unit with what it asks, less what is known, by digest; ``None`` when nothing is left.
 
     A unit of which nothing is known stays as it was planned, so that it gives the same bits.
     """
-    asks = unit.asks()
     left = [tuple(ask for ask in group if ask.digest not in known) for group in asks]
     if not any(left):
         return None
     if all(len(kept) == len(group) for kept, group in zip(left, asks, strict=True)):
-        return unit
+        return unit, asks
+    rest = _rest(unit, asks, known)
+    return rest, rest.asks()
+
+
+def _rest(unit: Unit, asks: Sequence[Sequence[Ask]], known: Set[str]) -> Unit:
     if isinstance(unit, GenerateUnit):
-        prompts = [prompt.ids for prompt, kept in zip(unit.prompts, left, strict=True) if kept]
+        pairs = zip(unit.prompts, asks, strict=True)
+        prompts = [prompt.ids for prompt, (ask,) in pairs if ask.digest not in known]
         return GenerateUnit(prompts_in_prefix_order(prompts), unit.settings)
     groups = [
         ScoreGroup(

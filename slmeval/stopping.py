@@ -49,7 +49,9 @@ class Stopper:
 
     def completion(self) -> Completion:
         """What was generated, the text cut at the first stop string."""
-        text, cut = cut_at_stop(self._decode(self._ids), self._settings.stop)
+        # a token that ends a text is no part of it, even where decoding would show it
+        shown = self._ids[:-1] if self._reason == "end" else self._ids
+        text, cut = cut_at_stop(self._decode(shown), self._settings.stop)
         reason = "stop" if cut else (self._reason or "length")
         return Completion(text, tuple(self._ids), reason)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import sqlite3
 import struct
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import islice
@@ -65,9 +67,14 @@ class Store:
         self._db = db
 
     @classmethod
-    def open(cls, path: Path, *, wait: float = 5.0) -> Store:
-        """The store at ``path``, made if need be; another process is waited for up to ``wait`` seconds."""
+    def open(cls, path: Path, must_exist: bool = False, *, wait: float = 5.0) -> Store:
+        """The store at ``path``, made if need be; another process is waited for up to ``wait`` seconds.
+
+        With ``must_exist`` none is made: where there is none, that is a StoreError.
+        """
         with _explained(path):
+            if must_exist and not path.exists():
+                raise StoreError(f"there is no store at {path}")
             path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(path, timeout=wait, isolation_level=None)
             try:
@@ -126,19 +133,43 @@ class Store:
 
     # ---- runs --------------------------------------------------------------------------------------
 
-    def begin_run(self, run_id: str, started: str, options: RunOptions) -> str:
-        """Enter a run that starts now, or goes on: then it keeps its start and its options.
+    def begin_run(
+        self, run_id: str, started: str, options: RunOptions, identity: Mapping[str, str] | None = None
+    ) -> str:
+        """Enter a run that starts now, or goes on: then it keeps its start, its options and its identity.
 
-        Returns when it started.
+        A run that goes on also keeps the results it had until :meth:`finish_run` brings new ones.
+        ``identity``: see :meth:`identity_changes`. Returns when the run started.
+
+        :raises slmeval.errors.UsageError: another process is carrying it out.
         """
+        told = None if identity is None else json.dumps(dict(identity))
+        row = (run_id, started, json.dumps(to_plain(options)), told, *_this_process())
         with self._writing():
+            self._refuse_alive(run_id)
             self._db.execute(
-                "INSERT INTO runs (id, started, status, options) VALUES (?, ?, 'running', ?)"
-                " ON CONFLICT (id) DO UPDATE SET status = 'running', finished = NULL, document = NULL",
-                (run_id, started, json.dumps(to_plain(options))),
+                "INSERT INTO runs (id, started, status, options, identity, host, pid, born)"
+                " VALUES (?, ?, 'running', ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                " SET status = 'running', finished = NULL, identity = coalesce(identity, excluded.identity),"
+                " host = excluded.host, pid = excluded.pid, born = excluded.born",
+                row,
             )
         ((began,),) = self._select("SELECT started FROM runs WHERE id = ?", run_id)
         return str(began)
+
+    def identity_changes(self, run_id: str, identity: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """What is no longer as it was when the run first began, each with its hash (then, now).
+
+        ``identity`` is what the run stands on: the name of each model, tokenizer and data set, with the
+        SHA-256 of its content. An entry that is new or gone has "" for the hash that is not there. Nothing
+        has changed where the run never began, or began without an identity.
+        """
+        found = self._select("SELECT identity FROM runs WHERE id = ? AND identity IS NOT NULL", run_id)
+        if not found:
+            return {}
+        before = self._json(found[0][0], run_id)
+        pairs = {name: (before.get(name, ""), identity.get(name, "")) for name in {**before, **identity}}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
     def save_items(self, run_id: str, cell: int, items: Iterable[tuple[int, int, str]]) -> None:
         """Save which answer each request of a cell has: (row, request, key), from 0; the last one stands."""
@@ -167,10 +198,12 @@ class Store:
     def run(self, id_or_prefix: str) -> RunResult:
         """The results of a run, named by its id or by the first letters of it.
 
+        While a run that had ended goes on, these are the results that it ended with before.
+
         :raises slmeval.errors.UnknownName: no run has such an id.
         :raises slmeval.errors.UsageError: several runs have, or the run has no results yet.
         """
-        run_id = self._run_id(id_or_prefix)
+        run_id = self.full_id(id_or_prefix)
         ((text,),) = self._select("SELECT document FROM runs WHERE id = ?", run_id)
         if text is None:
             raise UsageError(f"run {run_id} has not finished: go on with `slmeval run --resume {run_id}`")
@@ -178,9 +211,24 @@ class Store:
 
     def options_of(self, run_id: str) -> RunOptions:
         """What a run was asked for; ``run_id`` and the errors as in :meth:`run`."""
-        run_id = self._run_id(run_id)
+        run_id = self.full_id(run_id)
         ((text,),) = self._select("SELECT options FROM runs WHERE id = ?", run_id)
         return self._options(text, run_id)
+
+    def status_of(self, run_id: str) -> str:
+        """``running`` (also where it was killed), ``done``, ``failed`` or ``interrupted``.
+
+        ``run_id`` and the errors as in :meth:`run`.
+        """
+        ((status,),) = self._select("SELECT status FROM runs WHERE id = ?", self.full_id(run_id))
+        return str(status)
+
+    def is_alive(self, run_id: str) -> bool:
+        """Whether another process on this machine is carrying out the run; ``run_id`` as in :meth:`run`.
+
+        Not told on Windows; one that runs on another machine is not seen.
+        """
+        return self._process_of(self.full_id(run_id)) is not None
 
     def runs(self) -> list[RunSummary]:
         """The history, newest first."""
@@ -191,12 +239,22 @@ class Store:
         ]
 
     def unfinished(self) -> str | None:
-        """The newest run that was killed, was interrupted or failed (or is running now), or ``None``."""
-        statement = "SELECT id FROM runs WHERE status != 'done'"
-        found = self._select(f"{statement} ORDER BY started DESC, rowid DESC LIMIT 1")
-        return str(found[0][0]) if found else None
+        """The newest run that was killed, was interrupted or failed, or ``None``."""
+        statement = "SELECT id FROM runs WHERE status != 'done' ORDER BY started DESC, rowid DESC"
+        found = (str(run_id) for (run_id,) in self._select(statement))
+        return next((run_id for run_id in found if self._process_of(run_id) is None), None)
 
-    def _run_id(self, prefix: str) -> str:
+    def _process_of(self, run_id: str) -> int | None:
+        """The other process that is carrying out a run now."""
+        statement = "SELECT host, pid, born FROM runs WHERE id = ? AND status = 'running' AND pid IS NOT NULL"
+        return next((row[1] for row in self._select(statement, run_id) if _is_at_work(*row)), None)
+
+    def _refuse_alive(self, run_id: str) -> None:
+        if pid := self._process_of(run_id):
+            raise UsageError(f"run {run_id} is being carried out by process {pid}: wait until that ends")
+
+    def full_id(self, prefix: str) -> str:
+        """The id that begins so; the errors as in :meth:`run`."""
         statement = "SELECT id FROM runs WHERE substr(id, 1, length(?)) = ? ORDER BY started DESC, rowid DESC"
         found = [run_id for (run_id,) in self._select(statement, prefix, prefix)]
         if not prefix or not found:
@@ -230,21 +288,22 @@ class Store:
         return from_plain(ModelInfo, json.loads(found[0][0]), "info") if found else None
 
     def file_hash(self, path: Path) -> str:
-        """SHA-256 of a file in hexadecimal; read only where path, size or time of change are new.
+        """SHA-256 of a file in hexadecimal; read only where the path holds another file, or a changed one.
 
         :raises OSError: the file cannot be read.
         """
         path = path.resolve()
-        name = os.fsencode(path)
-        stat = path.stat()
-        statement = "SELECT sha256 FROM files WHERE path = CAST(? AS TEXT) AND size = ? AND mtime_ns = ?"
-        if found := self._select(statement, name, stat.st_size, stat.st_mtime_ns):
+        name, before = os.fsencode(path), path.stat()
+        statement = "SELECT sha256 FROM files WHERE path = CAST(? AS TEXT) AND stamp = ?"
+        if found := self._select(statement, name, _stamp(before)):
             return str(found[0][0])
         sha256 = _sha256(path)
-        if _unchanged(path, stat):
-            row = (name, stat.st_size, stat.st_mtime_ns, sha256)
+        if _stamp(path.stat()) == _stamp(before) and not _is_fresh(before):
             with self._writing():
-                self._db.execute("INSERT OR REPLACE INTO files VALUES (CAST(? AS TEXT), ?, ?, ?)", row)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO files VALUES (CAST(? AS TEXT), ?, ?)",
+                    (name, _stamp(before), sha256),
+                )
         return sha256
 
     # ---- statements --------------------------------------------------------------------------------
@@ -407,8 +466,54 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _unchanged(path: Path, before: os.stat_result) -> bool:
-    """Whether the file stood still while it was read, and long enough before for its time stamp to tell."""
-    after = path.stat()
-    same = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    return same and time.time_ns() - before.st_mtime_ns > _FRESH_NS
+def _stamp(stat: os.stat_result) -> str:
+    """What tells one content of a path from another without reading it.
+
+    Size and mtime alone do not: tar and rsync give equal ones to different files, and anyone can set an
+    mtime. ctime is set by the system alone (on Windows it is the time of creation).
+    """
+    parts = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return " ".join(map(str, parts))
+
+
+def _is_fresh(stat: os.stat_result) -> bool:
+    return time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) <= _FRESH_NS
+
+
+# ---- processes ---------------------------------------------------------------------------------------
+
+
+def _this_process() -> tuple[str, int, str | None]:
+    """host, pid, born"""
+    return platform.node(), os.getpid(), _born(os.getpid())
+
+
+def _is_at_work(host: str, pid: int, born: str | None) -> bool:
+    """Whether that process is another one than this, and runs on this machine."""
+    if host != platform.node() or pid == os.getpid() or not _is_there(pid):
+        return False
+    # a number is given again to a later process, which was born at another time
+    return born is None or _born(pid) in (born, None)
+
+
+def _is_there(pid: int) -> bool:
+    if sys.platform == "win32":
+        return False  # there os.kill would end the process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
+def _born(pid: int) -> str | None:
+    """When a process began, in clock ticks since the machine did; "" once it is dead; ``None``: not told.
+
+    Source: proc_pid_stat(5), fields 3 and 22. The second field, the name, can hold spaces and brackets.
+    """
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    return None

@@ -6,10 +6,12 @@ the delimiter, its answer and the separator, and then the question that is asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
+from reprlib import repr as short
+from typing import Any
 
 from slmeval.api import Task
 from slmeval.errors import DataError
@@ -19,6 +21,43 @@ from slmeval.types import DatasetSpec, Generate, Row, Sample, Score, Use
 CHOICE_METRICS = tuple(
     Use(name) for name in ("acc", "acc_norm", "acc_bytes", "bits_per_byte", "margin", "chance")
 )
+
+# ---- fields of a row ---------------------------------------------------------------------------------
+
+
+def text(row: Mapping[str, Any], name: str) -> str:
+    """A field that must be a text, for a number or null would be asked about as if it were one.
+
+    :raises ValueError: it is none.
+    """
+    if not isinstance(row[name], str):
+        raise ValueError(f"{name} must be a text, not {short(row[name])}")
+    return str(row[name])
+
+
+def texts(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A field that must be a list of texts.
+
+    :raises ValueError: it is none.
+    """
+    found = row[name]
+    if not isinstance(found, (list, tuple)) or not all(isinstance(part, str) for part in found):
+        raise ValueError(f"{name} must be a list of texts, not {short(found)}")
+    return tuple(found)
+
+
+def whole_number(row: Mapping[str, Any], name: str) -> int:
+    """A field that must be a whole number, perhaps written as a text of digits.
+
+    :raises ValueError: it is none.
+    """
+    found = row[name]
+    if isinstance(found, str) and found.isdecimal():
+        return int(found)
+    if not isinstance(found, int) or isinstance(found, bool):
+        raise ValueError(f"{name} must be a whole number, not {short(found)}")
+    return found
+
 
 # ---- tasks -----------------------------------------------------------------------------------------
 
@@ -69,10 +108,15 @@ class MultipleChoice(Task):
         return self.prompt(row), choices[gold]
 
     def _checked(self, row: Row) -> tuple[tuple[str, ...], int]:
-        choices, gold = tuple(self.choices(row)), self.gold(row)
+        given, gold = self.choices(row), self.gold(row)
+        if isinstance(given, str):
+            raise ValueError(f"the choices must be a list of texts, not the one text {short(given)}")
+        choices = tuple(given)
         for place, choice in enumerate(choices):
             if not isinstance(choice, str) or not choice:
                 raise ValueError(f"choice {place} must be a text that is not empty, not {choice!r}")
+        if not isinstance(gold, int) or isinstance(gold, bool):
+            raise ValueError(f"the right choice must be given as a whole number, not {short(gold)}")
         if not 0 <= gold < len(choices):
             raise ValueError(f"the right choice is given as {gold}, but there are {len(choices)}, from 0 on")
         return choices, gold
@@ -123,6 +167,8 @@ def _few_shot_text(
     task: MultipleChoice | FreeText, examples: Iterable[tuple[str, str]], question: str
 ) -> str:
     shown = "".join(f"{asked}{task.delimiter}{answer}{task.separator}" for asked, answer in examples)
+    if not isinstance(question, str):
+        raise ValueError(f"the question must be a text, not {short(question)}")
     return f"{task.description}{shown}{question}"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,36 @@ from slmeval.types import Score, TokenIds
 
 
 class FastTokenizer(Tokenizer):
-    """A ``tokenizer.json``, read by the ``tokenizers`` library."""
+    """A ``tokenizer.json``, read by the ``tokenizers`` library.
 
-    def __init__(self, definition: str, origin: str, bos_id: int | None, eos_id: int | None) -> None:
+    ``end_ids`` are the tokens that end a text: EOS, and those that the model's configuration adds.
+
+    :raises ModelError: the definition cannot be read, or fails at a text.
+    """
+
+    def __init__(
+        self, definition: str, origin: str, bos_id: int | None, eos_id: int | None, end_ids: TokenIds = ()
+    ) -> None:
         self.definition = definition
         self.origin = origin
         self.bos_id = bos_id
         self.eos_id = eos_id
         self.sha256 = hashlib.sha256(definition.encode()).hexdigest()
+        self.end_ids = tuple(dict.fromkeys(end_ids if eos_id is None else (eos_id, *end_ids)))
         self._inner = _parse(definition, origin)
 
     def encode(self, text: str, *, special: bool = True) -> TokenIds:
-        return tuple(self._inner.encode(text, add_special_tokens=special).ids)
+        with _failures(self.origin, "cannot encode a text"):
+            return tuple(self._inner.encode(text, add_special_tokens=special).ids)
 
     def encode_many(self, texts: Sequence[str], *, special: bool = True) -> list[TokenIds]:
-        encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=special)
+        with _failures(self.origin, "cannot encode a text"):
+            encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=special)
         return [tuple(encoding.ids) for encoding in encodings]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return str(self._inner.decode(list(ids), skip_special_tokens=True))
+        with _failures(self.origin, "cannot decode a text"):
+            return str(self._inner.decode(list(ids), skip_special_tokens=True))
 
     def token(self, token_id: int) -> str | None:
         """The text of one token as the vocabulary writes it."""
@@ -45,24 +57,46 @@ class FastTokenizer(Tokenizer):
         found = self._inner.token_to_id(token)
         return None if found is None else int(found)
 
+    def ends_at(self, stop: Sequence[str]) -> TokenIds:
+        """The ids at which a text ends: ``end_ids``, and every special token that holds a stop string.
+
+        Decoding leaves special tokens out, so no look at the text would find such a stop.
+        lm-evaluation-harness keeps them in where it looks (``lm_eval/models/utils_hf.py``).
+        """
+        added = self._inner.get_added_tokens_decoder()
+        special = {number: token.content for number, token in sorted(added.items()) if token.special}
+        held = [number for number, text in special.items() if any(part and part in text for part in stop)]
+        return tuple(dict.fromkeys((*self.end_ids, *held)))
+
 
 def _parse(definition: str, origin: str) -> Any:
     from tokenizers import Tokenizer as Inner
 
-    try:
+    with _failures(origin, "cannot be read as a tokenizer"):
         inner = Inner.from_str(definition)
-    except Exception as error:  # noqa: BLE001  the library raises nothing narrower
-        raise ModelError(f"{origin} cannot be read as a tokenizer: {error}") from None
     # a definition may carry the settings of its training; they would cut and pad our prompts
     inner.no_truncation()
     inner.no_padding()
     return inner
 
 
+@contextmanager
+def _failures(origin: str, what: str) -> Iterator[None]:
+    """Whatever the library raises over a damaged definition, as one sentence."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  plain Exception is its narrowest, and Rust's panic is none
+        raise ModelError(f"{origin} {what}: {' '.join(str(error).split())}") from None
+
+
 def read_tokenizer(path: Path, origin: str) -> FastTokenizer:
     """The tokenizer of a model folder, or of a ``tokenizer.json`` with its neighbours.
 
-    BOS and EOS are those that ``tokenizer_config.json`` names, else ``config.json``'s ids.
+    BOS and EOS are those that ``tokenizer_config.json`` or ``special_tokens_map.json`` names, else
+    ``config.json``'s ids. A text also ends where transformers ends it: at each ``eos_token_id`` of
+    ``generation_config.json``, or of ``config.json`` where that file is missing.
 
     :raises ModelError: there is none, or it is damaged.
     """
@@ -76,26 +110,45 @@ def read_tokenizer(path: Path, origin: str) -> FastTokenizer:
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from None
     bare = FastTokenizer(definition, origin, None, None)
-    names = read_json(file.with_name("tokenizer_config.json"))
-    config = read_json(file.with_name("config.json"))
-    return FastTokenizer(
-        definition, origin, _special(bare, names, config, "bos"), _special(bare, names, config, "eos")
+    names = _names(file)
+    config, generation = (
+        read_json(file.with_name(name)) for name in ("config.json", "generation_config.json")
     )
+    bos, eos = (_special(bare, names, (config, generation), which) for which in ("bos", "eos"))
+    return FastTokenizer(definition, origin, bos, eos, _ids(generation or config, "eos"))
+
+
+def _names(file: Path) -> dict[str, Any]:
+    """What is said of the tokenizer; of two files transformers believes the older one, unless the newer
+    one lists its tokens (``tokenization_utils_base.py``)."""
+    newer = read_json(file.with_name("tokenizer_config.json"))
+    older = read_json(file.with_name("special_tokens_map.json"))
+    return {**older, **newer} if "added_tokens_decoder" in newer else {**newer, **older}
+
+
+#: classes that stand for no family of models: transformers gives them no special tokens of their own
+_NO_FAMILY = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 def _special(
-    tokenizer: FastTokenizer, names: Mapping[str, Any], config: Mapping[str, Any], which: str
+    tokenizer: FastTokenizer, names: Mapping[str, Any], configs: Sequence[Mapping[str, Any]], which: str
 ) -> int | None:
-    named = names.get(f"{which}_token")
-    text = named.get("content") if isinstance(named, dict) else named
-    if isinstance(text, str):
-        return tokenizer.find(text)
-    if names:
-        # the file is there and names none: the tokenizer has none, whatever the model's config says
+    key = f"{which}_token"
+    if key in names:
+        named = names[key]
+        text = named.get("content") if isinstance(named, dict) else named
+        # null says that there is none, whatever the model's config has
+        return tokenizer.find(text) if isinstance(text, str) else None
+    if names.get("tokenizer_class") in _NO_FAMILY:
         return None
+    # GPT-2's files name neither; the family's defaults are the ids of its config
+    return next((ids[0] for config in configs if (ids := _ids(config, which))), None)
+
+
+def _ids(config: Mapping[str, Any], which: str) -> TokenIds:
     found = config.get(f"{which}_token_id")
-    first = found[0] if isinstance(found, list) and found else found
-    return first if isinstance(first, int) else None
+    several = found if isinstance(found, list) else [found]
+    return tuple(number for number in several if isinstance(number, int) and not isinstance(number, bool))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -107,7 +160,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: {error}") from None
     if not isinstance(value, dict):
         raise ModelError(f"{path} is damaged: it holds no JSON object")

@@ -1,4 +1,4 @@
-"""One job in its own interpreter: ``PYTHON -m slmeval.worker``, speaking frames on its pipes.
+"""One job in its own interpreter, speaking frames on its pipes.
 
 The worker opens one model on one backend and answers units until its input ends. It never touches the
 store. What an engine prints goes to stderr, so that it cannot damage the frames.
@@ -208,7 +208,3 @@ def _end_soon() -> None:
     # a parent that was killed cannot cancel us: the end of its pipe does, and a hung engine gets no longer
     time.sleep(_GRACE)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -253,7 +253,7 @@ def test_a_full_disk_stops_the_run_with_one_line_and_room_lets_it_go_on(
     store = ["--store", str(small_disk / "store.db"), "--format", "json"]
     assert run([*base(model, data), "--store", str(data / "elsewhere.db"), "--format", "json"]) == 0
     undisturbed = json.loads(capsys.readouterr().out)
-    assert run(["runs", *store[:2]]) == 0
+    Store.open(small_disk / "store.db").close()
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - 60_000))
     capsys.readouterr()
@@ -354,6 +354,40 @@ def test_a_run_means_the_same_when_it_is_resumed_from_another_folder(
 def interrupt(*_: object) -> None:
     """What Ctrl-C does."""
     raise KeyboardInterrupt
+
+
+def test_a_run_goes_on_only_with_what_it_began_with(
+    store: Path,
+    model: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    complains: Complain,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("slmeval.run.Run._run_job", interrupt)
+        assert run(base(model, data)) == ExitCode.INTERRUPTED
+    with Store.open(store) as opened:
+        (begun,) = opened.runs()
+    write_rows(data, [ROW])
+    capsys.readouterr()
+    complains(["run", "--resume", begun.id[:17]], "rows of arc_easy@0 changed since it began", ExitCode.USAGE)
+    write_rows(data, [{**ROW, "question": "one " * number} for number in range(1, 4)])
+    assert run(["run", "--resume", begun.id[:17]]) == 0
+
+
+def test_a_run_that_is_done_is_not_resumed(
+    model: Path, data: Path, store: Path, complains: Complain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*base(model, data), "--format", "json"]) == 0
+    done = json.loads(capsys.readouterr().out)["run"]["id"]
+    complains(["run", "--resume", done], "is done", ExitCode.USAGE)
+    complains(["run", "--resume"], "no run is unfinished", ExitCode.USAGE)
+
+
+def test_a_mistyped_store_is_not_made(complains: Complain, tmp_path: Path) -> None:
+    complains(["runs", "--store", str(tmp_path / "none.db")], "there is no store", ExitCode.USAGE)
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_slmeval_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:

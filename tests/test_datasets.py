@@ -446,3 +446,15 @@ def test_no_library_is_imported_before_it_is_needed() -> None:
         timeout=60,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"q": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "toy/test.jsonl, line 1 is nested too deeply"),
+        (b'{"q": ' + b"9" * 5000 + b"}", "toy/test.jsonl, line 1 holds a whole number of more digits"),
+    ],
+)
+def test_what_python_itself_does_not_read_is_one_sentence(tmp_path: Path, line: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, {"toy/test.jsonl": line})

@@ -337,6 +337,15 @@ def test_an_end_token_ends_a_text_and_stands_among_its_ids(kind: str, opened: Op
     assert (ended.ids, ended.reason) == (free.ids[: free.ids.index(end) + 1], "end")
 
 
+@pytest.mark.parametrize("way", ["cached", "plainly"])
+def test_a_model_whose_weights_are_no_numbers_writes_no_text(way: str, folders: Folders) -> None:
+    backend = open_model(folders("llama" if way == "cached" else "mamba"))
+    with torch.no_grad():
+        next(iter(backend._engine._passes.model.parameters())).fill_(math.nan)
+    with pytest.raises(JobFailed, match="logits are not numbers"):
+        write(backend, [some_ids(6, 1)], max_tokens=4)
+
+
 @pytest.mark.parametrize(("length", "most", "written"), [(60, 20, 4), (64, 20, 0), (5, 0, 0), (5, 3, 3)])
 def test_a_text_ends_at_the_token_cap_and_where_the_context_is_full(
     length: int, most: int, written: int, opened: Opened

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from random_models import TINY_LLAMA, TINY_QWEN2, random_tensors, write_model
 from safetensors.numpy import load_file, save_file
 
-from slmeval.errors import ModelError
+from slmeval.errors import JobFailed, ModelError
 from slmeval.types import GenerationSettings, Likelihood, ModelRef, Prompt, ScoreGroup, TokenIds
 from slmeval_reference import ReferenceBackend, slmeval_register_backends
 
@@ -663,3 +663,12 @@ def test_a_tokenizer_is_copied_beside_a_random_model(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     folder = write_model(tmp_path / "model", TINY_LLAMA, tokenizer=tmp_path / "tokenizer.json")
     assert (folder / "tokenizer.json").read_text() == "{}"
+
+
+def test_a_model_whose_weights_are_no_numbers_writes_no_text(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", TINY_LLAMA)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][3] = np.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(JobFailed, match="logits are not numbers"):
+        list(open_model(folder).generate([Prompt((1, 2))], GenerationSettings(4), letters))

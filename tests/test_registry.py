@@ -6,20 +6,26 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 import toys
 
 from slmeval import hookimpl
-from slmeval.api import Executor, Meter, Reading
+from slmeval.api import Converter, Executor, Filter, Importer, Meter, Metric, Probe, Reading, Reporter
 from slmeval.builtin.executors import LocalExecutor
 from slmeval.errors import UnknownName, UsageError
-from slmeval.registry import collect, load, pick
+from slmeval.registry import load, pick
 
 
 def plugin(**hooks: Any) -> Any:
     return SimpleNamespace(
         **{f"slmeval_register_{kind}": hookimpl(function) for kind, function in hooks.items()}
     )
+
+
+def whole(base: Any, name: str) -> Any:
+    """A subclass that fills everything its base leaves open."""
+    return type(name, (base,), {"name": name, "suffix": "x", **dict.fromkeys(base.__abstractmethods__)})
 
 
 def test_ours_come_through_the_same_entry_points_as_a_strangers(
@@ -85,20 +91,34 @@ def test_every_kind_of_part_has_its_hook() -> None:
         def stop(self) -> Reading:
             return Reading(0.0, "J", 0.0, "none", "none")
 
-    parts = {
-        kind: (lambda kind=kind: [type(kind, (), {"name": f"my_{kind}"})])
-        for kind in ("probes", "metrics", "filters", "reporters", "converters", "importers")
+    class Seconds(Probe):
+        """Takes no time."""
+
+        name, version = "seconds", "1"
+
+    bases = {
+        "metrics": Metric,
+        "filters": Filter,
+        "reporters": Reporter,
+        "converters": Converter,
+        "importers": Importer,
     }
-    registry = load(extra={"mine": plugin(meters=lambda: [Watt], **parts)}, installed=False)
+    parts = {kind: whole(base, f"my_{kind}") for kind, base in bases.items()}
+    hooks = {kind: (lambda part=part: [part]) for kind, part in parts.items()}
+    mine = plugin(meters=lambda: [Watt], probes=lambda: [probe], commands=lambda: [hello], **hooks)
+    probe, hello = Seconds(), click.Command("hello")
+    registry = load(extra={"mine": mine}, installed=False)
     assert registry.parts.meters == {"watt": Watt}
-    for kind in parts:
-        assert f"my_{kind}" in getattr(registry.parts, kind)
+    assert registry.parts.probes == {"seconds": probe}
+    assert registry.parts.commands == {"hello": hello}
+    for kind, part in parts.items():
+        assert getattr(registry.parts, kind)[f"my_{kind}"] is part
 
 
 def test_a_hook_may_return_nothing() -> None:
     registry = load(extra={"quiet": plugin(backends=lambda: None)}, installed=False)
     assert registry.parts.backends == {}
-    assert collect(registry.manager).executors == registry.parts.executors
+    assert registry.plugins[-1].broken is None
 
 
 def test_picking_an_unknown_part_tells_the_nearest() -> None:
@@ -110,9 +130,12 @@ def test_picking_an_unknown_part_tells_the_nearest() -> None:
         pick("executor", "xyz", executors)
 
 
+@pytest.mark.parametrize(("value", "traced"), [("1", True), ("0", False), ("", False)])
 def test_hook_calls_can_be_traced(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, traced: bool
 ) -> None:
-    monkeypatch.setenv("SLMEVAL_TRACE_PLUGINS", "1")
+    monkeypatch.setenv("SLMEVAL_TRACE_PLUGINS", value)
     load(installed=False).manager.hook.slmeval_run_started(run_id="r", cells=())
-    assert "slmeval_run_started" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert ("slmeval_register_metrics" in told) is traced
+    assert ("slmeval_run_started" in told) is traced

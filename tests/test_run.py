@@ -115,7 +115,16 @@ def test_another_model_is_never_served_the_first_ones_answers(
         ("exit", "status 7; it said: last words on stdout"),
         ("error", "ValueError: one line"),
         ("nan", "log-probability of nan"),
+        ("-inf", "log-probability of -inf"),
         ("positive", "log-probability of 0.5"),
+        ("huge", "log-probability of -1000"),
+        ("words", "log-probability of 'a'"),
+        ("truth", "log-probability of False"),
+        ("none", "an answer that does not fit its request: a reply of another shape"),
+        ("greedy", "greedy is 'yes'"),
+        ("info", "context is 'many', not int"),
+        ("notes", "notes that are no list of texts: 'a toy'"),
+        ("fingerprint", "a fingerprint that is no table"),
         ("few", "does not fit its request"),
         ("short", "gave 1 answers to a group of 2"),
         ("fewer", "gave 2 answers to 3 requests"),
@@ -130,6 +139,37 @@ def test_a_broken_engine_is_one_failed_job_with_its_reason(
     (failure,) = result.failures
     assert reason in failure.reason
     assert "\n" not in failure.reason
+    assert run(options).status == "done", "nothing that cannot be true was kept"
+
+
+@pytest.fixture
+def generating(options: RunOptions, tmp_path: Path) -> RunOptions:
+    """The same, but one text is generated."""
+    rows = tmp_path / "data" / "gsm8k"
+    rows.mkdir()
+    for split in ("test", "train"):
+        (rows / f"{split}.jsonl").write_text(json.dumps({"question": "one", "answer": "#### 1"}) + "\n")
+    (model := tmp_path / "model" / "config.json").write_text(
+        model.read_text().replace('"max_position_embeddings": 64', '"max_position_embeddings": 512')
+    )
+    return replace(options, tasks=("gsm8k",), shots=(0,), timeout=2)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        ("no text", "its text is None"),
+        ("no ids", "a reply of another shape"),
+        ("big id", "2147483648 is no token id"),
+        ("half id", "1.5 is no token id"),
+        ("reason", "its end is 'whatever', not one of stop, end, length"),
+    ],
+)
+def test_a_text_that_cannot_be_kept_is_refused(
+    generating: RunOptions, run: Any, trouble: str, reason: str
+) -> None:
+    (failure,) = run(generating, engine_options={"trouble": trouble}, timeout=20).failures
+    assert reason in failure.reason
 
 
 def test_an_engine_that_hangs_is_ended_after_the_time_limit(options: RunOptions, run: Any) -> None:
@@ -143,17 +183,9 @@ def test_a_slow_engine_that_answers_is_not_taken_for_a_hung_one(options: RunOpti
     assert result.status == "done"
 
 
-def test_looking_for_stop_strings_is_a_sign_of_life(options: RunOptions, run: Any, tmp_path: Path) -> None:
-    rows = tmp_path / "data" / "gsm8k"
-    rows.mkdir()
-    for split in ("test", "train"):
-        (rows / f"{split}.jsonl").write_text(json.dumps({"question": "one", "answer": "#### 1"}) + "\n")
-    changes = {"tasks": ("gsm8k",), "shots": (0,), "timeout": 2}
-    (model := tmp_path / "model" / "config.json").write_text(
-        model.read_text().replace('"max_position_embeddings": 64', '"max_position_embeddings": 512')
-    )
-    assert run(options, engine_options={"trouble": "thinks"}, **changes).status == "done"
-    assert run(options, engine_options={"trouble": "broods"}, **changes).status == "failed"
+def test_looking_for_stop_strings_is_a_sign_of_life(generating: RunOptions, run: Any) -> None:
+    assert run(generating, engine_options={"trouble": "thinks"}).status == "done"
+    assert run(generating, engine_options={"trouble": "broods"}).status == "failed"
 
 
 def test_one_failed_job_leaves_the_others_results(options: RunOptions, run: Any) -> None:
@@ -181,12 +213,31 @@ def test_a_worker_of_another_version_is_refused(options: RunOptions, run: Any, t
     assert "is slmeval 0.0.1" in run(options, pythons={"toy": str(other)}).failures[0].reason
 
 
+def test_a_worker_runs_nothing_of_the_current_folder(
+    options: RunOptions, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "model"
+    for name in ("numpy", "json", "slmeval", "toyplugin"):
+        (here / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'planted')!r}, 'w').write({name!r})\nx = 1 / 0\n"
+        )
+    monkeypatch.chdir(here)
+    assert run(options).status == "done"
+    assert not (tmp_path / "planted").exists()
+
+
 def test_what_is_known_of_a_unit_is_not_asked_again() -> None:
     unit = ScoreUnit((ScoreGroup((1,), ((2,), (3,))), ScoreGroup((1, 4), ((2,),), 1)))
-    digests = [[ask.digest for ask in group] for group in unit.asks()]
-    assert without(unit, set()) is unit
-    assert without(unit, {digests[0][0]}) == ScoreUnit(
-        (ScoreGroup((1,), ((3,),)), ScoreGroup((1, 4), ((2,),), 1))
-    )
-    assert without(unit, set(digests[0])) == ScoreUnit((ScoreGroup((1, 4), ((2,),)),))
-    assert without(unit, {digest for group in digests for digest in group}) is None
+    asks = unit.asks()
+    digests = [[ask.digest for ask in group] for group in asks]
+
+    def left(*known: str) -> ScoreUnit | None:
+        opened = without(unit, asks, set(known))
+        if opened is not None:
+            assert opened[0].asks() == opened[1]
+        return opened and opened[0]
+
+    assert left() is unit
+    assert left(digests[0][0]) == ScoreUnit((ScoreGroup((1,), ((3,),)), ScoreGroup((1, 4), ((2,),), 1)))
+    assert left(*digests[0]) == ScoreUnit((ScoreGroup((1, 4), ((2,),)),))
+    assert left(*digests[0], *digests[1]) is None

@@ -77,6 +77,9 @@ def test_free_text_is_asked_once_with_its_limits_and_keeps_the_right_answer() ->
         ({"a": ["four", ""]}, "choice 1 must be a text that is not empty, not ''"),
         ({"a": ["four", None]}, "choice 1 must be a text that is not empty, not None"),
         ({"a": []}, "the right choice is given as 1, but there are 0, from 0 on"),
+        ({"a": "ab"}, "the choices must be a list of texts, not the one text 'ab'"),
+        ({"right": True}, "the right choice must be given as a whole number, not True"),
+        ({"right": 1.0}, "the right choice must be given as a whole number, not 1.0"),
     ],
 )
 def test_a_row_that_makes_no_question_is_refused_as_question_and_as_example(
@@ -142,6 +145,40 @@ def test_arc_finds_the_right_choice_by_its_label() -> None:
     assert ARC_EASY.sample(row, ()).target == 2
     with pytest.raises(ValueError, match="answerKey 'C' is none of the labels 1, 2, 3"):
         ARC_EASY.sample({**row, "answerKey": "C"}, ())
+
+
+ARC_ROW = {"question": "?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "B"}
+HELLASWAG_ROW = {"activity_label": "a", "ctx_a": "b", "ctx_b": "c", "endings": ["d", "e"], "label": "0"}
+PIQA_ROW = {"goal": "a", "sol1": "b", "sol2": "c", "label": 0}
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "change", "message"),
+    [
+        (ARC_EASY, ARC_ROW, {"question": None}, "question must be a text, not None"),
+        (ARC_EASY, ARC_ROW, {"question": {"a": 1}}, "question must be a text, not {'a': 1}"),
+        (ARC_EASY, ARC_ROW, {"choices": ["a", "b"]}, "choices must be an object with text and label"),
+        (ARC_EASY, ARC_ROW, {"choices": {"text": "ab", "label": ["A", "B"]}}, "text must be a list of texts"),
+        (ARC_EASY, ARC_ROW, {"choices": {"text": ["a", "b"], "label": [1, 2]}}, "label must be a list of te"),
+        (ARC_EASY, ARC_ROW, {"choices": {"text": ["a"], "label": ["A", "B"]}}, "2 labels for 1 choices"),
+        (ARC_EASY, ARC_ROW, {"choices": {"text": ["a", "b"], "label": ["B", "B"]}}, "a label is there twice"),
+        (ARC_EASY, ARC_ROW, {"answerKey": 2}, "answerKey must be a text, not 2"),
+        (HELLASWAG, HELLASWAG_ROW, {"ctx_a": None}, "ctx_a must be a text, not None"),
+        (HELLASWAG, HELLASWAG_ROW, {"endings": "de"}, "endings must be a list of texts, not 'de'"),
+        (HELLASWAG, HELLASWAG_ROW, {"label": ""}, "label must be a whole number, not ''"),
+        (PIQA, PIQA_ROW, {"goal": 3}, "goal must be a text, not 3"),
+        (PIQA, PIQA_ROW, {"label": 0.7}, "label must be a whole number, not 0.7"),
+        (PIQA, PIQA_ROW, {"label": True}, "label must be a whole number, not True"),
+        (PIQA, PIQA_ROW, {"label": float("inf")}, "label must be a whole number, not inf"),
+        (GSM8K, {"question": "?", "answer": "#### 1"}, {"question": None}, "question must be a text"),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_and_never_asked_about(
+    task: MultipleChoice | FreeText, row: Row, change: Row, message: str
+) -> None:
+    assert task.sample(row, ())
+    with pytest.raises(ValueError, match=message):
+        task.sample({**row, **change}, ())
 
 
 def test_hellaswag_takes_the_marks_out_and_begins_the_second_part_with_a_capital() -> None:

@@ -99,3 +99,50 @@ def test_the_hash_is_of_the_definition(tmp_path: Path) -> None:
     definition = (words(tmp_path, bos=False) / "tokenizer.json").read_text()
     left, right = (FastTokenizer(text, "a", 0, 1) for text in (definition, definition + " "))
     assert left.sha256 != right.sha256
+
+
+@pytest.mark.parametrize(
+    ("names", "older", "config", "generation", "expected"),
+    [
+        # GPT-2: its files name neither
+        ({"model_max_length": 1024}, None, {"bos_token_id": 1, "eos_token_id": 1}, None, (1, 1, (1,))),
+        ({"model_max_length": 1024}, {"eos_token": {"content": "</s>"}}, {}, None, (None, 1, (1,))),
+        ({"bos_token": None, "eos_token": "</s>"}, None, {"bos_token_id": 0}, None, (None, 1, (1,))),
+        ({"tokenizer_class": "TokenizersBackend"}, None, {"eos_token_id": 1}, None, (None, None, (1,))),
+        ({}, None, {"eos_token_id": 1}, {"eos_token_id": [1, 5, 6]}, (None, 1, (1, 5, 6))),
+        ({"eos_token": "</s>"}, None, {"eos_token_id": 5}, {"eos_token_id": 6}, (None, 1, (1, 6))),
+        ({}, None, {}, {"bos_token_id": 0, "eos_token_id": True}, (0, None, ())),
+    ],
+)
+def test_bos_eos_and_ends_are_those_that_the_folder_names_or_else_its_config(
+    tmp_path: Path,
+    names: dict[str, object],
+    older: object,
+    config: object,
+    generation: object,
+    expected: tuple[object, ...],
+) -> None:
+    folder = words(tmp_path, bos=False, names=names)
+    files = {"special_tokens_map": older, "config": config, "generation_config": generation}
+    for name, held in files.items():
+        if held is not None:
+            (folder / f"{name}.json").write_text(json.dumps(held))
+    tokenizer = read_tokenizer(folder, "test")
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.end_ids) == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("model", {"type": "WordLevel", "vocab": {"one": 0}, "unk_token": "<gone>"}),
+        ("model", {"type": "Unigram", "vocab": [["one", 0.0]], "unk_id": None}),
+        ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        ("pre_tokenizer", {"type": "FixedLength", "length": 0}),
+    ],
+)
+def test_a_tokenizer_that_fails_at_a_text_is_one_sentence(tmp_path: Path, part: str, value: object) -> None:
+    folder = words(tmp_path, bos=False)
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**definition, part: value}))
+    with pytest.raises(ModelError, match=r"^the tokenizer here cannot [^\n]*$"):
+        read_tokenizer(folder, "the tokenizer here").encode_many(["one unheard", "of"])

@@ -17,6 +17,25 @@ from slmeval import hookimpl
 from slmeval.api import Backend, Option
 from slmeval.types import Completion, Likelihood, ModelInfo
 
+#: token_logprobs and completions that no engine should give, by the trouble that asks for them
+LOGPROBS = {
+    "nan": (math.nan,),
+    "-inf": (-math.inf,),
+    "positive": (0.5,),
+    "few": (),
+    "none": None,
+    "words": "a",
+    "huge": (-(10**400),),
+    "truth": (False,),
+}
+COMPLETIONS = {
+    "no text": Completion(None, (1,), "end"),
+    "no ids": Completion("", None, "end"),
+    "big id": Completion("", (2**31,), "end"),
+    "half id": Completion("", (1.5,), "end"),
+    "reason": Completion("", (1,), "whatever"),
+}
+
 
 class ToyBackend(Backend):
     """Counts what it is asked into the file that TOY_LOG names."""
@@ -27,19 +46,25 @@ class ToyBackend(Backend):
         Option("pace", float, 0.0, "seconds per group", numeric=False),
     )
 
+    @classmethod
+    def fingerprint(cls, options):
+        plain = super().fingerprint(options)
+        return list(plain) if options["trouble"] == "fingerprint" else plain
+
     def __init__(self, model, options):
         self._trouble, self._pace = options["trouble"], options["pace"]
         if self._trouble == "open":
             raise RuntimeError("no such weights\\nsecond line")
 
     def model_info(self):
-        return ModelInfo("Toy", 1, 1, "float64", "cpu", 64, 8, "toy", "1")
+        context = "many" if self._trouble == "info" else 64
+        return ModelInfo("Toy", 1, 1, "float64", "cpu", context, 8, "toy", "1")
 
     def verify_tokenizer(self, tokenizer):
         return "'a' is 1 here and 2 there" if self._trouble == "tokenizer" else None
 
     def notes(self):
-        return ("a toy",)
+        return "a toy" if self._trouble == "notes" else ("a toy",)
 
     def score(self, groups):
         for number, group in enumerate(groups):
@@ -49,13 +74,12 @@ class ToyBackend(Backend):
                     continue
             time.sleep(self._pace)
             self._log(len(group.continuations))
-            wrong = {"nan": (math.nan,), "positive": (0.5,), "few": ()}.get(self._trouble)
             likelihoods = tuple(
-                Likelihood(wrong or tuple(-((7 * t + sum(group.context)) % 13) / 3 for t in ids), False)
+                Likelihood(tuple(-((7 * t + sum(group.context)) % 13) / 3 for t in ids), self._greedy())
+                if self._trouble not in LOGPROBS
+                else Likelihood(LOGPROBS[self._trouble], False)
                 for ids in group.continuations
             )
-            if wrong == ():
-                likelihoods = (Likelihood((), False),) * len(likelihoods)
             yield likelihoods[:1] if self._trouble == "short" else likelihoods
 
     def generate(self, prompts, settings, decode):
@@ -65,7 +89,11 @@ class ToyBackend(Backend):
                 if self._trouble == "thinks":
                     decode(prompt.ids)
             self._log(1)
-            yield Completion(f"#### {sum(prompt.ids) % 7}", prompt.ids[:1], "length")
+            plain = Completion(f"#### {sum(prompt.ids) % 7}", prompt.ids[:1], "length")
+            yield COMPLETIONS.get(self._trouble, plain)
+
+    def _greedy(self):
+        return "yes" if self._trouble == "greedy" else False
 
     def _log(self, count):
         if "TOY_LOG" in os.environ:
@@ -112,14 +140,18 @@ def slmeval_register_tasks():
 
 
 def install(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, module: str = MODULE, name: str = "toyplugin"
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str = MODULE,
+    name: str = "toyplugin",
+    point: str | None = None,
 ) -> None:
-    """Install a plugin of that text, for this process and for those it starts."""
+    """Install a plugin of that text under the entry point ``point``, for this process and its children."""
     (folder / f"{name}.py").write_text(textwrap.dedent(module))
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[slmeval]\n{name} = {name}\n")
+    (info / "entry_points.txt").write_text(f"[slmeval]\n{point or name} = {name}\n")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delitem(sys.modules, name, raising=False)
     before = os.environ.get("PYTHONPATH")

@@ -7,8 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
+from slmeval.errors import JobFailed
 from slmeval.stopping import Stopper
 from slmeval.types import Completion, TokenIds
 from slmeval_hf.loading import quiet
@@ -33,7 +40,7 @@ def generate_cached(
 def _decode(passes: Passes, logits: Tensor, state: State, stoppers: list[Stopper]) -> None:
     """Token by token, until every stopper has its verdict; ``logits`` are [rows, vocabulary]."""
     while True:
-        tokens = logits.argmax(-1).tolist()
+        tokens = _likeliest(logits)
         going = [row for row, token in enumerate(tokens) if stoppers[row].push(token) is None]
         if not going:
             return
@@ -41,6 +48,22 @@ def _decode(passes: Passes, logits: Tensor, state: State, stoppers: list[Stopper
             state, stoppers = state.select(going), [stoppers[row] for row in going]
         block, state = passes.extend(state, [(tokens[row],) for row in going])
         logits = block[:, -1]
+
+
+def _likeliest(logits: Tensor) -> list[int]:
+    """The likeliest token of each row of ``logits``, [rows, vocabulary].
+
+    :raises JobFailed: a row holds what is no number; ``argmax`` alone would give some token all the same.
+    """
+    best = logits.argmax(-1, keepdim=True)
+    # one tensor, so that the device is waited for once
+    tokens: list[int] = torch.where(logits.gather(-1, best).isfinite(), best, -1).flatten().tolist()
+    if min(tokens) < 0:
+        raise JobFailed(
+            "the model's logits are not numbers: its weights are damaged, or its numbers overflow "
+            "(another --dtype may help)"
+        )
+    return tokens
 
 
 def generate_plainly(passes: Passes, prompts: Sequence[TokenIds], stopper_of: StopperOf) -> list[Completion]:
@@ -66,8 +89,17 @@ def _own_loop(model: Any, prompt: TokenIds, stopper: Stopper) -> None:
             ids,
             attention_mask=torch.ones_like(ids),
             generation_config=settings,
+            logits_processor=LogitsProcessorList([_Checked()]),
             stopping_criteria=StoppingCriteriaList([_Stopped(stopper)]),
         )
+
+
+class _Checked(LogitsProcessor):  # type: ignore[misc]  # transformers ships no types
+    """Lets no token be taken from what are no numbers."""
+
+    def __call__(self, _: Tensor, scores: Tensor) -> Tensor:
+        _likeliest(scores)
+        return scores
 
 
 class _Stopped(StoppingCriteria):  # type: ignore[misc]  # transformers ships no types

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slmeval.errors import ModelError
+from slmeval.errors import JobFailed, ModelError
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -79,7 +79,10 @@ class Engine:
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
-        """Greedy completions, in order; of equally likely tokens the one with the lowest id is taken."""
+        """Greedy completions, in order; of equally likely tokens the one with the lowest id is taken.
+
+        :raises JobFailed: the model gives no numbers.
+        """
         trunk = Trunk(self._model)
         for prompt in prompts:
             _check(self._model.config, prompt.ids)
@@ -110,7 +113,11 @@ class Engine:
         """Write until the text ends, or fills the context together with its prompt of ``length``."""
         room = self._model.config.context - length
         while stopper.reason is None and room > 0:
-            token = int(self._model.logits(trunk.state).argmax())
+            logits = self._model.logits(trunk.state)
+            token = int(logits.argmax())
+            # argmax takes what is no number for the largest, and would give some token all the same
+            if not np.isfinite(logits[..., token]).all():
+                raise JobFailed("the model's logits are not numbers: its weights are damaged or overflow")
             room -= 1
             if stopper.push(token) is None:
                 trunk.append(token)

@@ -21,5 +21,5 @@ def command(run: str, file: str, form: str | None, store: str | None) -> None:
 
     check_output(file)
     reporter = choose_reporter(form, file, load().parts.reporters)
-    with Store.open(Path(store) if store else default_path()) as opened:
+    with Store.open(Path(store) if store else default_path(), must_exist=bool(store)) as opened:
         report(opened.run(run), reporter, file)

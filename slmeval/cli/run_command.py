@@ -13,6 +13,7 @@ import click
 from slmeval.cli.output import check_output, choose_reporter, complain, report
 from slmeval.cli.progress import Bar
 from slmeval.errors import ExitCode, UsageError
+from slmeval.models import is_there
 from slmeval.types import RunOptions, RunResult
 
 if TYPE_CHECKING:
@@ -176,20 +177,22 @@ def anchored(options: RunOptions) -> RunOptions:
 
 
 def _absolute(path: str | None) -> str | None:
-    return str(Path(path).absolute()) if path and Path(path).exists() else path
+    return str(Path(path).absolute()) if path and is_there(path) else path
 
 
 def _absolute_model(text: str) -> str:
     backend, equals, rest = text.partition("=")
-    if equals and not Path(text).exists():
+    if equals and not is_there(text):
         return f"{backend}={_absolute(rest)}"
     return _absolute(text) or text
 
 
 def _unfinished(store: Store, named: str) -> str:
-    run_id = named or store.unfinished()
+    run_id = store.full_id(named) if named else store.unfinished()
     if run_id is None:
         raise UsageError("no run is unfinished: nothing to resume (slmeval runs lists all)")
+    if store.status_of(run_id) == "done":
+        raise UsageError(f"run {run_id} is done: slmeval show {run_id}")
     return run_id
 
 

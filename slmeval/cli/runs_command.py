@@ -18,7 +18,7 @@ def command(store: str | None) -> None:
 
     from slmeval.store import Store, default_path
 
-    with Store.open(Path(store) if store else default_path()) as opened:
+    with Store.open(Path(store) if store else default_path(), must_exist=bool(store)) as opened:
         rows = [
             (
                 run.id,

@@ -19,5 +19,5 @@ def command(run: str, form: str | None, store: str | None) -> None:
     from slmeval.store import Store, default_path
 
     reporter = choose_reporter(form, None, load().parts.reporters)
-    with Store.open(Path(store) if store else default_path()) as opened:
+    with Store.open(Path(store) if store else default_path(), must_exist=bool(store)) as opened:
         report(opened.run(run), reporter, None)

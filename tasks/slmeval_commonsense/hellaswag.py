@@ -15,27 +15,28 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from slmeval.tasks import MultipleChoice
+from slmeval.tasks import MultipleChoice, text, texts, whole_number
 from slmeval.types import DatasetSpec, Row
 
 _MARK = re.compile(r"\[.*?\]")
 
 
-def cleaned(text: str) -> str:
-    """``text`` without the marks of WikiHow."""
-    return _MARK.sub("", text.strip().replace(" [title]", ". ")).replace("  ", " ")
+def cleaned(part: str) -> str:
+    """``part`` without the marks of WikiHow."""
+    return _MARK.sub("", part.strip().replace(" [title]", ". ")).replace("  ", " ")
 
 
 def prompt(row: Row) -> str:
-    return cleaned(f"{row['activity_label']}: {row['ctx_a']} {row['ctx_b'].capitalize()}")
+    activity, first, second = (text(row, name) for name in ("activity_label", "ctx_a", "ctx_b"))
+    return cleaned(f"{activity}: {first} {second.capitalize()}")
 
 
 def choices(row: Row) -> Sequence[str]:
-    return [cleaned(ending) for ending in row["endings"]]
+    return [cleaned(ending) for ending in texts(row, "endings")]
 
 
 def gold(row: Row) -> int:
-    return int(row["label"])
+    return whole_number(row, "label")
 
 
 HELLASWAG = MultipleChoice(

@@ -12,7 +12,7 @@ lm-evaluation-harness 0.4.13.
 
 from __future__ import annotations
 
-from slmeval.tasks import MultipleChoice
+from slmeval.tasks import MultipleChoice, text, whole_number
 from slmeval.types import DatasetSpec
 
 PIQA = MultipleChoice(
@@ -28,8 +28,8 @@ PIQA = MultipleChoice(
         licence="AFL-3.0",
         source="PIQA, Bisk et al. 2020",
     ),
-    prompt=lambda row: f"Question: {row['goal']}\nAnswer:",
+    prompt=lambda row: f"Question: {text(row, 'goal')}\nAnswer:",
     choices=lambda row: (row["sol1"], row["sol2"]),
-    gold=lambda row: int(row["label"]),
+    gold=lambda row: whole_number(row, "label"),
     lm_eval_same_split=True,
 )

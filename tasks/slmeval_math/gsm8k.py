@@ -12,7 +12,7 @@ lm-evaluation-harness 0.4.13.
 
 from __future__ import annotations
 
-from slmeval.tasks import FreeText
+from slmeval.tasks import FreeText, text
 from slmeval.types import DatasetSpec, Use
 
 GSM8K = FreeText(
@@ -29,7 +29,7 @@ GSM8K = FreeText(
         licence="MIT",
         source="GSM8K, Cobbe et al. 2021",
     ),
-    prompt=lambda row: f"Question: {row['question']}\nAnswer:",
+    prompt=lambda row: f"Question: {text(row, 'question')}\nAnswer:",
     target=lambda row: row["answer"],
     stop=("Question:", "</s>", "<|im_end|>"),
     filters=(

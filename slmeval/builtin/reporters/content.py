@@ -10,7 +10,7 @@ from slmeval.builtin.reporters.text import plural
 from slmeval.types import CellResult, Machine, ModelInfo, ModelReport, OptionValue, RunOptions, RunResult
 
 #: short enough for one line
-_DEMO = "Demonstration: the demo model on bundled sample rows. It says nothing about any real model."
+_DEMO = "Demonstration: the demo model on {}. It says nothing about any real model."
 REAL_RUN = "slmeval run --model HuggingFaceTB/SmolLM2-135M --tasks arc,hellaswag"
 
 #: what is counted, in words; a part after a slash names the filter
@@ -28,7 +28,7 @@ _CHOICES = ("limit", "sample", "dtype", "tokenizer", "compat")
 def report(run: RunResult) -> Iterator[Block]:
     """The whole report: what was run, the figures, what must be said of them, and their origin."""
     if run.demo:
-        yield Paragraph(_DEMO, strong=True)
+        yield Paragraph(_DEMO.format(_demo_rows(run)), strong=True)
     yield Paragraph(_heading(run))
     yield from _status(run)
     yield figure_table(run) if any(cell.figures for cell in run.cells) else Paragraph("No figures.")
@@ -39,6 +39,11 @@ def report(run: RunResult) -> Iterator[Block]:
     if run.demo:
         yield Paragraph("Measure a real model with:")
         yield Command(REAL_RUN)
+
+
+def _demo_rows(run: RunResult) -> str:
+    own = any(cell.data.source.startswith("folder ") for cell in run.cells)
+    return "rows of a folder" if own else "bundled sample rows"
 
 
 def _heading(run: RunResult) -> str:

@@ -28,8 +28,10 @@ def value_text(figure: Figure) -> str:
     """``0.4125 ± 0.0219``, with its source where it was not measured and its note where it has no error."""
     if figure.value is None or figure.source == "unavailable":
         return f"unavailable ({figure.note or 'no reason given'})"
+    if not math.isfinite(figure.value):
+        return f"unavailable (the value was {figure.value})"
     text = number(figure.value, figure.value)
-    if figure.stderr is not None:
+    if figure.stderr is not None and math.isfinite(figure.stderr):
         text += f" ± {number(figure.stderr, figure.value)}"
     told = ["estimated"] if figure.source == "estimated" else []
     told += [figure.note] if figure.note and figure.stderr is None else []
@@ -45,8 +47,8 @@ def number(value: float, scale: float) -> str:
 
 
 def interval_text(figure: Figure) -> str:
-    """``[0.37, 0.46]``: two decimals, or as many as its half width needs; empty where there is none."""
-    if figure.ci95 is None:
+    """``[0.37, 0.46]``: two decimals, or as many as its half width needs; empty where none is finite."""
+    if figure.ci95 is None or not all(map(math.isfinite, figure.ci95)):
         return ""
     low, high = figure.ci95
     decimals = _decimals(low, high)
@@ -57,4 +59,5 @@ def interval_text(figure: Figure) -> str:
 
 def _decimals(low: float, high: float) -> int:
     least = 2 if max(abs(low), abs(high)) < 1000 else 0
-    return max(least, -math.floor(math.log10((high - low) / 2))) if high > low else max(least, 4)
+    # the half is taken of the logarithm: of the smallest number there is no half
+    return max(least, -math.floor(math.log10(high - low) - math.log10(2))) if high > low else max(least, 4)
