@@ -120,7 +120,7 @@ def test_another_model_is_never_served_the_first_ones_answers(
         ("huge", "log-probability of -1000"),
         ("words", "log-probability of 'a'"),
         ("truth", "log-probability of False"),
-        ("none", "an answer that does not fit its request: a reply of another shape"),
+        ("nothing", "an answer that does not fit its request: a reply of another shape"),
         ("greedy", "greedy is 'yes'"),
         ("info", "context is 'many', not int"),
         ("notes", "notes that are no list of texts: 'a toy'"),

@@ -23,7 +23,7 @@ LOGPROBS = {
     "-inf": (-math.inf,),
     "positive": (0.5,),
     "few": (),
-    "none": None,
+    "nothing": None,
     "words": "a",
     "huge": (-(10**400),),
     "truth": (False,),
