@@ -81,7 +81,8 @@ class Run:
         identity = self._plan.identity
         if changed := self._store.identity_changes(self._id, identity):
             raise UsageError(
-                f"run {self._id} cannot go on: {', '.join(sorted(changed))} changed since it began; start a new run"
+                f"run {self._id} cannot go on: {', '.join(sorted(changed))} changed since it began; "
+                "start a new run"
             )
         self._started = self._store.begin_run(self._id, _now(), self._plan.options, identity)
         self._watchers.tell("slmeval_run_started", run_id=self._id, cells=self._plan.cells)

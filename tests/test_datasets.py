@@ -261,6 +261,7 @@ def test_a_data_set_that_is_not_bundled_names_those_that_are() -> None:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
+    pytest.importorskip("huggingface_hub", minversion="1.3", reason="the extra `data` is not installed")
     constants = pytest.importorskip("huggingface_hub.constants")
     # the library may have been imported with the network switched off
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -39,16 +39,11 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _plugin_commands() -> dict[str, click.Command]:
+def _plugin_commands() -> Mapping[str, click.Command]:
     from slmeval.registry import load
 
-    hook = load().manager.hook
-    return {
-        command.name: command
-        for brought in hook.slmeval_register_commands()
-        for command in brought
-        if command.name
-    }
+    brought = load().parts.commands
+    return {name: brought[name] for name in brought if name not in _COMMANDS}
 
 
 @click.group(
