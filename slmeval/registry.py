@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import click
 
 GROUP = "slmeval"
+#: why a blocked plugin has no parts
+SWITCHED_OFF = "switched off"
 #: our own parts come the way a stranger's do, through hooks
 BUILTIN = (
     "slmeval.builtin.metrics",
@@ -111,12 +113,12 @@ def load(
     for module in BUILTIN:
         name = module.rpartition(".")[2]
         if name in blocked:
-            loading.leave_out(name, "built in", "switched off")
+            loading.leave_out(name, "built in", SWITCHED_OFF)
         else:
             loading.seat(name, "built in", import_module(module))
     for point in _entry_points() if installed else ():
         if point.name in blocked:
-            loading.leave_out(point.name, _origin(point), "switched off")
+            loading.leave_out(point.name, _origin(point), SWITCHED_OFF)
         else:
             loading.seat_installed(point)
     for name, plugin in (extra or {}).items():

@@ -385,6 +385,22 @@ def test_a_run_that_is_done_is_not_resumed(
     complains(["run", "--resume"], "no run is unfinished", ExitCode.USAGE)
 
 
+def test_a_plugin_that_cannot_be_loaded_is_told_and_the_run_goes_on(
+    store: Path,
+    model: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "plugin").mkdir()
+    toys.install(tmp_path / "plugin", monkeypatch, "import nothing_of_that_name", name="broken")
+    assert run(base(model, data)) == 0
+    assert "plugin 'broken' (broken 1.0) is left out: " in capsys.readouterr().err
+    assert run([*base(model, data), "-p", "no:broken"]) == 0
+    assert "broken" not in capsys.readouterr().err
+
+
 def test_a_mistyped_store_is_not_made(complains: Complain, tmp_path: Path) -> None:
     complains(["runs", "--store", str(tmp_path / "none.db")], "there is no store", ExitCode.USAGE)
     assert not (tmp_path / "none.db").exists()

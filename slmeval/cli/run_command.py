@@ -14,6 +14,7 @@ from slmeval.cli.output import check_output, choose_reporter, complain, report
 from slmeval.cli.progress import Bar
 from slmeval.errors import ExitCode, UsageError
 from slmeval.models import is_there
+from slmeval.registry import SWITCHED_OFF, PluginRecord
 from slmeval.types import RunOptions, RunResult
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def command(
             options = replace(opened.options_of(run_id), **_given(context, _ANOTHER_WAY))
         registry = load(options.blocked_plugins)
         refuse_unknown(options.blocked_plugins, registry.plugins)
+        _warn_of_broken(registry.plugins)
         reporter = choose_reporter(form, output, registry.parts.reporters)
         planned = plan(options, registry.parts, opened.file_hash)
         result = execute(planned, registry, opened, Bar(sys.stderr), run_id)
@@ -194,6 +196,12 @@ def _unfinished(store: Store, named: str) -> str:
     if store.status_of(run_id) == "done":
         raise UsageError(f"run {run_id} is done: slmeval show {run_id}")
     return run_id
+
+
+def _warn_of_broken(plugins: Iterable[PluginRecord]) -> None:
+    for plugin in plugins:
+        if plugin.broken and plugin.broken != SWITCHED_OFF:
+            complain(f"plugin {plugin.name!r} ({plugin.origin}) is left out: {plugin.broken}")
 
 
 def _tell(result: RunResult) -> int:
