@@ -22,7 +22,13 @@ KILLS = 20
 
 def start(store: Path, *arguments: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "slmeval", "run", *arguments, "--format", "json", "--store", str(store)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # whoever runs the tests in the background has had interrupts switched off, which is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def finish(process: subprocess.Popen[bytes]) -> dict[str, object]:
