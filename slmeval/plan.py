@@ -125,7 +125,6 @@ class Cell:
     data: DataOrigin
     counts: Mapping[str, int]
     sample: bool
-    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

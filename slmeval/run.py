@@ -140,7 +140,6 @@ class Run:
             figures=figures,
             counts=counts,
             data=cell.data,
-            notes=cell.notes,
         )
         self._store.save_items(
             self._id,
