@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, TextIO
+from typing import Any, BinaryIO, ClassVar, Literal, TextIO
 
+from slmeval.datasets import DataSource, Rows
 from slmeval.statistics import mean_figure
 from slmeval.types import (
     Answer,
@@ -163,15 +164,41 @@ class Task(ABC):
 
     name: str
     version: str
-    #: "multiple_choice" or "generation": what it asks of an engine is "score" or "generate"
+    #: "multiple_choice", "likelihood" or "generation": what it asks of an engine is "score" or "generate"
     kind: str
     dataset: DatasetSpec
     #: shots when the user names none
     shots: int = 0
     filters: tuple[Use, ...] = ()
     metrics: tuple[Use, ...] = ()
+    #: what guessing scores over the whole data set, where that is known
+    chance: float | None = None
+    #: the examples: "drawn" from the pool by the seed, or its "first" rows (lm-evaluation-harness's first_n)
+    shot_order: Literal["drawn", "first"] = "drawn"
+    #: a field in which the examples must equal the question asked
+    shots_alike: str = ""
+    #: the task whose examples these are, where it is not this one
+    shots_as: str = ""
+    #: rows whose choices repeat are asked wherever they come from, for each choice is told apart otherwise
+    repeats_allowed: bool = False
     #: lm-evaluation-harness draws this task's shots as from the evaluated split (``--compat lm-eval``)
     lm_eval_same_split: bool = False
+    #: lm-evaluation-harness shows no examples, whatever number is asked for
+    lm_eval_zero_shot: bool = False
+
+    def load(self, source: DataSource, split: str) -> Rows:
+        """All rows of a split: those of ``source``, unless the task brings its own.
+
+        :raises slmeval.errors.DataError: there are none, or they are damaged.
+        """
+        return source.load(self.dataset, split)
+
+    def rotated(self) -> Task | None:
+        """The same questions, each asked once for every place its choices can stand in.
+
+        ``None`` where the prompt does not show the choices, so that they stand nowhere.
+        """
+        return None
 
     @abstractmethod
     def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
@@ -205,15 +232,19 @@ class Metric(ABC):
     name: ClassVar[str]
     unit: ClassVar[str] = ""
     higher_is_better: ClassVar[bool | None] = True
-    #: every score is 0 or 1, so the interval is Wilson's
+    #: every score lies between 0 and 1; where each is 0 or 1, the interval is Wilson's
     proportion: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, answer: Answer) -> float | None:
         """One answer's score, or ``None`` where it has none."""
 
-    def total(self, name: str, scores: Sequence[float]) -> Figure:
-        """The mean with its standard error and 95% interval."""
+    def weight(self, answer: Answer) -> float:  # noqa: ARG002
+        """How much the answer's score counts (a text by its words, say)."""
+        return 1.0
+
+    def total(self, name: str, scores: Sequence[float], weights: Sequence[float]) -> Figure:  # noqa: ARG002
+        """The mean with its standard error and 95% interval; a metric with weights of its own uses them."""
         return mean_figure(
             name,
             scores,

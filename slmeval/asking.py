@@ -10,7 +10,7 @@ from slmeval.errors import DataError
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, ScoreAsk, ScoreUnit, Unit
 from slmeval.prefixes import common_length, cut, in_prefix_order, prompts_in_prefix_order
 from slmeval.tokenizing import Encoder, FastTokenizer, Split
-from slmeval.types import Generate, GenerationSettings, Sample, Score, ScoreGroup, TokenIds
+from slmeval.types import Generate, GenerationSettings, Rolling, Sample, Score, ScoreGroup, TokenIds
 
 #: what a unit of scoring may hold: small enough that little is lost, large enough that batches fill
 UNIT_TOKENS = 2048
@@ -33,24 +33,28 @@ class Asker:
         self._task = task
         self._counts = {"truncated": 0, "merged": 0}
 
-    def ask(self, samples: Sequence[Sample]) -> tuple[list[tuple[Ask, ...]], dict[str, int]]:
-        """What is asked for each sample, and the counts.
+    def ask(self, samples: Sequence[Sample]) -> tuple[list[tuple[tuple[Ask, ...], ...]], dict[str, int]]:
+        """What is asked for each request of each sample, and the counts.
+
+        A text that is longer than the model's context is asked in several windows, all others are asked
+        at once.
 
         :raises DataError: a request does not fit the model's context, or has no tokens where it needs some.
         """
         requests = [request for sample in samples for request in sample.requests]
         splits = iter(self._encoder.splits([part for part in requests if isinstance(part, Score)]))
-        prompts = self._encoder.texts([part.prompt for part in requests if isinstance(part, Generate)])
-        made: list[tuple[Ask, ...]] = []
+        texts = self._encoder.texts([_text(part) for part in requests if not isinstance(part, Score)])
+        made: list[tuple[tuple[Ask, ...], ...]] = []
         for row, sample in enumerate(samples, 1):
-            made.append(
-                tuple(
-                    self._score(next(splits), f"choice {place} of row {row}")
-                    if isinstance(part, Score)
-                    else self._generate(part, prompts, f"row {row}")
-                    for place, part in enumerate(sample.requests, 1)
-                )
-            )
+            asks: list[tuple[Ask, ...]] = []
+            for place, part in enumerate(sample.requests, 1):
+                if isinstance(part, Score):
+                    asks.append((self._score(next(splits), f"choice {place} of row {row}"),))
+                elif isinstance(part, Generate):
+                    asks.append((self._generate(part, texts[part.prompt], f"row {row}"),))
+                else:
+                    asks.append(self._windows(texts[part.text], f"the text of row {row}"))
+            made.append(tuple(asks))
         return made, self._counts
 
     def _score(self, split: Split, place: str) -> ScoreAsk:
@@ -66,8 +70,8 @@ class Asker:
             )
         return ScoreAsk(self._keep(split.context, room), split.continuation)
 
-    def _generate(self, request: Generate, prompts: Mapping[str, TokenIds], place: str) -> GenerateAsk:
-        self._check_some(prompts[request.prompt], f"the prompt of {place}")
+    def _generate(self, request: Generate, prompt: TokenIds, place: str) -> GenerateAsk:
+        self._check_some(prompt, f"the prompt of {place}")
         room = self._limit - request.max_tokens
         if room < 1:
             raise DataError(
@@ -75,7 +79,22 @@ class Asker:
                 f"for a prompt in the model's context of {self._limit}"
             )
         settings = GenerationSettings(request.max_tokens, request.stop, self._ends_at(request.stop))
-        return GenerateAsk(self._keep(prompts[request.prompt], room), settings)
+        return GenerateAsk(self._keep(prompt, room), settings)
+
+    def _windows(self, ids: TokenIds, place: str) -> tuple[ScoreAsk, ...]:
+        """Windows that each token is in once; the first begins after BOS (or EOS).
+
+        As lm-evaluation-harness cuts them (``lm_eval/utils.py``, a context of one token): the last window,
+        which may be short, gets as much of what is before it as the model's context holds.
+        """
+        self._check_some(ids, place)
+        whole = (self._encoder.first, *ids)
+        starts = range(0, len(ids), self._limit)
+        ends = [min(start + self._limit, len(ids)) for start in starts]
+        return tuple(
+            ScoreAsk(whole[max(0, end - self._limit) : start + 1], ids[start:end])
+            for start, end in zip(starts, ends, strict=True)
+        )
 
     def _check_some(self, ids: TokenIds, what: str) -> None:
         if not ids:
@@ -88,6 +107,10 @@ class Asker:
             return ids
         self._counts["truncated"] += 1
         return ids[-room:]
+
+
+def _text(request: Generate | Rolling) -> str:
+    return request.prompt if isinstance(request, Generate) else request.text
 
 
 def cut_units(cells: Iterable[Cell]) -> Iterator[Unit]:

@@ -50,19 +50,21 @@ class Rows:
 
     ``source`` names the files, but not where this machine keeps them. ``sha256`` is that of the rows
     themselves, one JSON object a line with sorted keys: it is the same for equal rows in any format.
+    ``kept`` are the places of the rows in the files, where not all were kept.
     """
 
     rows: tuple[Row, ...]
     source: str
     sha256: str
     files: tuple[RowFile, ...]
+    kept: tuple[int, ...] | None = None
 
     def place(self, index: int) -> str:
         """Where a row stands, for messages, counted from 1: ``arc_easy/test.jsonl, line 12``.
 
         :raises IndexError: there is no such row.
         """
-        within = index
+        within = index if self.kept is None else self.kept[index]
         for file in self.files:
             if 0 <= within < file.rows:
                 return f"{file.name}, {file.unit} {within + 1}"
@@ -71,10 +73,13 @@ class Rows:
 
 
 class DataSource(ABC):
-    """Where rows are taken from; ``description`` says it to the user."""
+    """Where rows are taken from; ``description`` says it to the user. A file is read once."""
 
     kind: ClassVar[Literal["folder", "sample", "hub"]]
     description: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, ...], Rows] = {}
 
     @abstractmethod
     def load(self, spec: DatasetSpec, split: str) -> Rows:
@@ -83,6 +88,33 @@ class DataSource(ABC):
         :raises DataError: rows are missing or damaged, or lack one of the fields that ``spec`` names.
         :raises MissingExtra: the library that reads or fetches them is not installed.
         """
+
+    def holds(self, spec: DatasetSpec, split: str) -> bool:  # noqa: ARG002
+        """Whether there are such rows, as far as can be told without fetching them."""
+        return True
+
+    def _rows(self, files: Sequence[_File], spec: DatasetSpec, source: str) -> Rows:
+        key = (source, *(str(file.data) for file in files))
+        if key not in self._read:
+            self._read[key] = _read(files, source)
+        return _selected(self._read[key], spec)
+
+
+def made_rows(rows: Iterable[Row], source: str, name: str) -> Rows:
+    """Rows that were made, not read: ``source`` says how, and ``name`` stands for a file in messages."""
+    made = tuple(rows)
+    return Rows(made, source, _hash(made), (RowFile(name, "row", len(made)),))
+
+
+def read_file(path: Path, fields: Sequence[str]) -> Rows:
+    """The rows of one file, JSON Lines or Parquet, each with the ``fields``.
+
+    :raises DataError: it is missing, damaged or empty, or a row lacks a field.
+    :raises MissingExtra: the library that reads Parquet is not installed.
+    """
+    found = _read([_File(path.name, path)], f"file {path.name}")
+    _check_fields(found, fields)
+    return found
 
 
 def open_folder(path: str | Path) -> DataSource:
@@ -119,16 +151,21 @@ class _Folder(DataSource):
     description = "the folder given with --data"
 
     def __init__(self, root: Path) -> None:
+        super().__init__()
         self._root = root
 
+    def holds(self, spec: DatasetSpec, split: str) -> bool:
+        return _files_below(self._root, spec, split) is not None
+
     def load(self, spec: DatasetSpec, split: str) -> Rows:
-        rows = _load_below(self._root, spec, split, self.kind)
-        if rows is None:
+        found = _files_below(self._root, spec, split)
+        if found is None:
             raise DataError(
                 f"no rows of {spec.name}/{split} in {self._root}: there is {self._listing(spec.name)}. "
                 f"Put {spec.name}/{split}.jsonl or .parquet there, or leave out --data to use the hub"
             )
-        return rows
+        files, instead = found
+        return self._rows(files, spec, f"{self.kind} {_named(files)}{instead}")
 
     def _listing(self, name: str) -> str:
         files = [f"{name}/{file}" for file in _names(self._root / name)]
@@ -140,27 +177,32 @@ class _Sample(DataSource):
     description = "the sample rows bundled with slmeval"
 
     def __init__(self, root: Traversable) -> None:
+        super().__init__()
         self._root = root
 
+    def holds(self, spec: DatasetSpec, split: str) -> bool:
+        return _files_below(self._root, spec, split) is not None
+
     def load(self, spec: DatasetSpec, split: str) -> Rows:
-        rows = _load_below(self._root, spec, split, self.kind)
-        if rows is None:
+        found = _files_below(self._root, spec, split)
+        if found is None:
             bundled = [f"{name}/{file}" for name in _names(self._root) for file in _names(self._root / name)]
             raise DataError(
                 f"no bundled rows for {spec.name}/{split}; bundled: {', '.join(bundled) or 'none'}: "
                 "give --data DIR or --model"
             )
-        return rows
+        files, instead = found
+        return self._rows(files, spec, f"{self.kind} {_named(files)}{instead}")
 
 
-def _load_below(root: Traversable, spec: DatasetSpec, split: str, kind: str) -> Rows | None:
-    """The rows of a split, or those that stand in for it; ``None`` where there are neither."""
+def _files_below(root: Traversable, spec: DatasetSpec, split: str) -> tuple[list[_File], str] | None:
+    """The files of a split, or those that stand in for it and a word about that; ``None``: neither."""
     folder = root / spec.name
     if files := _split_files(folder, spec.name, split):
-        return _read(files, spec, f"{kind} {_named(files)}")
+        return files, ""
     # where no train split could be had, fewshot.jsonl has rows for shots that are never evaluated
     if split == spec.shots != spec.evaluation and (files := _split_files(folder, spec.name, "fewshot")):
-        return _read(files, spec, f"{kind} {_named(files)} in place of {split}")
+        return files, f" in place of {split}"
     return None
 
 
@@ -176,24 +218,35 @@ class _Hub(DataSource):
     description = "the Hugging Face hub"
 
     def __init__(self, endpoint: str | None, cache: str | Path | None) -> None:
+        super().__init__()
         self._endpoint = endpoint
         self._cache = cache
+        self._found: dict[tuple[str, str | None, str], tuple[list[_File], str]] = {}
+
+    def holds(self, spec: DatasetSpec, split: str) -> bool:  # noqa: ARG002
+        return spec.hub is not None
 
     def load(self, spec: DatasetSpec, split: str) -> Rows:
         if spec.hub is None:
             raise DataError(f"{spec.name} is not on the hub: give its rows with --data DIR")
+        wanted = (spec.hub, spec.config, split)
+        if wanted not in self._found:
+            self._found[wanted] = self._files(spec, spec.hub, split)
+        files, commit = self._found[wanted]
+        return self._rows(files, spec, f"hub {_named(files)} at {commit[:12]}")
+
+    def _files(self, spec: DatasetSpec, repository: str, split: str) -> tuple[list[_File], str]:
         hub = _huggingface_hub()
         try:
-            own = self._own(spec.hub, spec.config, split)
-            files, commit = own or self._converted(spec.hub, spec.config, split)
+            own = self._own(repository, spec.config, split)
+            return own or self._converted(repository, spec.config, split)
         # HTTPError is that of the HTTP library below, which differs from version to version
         except (OSError, hub.errors.HTTPError) as error:
             raise DataError(
-                f"{spec.name}/{split} could not be had from the hub ({spec.hub}): {_reason(hub, error)}. "
+                f"{spec.name}/{split} could not be had from the hub ({repository}): {_reason(hub, error)}. "
                 f"Ways out: --data DIR with {spec.name}/{split}.jsonl in it, "
                 "one run where the hub is in reach (what it fetches is kept), or --sample"
             ) from error
-        return _read(files, spec, f"hub {_named(files)} at {commit[:12]}")
 
     def _own(self, repository: str, config: str | None, split: str) -> tuple[list[_File], str] | None:
         """The files that the owner put there, if in a known place and format, and their commit."""
@@ -300,9 +353,9 @@ def _named(files: Sequence[_File]) -> str:
     return files[0].name + more
 
 
-def _read(files: Sequence[_File], spec: DatasetSpec, source: str) -> Rows:
+def _read(files: Sequence[_File], source: str) -> Rows:
     """
-    :raises DataError: a file is damaged, there are no rows, or a row lacks a field.
+    :raises DataError: a file is damaged, or there are no rows.
     """
     contents = [(file.name, _file_rows(file)) for file in files]
     rows = tuple(row for _, held in contents for row in held)
@@ -311,9 +364,26 @@ def _read(files: Sequence[_File], spec: DatasetSpec, source: str) -> Rows:
     described = tuple(
         RowFile(name, "row" if name.endswith(".parquet") else "line", len(held)) for name, held in contents
     )
-    loaded = Rows(rows, source, _hash(rows), described)
-    _check_fields(loaded, spec.fields)
-    return loaded
+    return Rows(rows, source, _hash(rows), described)
+
+
+def _selected(read: Rows, spec: DatasetSpec) -> Rows:
+    """The rows that ``spec`` means.
+
+    :raises DataError: there are none, or a row lacks a field.
+    """
+    if spec.where is None:
+        _check_fields(read, spec.fields)
+        return read
+    name, wanted = spec.where
+    _check_fields(read, [name])
+    kept = tuple(index for index, row in enumerate(read.rows) if row[name] == wanted)
+    rows = tuple(read.rows[index] for index in kept)
+    if not rows:
+        raise DataError(f"{read.files[0].name} holds no rows with {name} {wanted!r}")
+    selected = Rows(rows, read.source, _hash(rows), read.files, kept)
+    _check_fields(selected, spec.fields)
+    return selected
 
 
 def _check_fields(rows: Rows, fields: Iterable[str]) -> None:

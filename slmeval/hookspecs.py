@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Reporter,
         Task,
     )
-    from slmeval.types import Answer, CellResult, RunResult
+    from slmeval.types import Answer, CellResult, Group, RunResult
 
 hookspec = pluggy.HookspecMarker("slmeval")
 hookimpl = pluggy.HookimplMarker("slmeval")
@@ -47,10 +47,11 @@ def slmeval_register_tasks() -> Iterable[Task]:
 
 
 @hookspec
-def slmeval_register_groups() -> Iterable[tuple[str, tuple[str, ...]]]:
+def slmeval_register_groups() -> Iterable[Group | tuple[str, tuple[str, ...]]]:
     """Return names that stand for several tasks: ``("arc", ("arc_easy", "arc_challenge"))``.
 
-    A group of the same name from two plugins is joined.
+    A group of the same name from two plugins is joined. A :class:`slmeval.types.Group` may also say with how
+    many shots its members are asked, and which figures it averages; such a group is brought by one plugin.
     """
     return ()
 

@@ -15,6 +15,7 @@ from slmeval.tokenizing import FastTokenizer
 from slmeval.types import (
     DataOrigin,
     GenerationSettings,
+    Group,
     OptionValue,
     Prompt,
     RunOptions,
@@ -22,6 +23,9 @@ from slmeval.types import (
     ScoreGroup,
     TokenIds,
 )
+
+#: under what a cell of a job is found: the name of its task or group, and its shots
+CellKey = tuple[str, int]
 
 
 def _digest(kind: str, parts: tuple[TokenIds, ...], settings: GenerationSettings | None = None) -> str:
@@ -94,11 +98,16 @@ Unit = ScoreUnit | GenerateUnit
 
 @dataclass(frozen=True)
 class Item:
-    """One row of a cell: its place in the data set, its question, and what is asked of the engine."""
+    """One row of a cell: its place in the data set, its question, and what is asked for each request."""
 
     index: int
     sample: Sample
-    asks: tuple[Ask, ...]
+    parts: tuple[tuple[Ask, ...], ...]
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """All that is asked of the engine, request by request."""
+        return tuple(ask for part in self.parts for ask in part)
 
 
 @dataclass(frozen=True)
@@ -113,8 +122,8 @@ class Scorer:
 class Cell:
     """One task at one number of shots, ready to be asked.
 
-    ``counts``: requests whose prompt was cut to the context (``truncated``), and those whose tokens join
-    over the boundary between context and continuation (``merged``).
+    ``counts``: requests whose prompt was cut to the context (``truncated``), those whose tokens join over
+    the boundary between context and continuation (``merged``), and rows that have a ``flaw``.
     """
 
     task: Task
@@ -125,11 +134,26 @@ class Cell:
     data: DataOrigin
     counts: Mapping[str, int]
     sample: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> CellKey:
+        """Under what it is found."""
+        return self.task.name, self.shots
 
     @property
     def label(self) -> str:
         """``task@shots``, as hooks and progress name it."""
         return f"{self.task.name}@{self.shots}"
+
+
+@dataclass(frozen=True)
+class GroupCell:
+    """A group at one number of shots: nothing is asked for it, its figures are means of its members'."""
+
+    group: Group
+    shots: int
+    members: tuple[CellKey, ...]
 
 
 @dataclass(frozen=True)
@@ -144,6 +168,7 @@ class Job:
     python: str
     cells: tuple[Cell, ...]
     units: tuple[Unit, ...]
+    groups: tuple[GroupCell, ...] = ()
     notes: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
 
@@ -158,13 +183,14 @@ class Plan:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Hashes of all that is measured, by what they are of: the same run has the same."""
+        """Hashes and versions of all that is measured, by what they are of: the same run has the same."""
         found = {}
         for job in self.jobs:
             found[f"model {job.label}"] = job.model.sha256
             found[f"tokenizer of {job.label}"] = job.tokenizer.sha256
             for cell in job.cells:
                 found[f"rows of {cell.label}"] = cell.data.sha256 + cell.data.shots_sha256
+                found[f"task {cell.label}"] = cell.task.version
         return found
 
     @property

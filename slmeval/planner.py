@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import shutil
 import sys
@@ -13,16 +12,18 @@ from pathlib import Path
 
 from slmeval.api import Backend, Option, Task
 from slmeval.asking import Asker, cut_units
+from slmeval.datasets import DataSource
 from slmeval.errors import MissingExtra, UnknownName, UsageError
 from slmeval.models import FoundModel, find_model, is_there, parse_model
-from slmeval.plan import Cell, Item, Job, Plan, Unit
-from slmeval.questions import Draft, draft
+from slmeval.plan import Cell, GroupCell, Item, Job, Plan, Unit
+from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
+from slmeval.selection import Wish, select
 from slmeval.tokenizing import FastTokenizer, read_tokenizer
 from slmeval.types import ModelRef, OptionValue, RunOptions
 
 #: what a task's kind asks of an engine
-_CAPABILITY = {"multiple_choice": "score", "generation": "generate"}
+_CAPABILITY = {"multiple_choice": "score", "likelihood": "score", "generation": "generate"}
 _COMPAT = ("lm-eval",)
 
 
@@ -32,13 +33,12 @@ def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) ->
     :raises UsageError: the first mistake found, in one sentence.
     """
     _check_options(options)
-    tasks = expand_tasks(options.tasks, parts)
+    selection = select(options, parts)
     backends = _choose_backends(options, parts)
     _check_pythons(options, backends)
     demo = not options.models
-    drafts = tuple(
-        draft(options, task, shots, parts, demo) for task in tasks for shots in _shots(options, task)
-    )
+    source = open_source(options, demo)
+    drafts = tuple(_draft(options, wish, parts, source) for wish in selection.wishes)
     _check_engine_options(options, backends)
     asked: dict[str, _Asked] = {}
     jobs = []
@@ -46,40 +46,11 @@ def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) ->
         # every engine is asked the very same: the ids are made once for a model
         if found.sha256 not in asked:
             asked[found.sha256] = _ask(options, found, drafts)
-        jobs.append(_job(options, backend, label, found, asked[found.sha256]))
+        jobs.append(_job(options, backend, label, found, asked[found.sha256], selection.groups))
     return Plan(options, demo, tuple(jobs))
 
 
-# ---- names -----------------------------------------------------------------------------------------
-
-
-def expand_tasks(names: Sequence[str], parts: Parts) -> tuple[Task, ...]:
-    """Tasks, groups and globs, each task once, in the order named.
-
-    :raises UnknownName: a name that is none of these.
-    """
-    if not names:
-        raise UsageError("no tasks named: --tasks arc,hellaswag (slmeval list tasks shows all)")
-    found = dict.fromkeys(task for name in names for task in _expand(name, parts, ()))
-    return tuple(parts.tasks[name] for name in found)
-
-
-def _expand(name: str, parts: Parts, above: tuple[str, ...]) -> Iterator[str]:
-    known = (*parts.tasks, *parts.groups)
-    if name in parts.tasks:
-        yield name
-    elif name in above:
-        raise UsageError(f"group {name!r} contains itself")
-    elif name in parts.groups:
-        for member in parts.groups[name]:
-            yield from _expand(member, parts, (*above, name))
-    elif any(mark in name for mark in "*?["):
-        matches = fnmatch.filter(parts.tasks, name)
-        if not matches:
-            raise UnknownName("task", name, known)
-        yield from matches
-    else:
-        raise UnknownName("task", name, known)
+# ---- backends -----------------------------------------------------------------------------------------
 
 
 def _choose_backends(options: RunOptions, parts: Parts) -> tuple[type[Backend], ...]:
@@ -110,10 +81,6 @@ def _check_pythons(options: RunOptions, backends: Sequence[type[Backend]]) -> No
             raise UnknownName("backend of this run", name, [backend.name for backend in backends])
         if shutil.which(python) is None:
             raise UsageError(f"--python {name}={python}: there is no such program")
-
-
-def _shots(options: RunOptions, task: Task) -> tuple[int, ...]:
-    return (task.shots,) if options.shots is None else tuple(dict.fromkeys(options.shots))
 
 
 def _check_options(options: RunOptions) -> None:
@@ -255,15 +222,36 @@ def _tokenizer(options: RunOptions, model: FoundModel) -> FastTokenizer:
     return read_tokenizer(model.folder, "the model's tokenizer.json")
 
 
+def _draft(options: RunOptions, wish: Wish, parts: Parts, source: DataSource) -> Draft:
+    made = draft(options, wish.task, wish.shots, parts, source)
+    return replace(made, notes=(*made.notes, wish.note)) if wish.note else made
+
+
 def _cell(draft: Draft, tokenizer: FastTokenizer, context: int, seed: int) -> Cell:
     asks, counts = Asker(tokenizer, context, draft.task.name).ask(draft.samples)
-    items = tuple(
-        Item(index, sample, ask) for index, (sample, ask) in enumerate(zip(draft.samples, asks, strict=True))
+    pairs = zip(draft.samples, asks, strict=True)
+    items = tuple(Item(index, sample, parts) for index, (sample, parts) in enumerate(pairs))
+    return Cell(
+        draft.task,
+        draft.shots,
+        seed,
+        draft.scorer,
+        items,
+        draft.data,
+        {**counts, **draft.counts},
+        draft.sample,
+        draft.notes,
     )
-    return Cell(draft.task, draft.shots, seed, draft.scorer, items, draft.data, counts, draft.sample)
 
 
-def _job(options: RunOptions, backend: type[Backend], label: str, model: FoundModel, asked: _Asked) -> Job:
+def _job(
+    options: RunOptions,
+    backend: type[Backend],
+    label: str,
+    model: FoundModel,
+    asked: _Asked,
+    groups: tuple[GroupCell, ...],
+) -> Job:
     for cell in asked.cells:
         _check_capability(backend, cell.task)
     return Job(
@@ -275,6 +263,7 @@ def _job(options: RunOptions, backend: type[Backend], label: str, model: FoundMo
         options.pythons.get(backend.name, sys.executable),
         asked.cells,
         asked.units,
+        groups,
         _ignored_options(backend, options),
         options.blocked_plugins,
     )

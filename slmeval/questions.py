@@ -13,8 +13,8 @@ from slmeval.datasets import DataSource, Rows, open_folder, open_hub, open_sampl
 from slmeval.errors import DataError, UnknownName, UsageError
 from slmeval.plan import Scorer
 from slmeval.registry import Parts, pick
-from slmeval.tasks import fixed_shots, lm_eval_shots
-from slmeval.types import DataOrigin, Generate, Row, RunOptions, Sample, Use
+from slmeval.shots import fixed_shots, lm_eval_shots
+from slmeval.types import DataOrigin, Generate, Request, Row, RunOptions, Sample, Score, Use
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,26 @@ class Draft:
     scorer: Scorer
     data: DataOrigin
     sample: bool
+    counts: Mapping[str, int]
+    notes: tuple[str, ...]
 
 
-def _source(options: RunOptions, demo: bool) -> DataSource:
+def open_source(options: RunOptions, demo: bool) -> DataSource:
+    """Where the run takes its rows from.
+
+    :raises DataError: there is no such folder.
+    """
     if options.data is not None:
         return open_folder(Path(options.data))
     return open_sample() if options.sample or demo else open_hub()
 
 
-def draft(options: RunOptions, task: Task, shots: int, parts: Parts, demo: bool) -> Draft:
-    source = _source(options, demo)
-    rows = source.load(task.dataset, task.dataset.evaluation)
+def draft(options: RunOptions, task: Task, shots: int, parts: Parts, source: DataSource) -> Draft:
+    """One task's questions at one number of shots.
+
+    :raises UsageError: rows are missing or damaged, or the task misuses a filter or metric.
+    """
+    rows = task.load(source, task.dataset.evaluation)
     asked = rows.rows[: options.limit]
     pool = _pool(source, task, rows) if shots else None
     drawn = _draw(options, task, asked, pool, shots)
@@ -45,13 +54,17 @@ def draft(options: RunOptions, task: Task, shots: int, parts: Parts, demo: bool)
     whole = 0 if source.kind == "sample" else task.dataset.rows or 0
     # a folder may hold more rows than the data set is known to have
     in_all = max(len(rows.rows), whole)
+    samples = tuple(_samples(task, asked, rows, drawn))
+    flawed = _flaws(options, source, task, samples, rows)
     return Draft(
         task,
         shots,
-        tuple(_samples(task, asked, rows, drawn)),
+        samples,
         _scorer(task, parts),
         _origin(rows, pool, in_all),
-        sample=source.kind == "sample" or len(asked) < in_all,
+        sample=rows.source.startswith("sample ") or len(asked) < in_all,
+        counts={"flawed": len(flawed)} if flawed else {},
+        notes=_told_flaws(flawed),
     )
 
 
@@ -59,7 +72,7 @@ def _pool(source: DataSource, task: Task, rows: Rows) -> Rows:
     if task.dataset.shots is None:
         raise DataError(f"task {task.name!r} has no rows for shots: --shots 0")
     same = task.dataset.shots == task.dataset.evaluation
-    return rows if same else source.load(task.dataset, task.dataset.shots)
+    return rows if same else task.load(source, task.dataset.shots)
 
 
 def _draw(
@@ -67,9 +80,41 @@ def _draw(
 ) -> Iterator[tuple[Row, ...]]:
     if pool is None:
         return iter([()] * len(asked))
-    if options.compat == "lm-eval":
+    if options.compat == "lm-eval" and task.shot_order == "drawn" and not task.shots_alike:
         return lm_eval_shots(pool.rows, asked, shots, options.seed, same_split=task.lm_eval_same_split)
-    return fixed_shots(pool.rows, asked, shots, options.seed, task.name)
+    name = task.shots_as or task.name
+    return fixed_shots(
+        pool.rows, asked, shots, options.seed, name, order=task.shot_order, alike=task.shots_alike
+    )
+
+
+# ---- rows that are not what they should be -----------------------------------------------------------
+
+
+def _flaws(
+    options: RunOptions, source: DataSource, task: Task, samples: Sequence[Sample], rows: Rows
+) -> list[str]:
+    """What is wrong with rows that can be asked all the same, and where.
+
+    A published data set keeps its blemishes, or its number would not be the published one; in a folder of
+    the user's a right choice that is there twice is a mistake.
+
+    :raises DataError: it is such a mistake.
+    """
+    found = [f"{rows.place(at)}: {sample.flaw}" for at, sample in enumerate(samples) if sample.flaw]
+    if found and source.kind != "hub" and options.compat != "lm-eval" and not task.repeats_allowed:
+        raise DataError(
+            f"{found[0]}: not a row of {task.name} (--compat lm-eval scores such rows, and {len(found)} in "
+            "all, as lm-evaluation-harness does: the first of equals is taken)"
+        )
+    return found
+
+
+def _told_flaws(flawed: Sequence[str]) -> tuple[str, ...]:
+    if not flawed:
+        return ()
+    more = f", and {len(flawed) - 1} more such rows" if len(flawed) > 1 else ""
+    return (f"{flawed[0]}{more}; scored as they are",)
 
 
 #: what a task raises over a row that is not what it needs
@@ -95,8 +140,13 @@ def _samples(
 def _check_text(sample: Sample) -> None:
     """:raises UnicodeEncodeError: half a surrogate pair, which JSON can write and no tokenizer can read."""
     for request in sample.requests:
-        text = request.prompt if isinstance(request, Generate) else request.context + request.continuation
-        text.encode()
+        _text(request).encode()
+
+
+def _text(request: Request) -> str:
+    if isinstance(request, Score):
+        return request.context + request.continuation
+    return request.prompt if isinstance(request, Generate) else request.text
 
 
 def _is_bad(task: Task, row: Row) -> bool:

@@ -6,7 +6,7 @@ import os
 import reprlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
@@ -28,6 +28,7 @@ from slmeval.api import (
     Task,
 )
 from slmeval.errors import UnknownName, UsageError
+from slmeval.types import Group
 
 if TYPE_CHECKING:
     import click
@@ -61,7 +62,7 @@ class Parts:
 
     backends: Mapping[str, type[Backend]]
     tasks: Mapping[str, Task]
-    groups: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, Group]
     probes: Mapping[str, Probe]
     metrics: Mapping[str, type[Metric]]
     filters: Mapping[str, type[Filter]]
@@ -292,14 +293,32 @@ def _is_a(kind: _Kind, part: Any) -> bool:
     return isinstance(part, kind.base)
 
 
-def _group(pair: Any) -> tuple[str, tuple[str, ...]]:
-    """The group's name and members; text for members would be one task for each letter."""
-    if isinstance(pair, (tuple, list)) and len(pair) == 2:
-        name, members = pair
-        named = isinstance(name, str) and name
-        if named and isinstance(members, (tuple, list)) and all(isinstance(each, str) for each in members):
-            return name, tuple(members)
-    raise _UnfitError(f"group {reprlib.repr(pair)} is not a pair of a name and a tuple of task names")
+def _group(part: Any) -> Group:
+    """A group, perhaps given as a pair; text for members would be one task for each letter."""
+    pair = isinstance(part, (tuple, list)) and len(part) == 2
+    group = Group(*part) if pair else part
+    if not isinstance(group, Group) or not _is_text(group.name) or not _are_texts(group.members):
+        raise _UnfitError(
+            f"group {reprlib.repr(part)} is not a pair of a name and a tuple of task names, nor such a Group"
+        )
+    if group.over not in {"rows", "members"} or not _are_texts(group.average) or not _is_shots(group.shots):
+        raise _UnfitError(
+            f"group {group.name!r} is wrong: shots {group.shots!r} must be a whole number or None, average "
+            f"{group.average!r} a tuple of figures' names, and over {group.over!r} 'rows' or 'members'"
+        )
+    return replace(group, members=tuple(group.members))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, (tuple, list)) and all(isinstance(each, str) for each in values)
+
+
+def _is_shots(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
 # ---- what all of them bring --------------------------------------------------------------------------
@@ -326,14 +345,24 @@ def _collect_named(seats: Sequence[Seat], kind: str) -> dict[str, Any]:
     return {name: found[name][1] for name in sorted(found)}
 
 
-def _collect_groups(seats: Sequence[Seat], tasks: Mapping[str, Task]) -> dict[str, tuple[str, ...]]:
-    groups: dict[str, tuple[str, ...]] = {}
-    for owner, (name, members) in ((seat.name, pair) for seat in seats for pair in seat.brought["groups"]):
-        if name in tasks:
-            raise UsageError(f"plugin {owner!r} names a group {name!r}, but that is a task")
-        # joined without repeats, in the order in which they were brought
-        groups[name] = tuple(dict.fromkeys((*groups.get(name, ()), *members)))
-    return {name: groups[name] for name in sorted(groups)}
+def _collect_groups(seats: Sequence[Seat], tasks: Mapping[str, Task]) -> dict[str, Group]:
+    found: dict[str, tuple[str, Group]] = {}
+    for owner, group in ((seat.name, group) for seat in seats for group in seat.brought["groups"]):
+        if group.name in tasks:
+            raise UsageError(f"plugin {owner!r} names a group {group.name!r}, but that is a task")
+        first, before = found.get(group.name, (owner, replace(group, members=())))
+        found[group.name] = (first, _joined(first, before, owner, group))
+    return {name: found[name][1] for name in sorted(found)}
+
+
+def _joined(first: str, one: Group, owner: str, other: Group) -> Group:
+    """Both without repeats, in the order in which they were brought: mere names for tasks can be joined."""
+    if replace(one, members=()) != replace(other, members=()) or (one.members and one.average):
+        raise UsageError(
+            f"plugins {first!r} and {owner!r} both bring group {one.name!r}, and not as a mere name for "
+            f"tasks: switch one off with -p no:{owner}"
+        )
+    return replace(one, members=tuple(dict.fromkeys((*one.members, *other.members))))
 
 
 def pick(kind: str, name: str, parts: Mapping[str, PartT]) -> PartT:

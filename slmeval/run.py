@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -12,9 +13,11 @@ from typing import Any, Literal
 
 from slmeval import __version__
 from slmeval.api import Executor
+from slmeval.averages import group_figures, group_origin
+from slmeval.curves import Curves
 from slmeval.errors import JobFailed, StoreError, UsageError
 from slmeval.machine import this_machine
-from slmeval.plan import Cell, Item, Job, Plan
+from slmeval.plan import Cell, CellKey, GroupCell, Item, Job, Plan
 from slmeval.registry import Registry, Seat, pick
 from slmeval.runner import JobRun, Progress
 from slmeval.scoring import score_cell
@@ -117,16 +120,20 @@ class Run:
             self._asked += run.asked
             self._reused += run.reused
         self._models.append(run.report())
+        curves = Curves(cell.key for cell in job.cells)
         for cell in job.cells:
             try:
-                self._finish_cell(job, run, cell)
+                self._finish_cell(job, run, cell, curves)
             except JobFailed as error:
                 self._failures.append(Failure(job.backend.name, job.label, str(error)))
+        done = {(cell.name, cell.shots): cell for cell in self._cells if _is_of(cell, job)}
+        for group in job.groups:
+            done[group.group.name, group.shots] = self._finish_group(job, group, done, curves.shares)
 
-    def _finish_cell(self, job: Job, run: JobRun, cell: Cell) -> None:
+    def _finish_cell(self, job: Job, run: JobRun, cell: Cell, curves: Curves) -> None:
         label = f"{cell.label} on {job.backend.name}:{job.label}"
         replies = run.replies(cell)
-        figures, counts = score_cell(cell, replies, run.key, partial(self._announce, label))
+        scored = score_cell(cell, replies, run.key, partial(self._announce, label))
         result = CellResult(
             kind="task",
             name=cell.task.name,
@@ -137,9 +144,10 @@ class Run:
             seed=cell.seed,
             n=len(cell.items),
             sample=cell.sample,
-            figures=figures,
-            counts=counts,
+            figures=(*scored.figures, *curves.add(cell.key, scored.columns)),
+            counts=scored.counts,
             data=cell.data,
+            notes=cell.notes,
         )
         self._store.save_items(
             self._id,
@@ -150,8 +158,33 @@ class Run:
                 for place, ask in enumerate(item.asks)
             ],
         )
-        self._cells.append(result)
-        self._watchers.tell("slmeval_cell_finished", cell=result)
+        self._add_cell(result)
+
+    def _finish_group(
+        self, job: Job, planned: GroupCell, done: Mapping[CellKey, CellResult], shares: Container[str]
+    ) -> CellResult:
+        members = [done[key] for key in planned.members if key in done]
+        result = CellResult(
+            kind="group",
+            name=planned.group.name,
+            version=planned.group.version,
+            backend=job.backend.name,
+            model=job.label,
+            shots=planned.shots,
+            seed=self._plan.options.seed,
+            n=sum(member.n for member in members),
+            sample=any(member.sample for member in members),
+            figures=group_figures(planned, done, shares),
+            counts=dict(sum((Counter(member.counts) for member in members), Counter())),
+            data=group_origin(members),
+            members=tuple(name for name, _ in planned.members),
+        )
+        self._add_cell(result)
+        return result
+
+    def _add_cell(self, cell: CellResult) -> None:
+        self._cells.append(cell)
+        self._watchers.tell("slmeval_cell_finished", cell=cell)
 
     def _announce(self, label: str, item: Item, answer: Answer, scores: dict[str, float | None]) -> None:
         self._watchers.tell(
@@ -185,6 +218,10 @@ def execute(
 ) -> RunResult:
     """Carry out ``plan``; with the ``run_id`` of an unfinished run, go on with that one."""
     return Run(plan, registry, store, progress, run_id or new_run_id()).execute()
+
+
+def _is_of(cell: CellResult, job: Job) -> bool:
+    return (cell.model, cell.backend) == (job.label, job.backend.name)
 
 
 def _now() -> str:

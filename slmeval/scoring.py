@@ -7,21 +7,38 @@ import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from numbers import Real
 
 from slmeval.api import Filter, Metric
 from slmeval.document import from_plain, to_plain
 from slmeval.errors import DataError, JobFailed
 from slmeval.plan import Cell, Item, Scorer
-from slmeval.types import Answer, Completion, Figure, Reply
+from slmeval.types import Answer, Completion, Figure, Likelihood, Reply
 
 #: told of each scored answer: the item, the answer, and its score under each figure's name
 Watcher = Callable[[Item, Answer, dict[str, float | None]], None]
 
 
-def score_cell(
-    cell: Cell, replies: Mapping[str, Reply], key: Callable[[str], str], watch: Watcher
-) -> tuple[tuple[Figure, ...], dict[str, int]]:
+@dataclass(frozen=True)
+class Column:
+    """The scores of one figure: by the item's place in the data set, with how much each counts."""
+
+    metric: Metric
+    scores: dict[int, float]
+    weights: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One cell's figures, the scores they were made of, by figure, and its counts."""
+
+    figures: tuple[Figure, ...]
+    columns: Mapping[str, Column]
+    counts: Mapping[str, int]
+
+
+def score_cell(cell: Cell, replies: Mapping[str, Reply], key: Callable[[str], str], watch: Watcher) -> Scored:
     """Figures and counts of one cell, from its answers in the store.
 
     ``replies`` are by key, and ``key`` gives the key of a digest.
@@ -31,22 +48,32 @@ def score_cell(
     columns = _columns(cell)
     counts: Counter[str] = Counter(cell.counts)
     for item in cell.items:
-        given = tuple(replies[key(ask.digest)] for ask in item.asks)
+        given = tuple(_reply([replies[key(ask.digest)] for ask in part]) for part in item.parts)
         counts.update(_endings(given))
-        for name, score in _score_item(cell, item, given, counts, watch).items():
+        for name, (score, weight) in _score_item(cell, item, given, counts, watch).items():
             if score is not None:
-                columns[name].append(score)
-    figures = tuple(_total(cell, name, metric, columns[name]) for name, _, metric in _figures(cell.scorer))
-    return figures, {name: count for name, count in sorted(counts.items()) if count}
+                columns[name].scores[item.index] = score
+                columns[name].weights[item.index] = weight
+    figures = tuple(_total(cell, name, column) for name, column in columns.items())
+    return Scored(figures, columns, {name: count for name, count in sorted(counts.items()) if count})
 
 
-def _columns(cell: Cell) -> dict[str, list[float]]:
+def _reply(windows: Sequence[Reply]) -> Reply:
+    """The reply to a request, of which a long text's comes in several windows."""
+    if len(windows) == 1:
+        return windows[0]
+    likelihoods = [window for window in windows if isinstance(window, Likelihood)]
+    logprobs = tuple(logprob for window in likelihoods for logprob in window.token_logprobs)
+    return Likelihood(logprobs, all(window.greedy for window in likelihoods))
+
+
+def _columns(cell: Cell) -> dict[str, Column]:
     """A place for the scores of each figure."""
-    columns: dict[str, list[float]] = {}
-    for name, _, _ in _figures(cell.scorer):
+    columns: dict[str, Column] = {}
+    for name, _, metric in _figures(cell.scorer):
         if name in columns:
             raise JobFailed(f"task {cell.task.name!r} has two figures named {name!r}: give one a label")
-        columns[name] = []
+        columns[name] = Column(metric, {}, {})
     return columns
 
 
@@ -61,7 +88,7 @@ def _figures(scorer: Scorer) -> Iterable[tuple[str, str, Metric]]:
 
 def _score_item(
     cell: Cell, item: Item, replies: tuple[Reply, ...], counts: Counter[str], watch: Watcher
-) -> dict[str, float | None]:
+) -> dict[str, tuple[float | None, float]]:
     answers = _answers(cell, item, replies)
     for label, answer in answers.items():
         if label and answer.found is None:
@@ -69,8 +96,7 @@ def _score_item(
     scores = {
         name: _score(cell, name, metric, answers[label]) for name, label, metric in _figures(cell.scorer)
     }
-    # a copy: whoever watches may not change what is counted
-    watch(item, next(iter(answers.values())), dict(scores))
+    watch(item, next(iter(answers.values())), {name: score for name, (score, _) in scores.items()})
     return scores
 
 
@@ -111,10 +137,16 @@ def _find(cell: Cell, label: str, part: Filter, text: str) -> str | None:
         return found
 
 
-def _score(cell: Cell, name: str, metric: Metric, answer: Answer) -> float | None:
+def _score(cell: Cell, name: str, metric: Metric, answer: Answer) -> tuple[float | None, float]:
+    """The score, if there is one, and how much it counts."""
     with _blamed(cell, f"metric {name!r}"):
         score = metric.score(answer)
-        return None if score is None else _number(score, proportion=metric.proportion)
+        if score is None:
+            return None, 0.0
+        weight = _number(metric.weight(answer), proportion=False)
+        if weight <= 0:
+            raise ValueError(f"its weight is {weight}, not more than 0")
+        return _number(score, proportion=metric.proportion), weight
 
 
 def _number(score: object, *, proportion: bool) -> float:
@@ -128,9 +160,9 @@ def _number(score: object, *, proportion: bool) -> float:
     return number
 
 
-def _total(cell: Cell, name: str, metric: Metric, scores: Sequence[float]) -> Figure:
+def _total(cell: Cell, name: str, column: Column) -> Figure:
     with _blamed(cell, f"metric {name!r}"):
-        figure = metric.total(name, scores)
+        figure = column.metric.total(name, [*column.scores.values()], [*column.weights.values()])
         if not isinstance(figure, Figure) or figure.name != name:
             raise TypeError(f"its total is {reprlib.repr(figure)}, not a figure of that name")
         _check_fields(figure)

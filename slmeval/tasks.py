@@ -1,4 +1,4 @@
-"""A task on one page: multiple choice and free text, and which rows are shown as examples.
+"""A task on one page: multiple choice, the likelihood of a text, and free text.
 
 The prompt is put together as lm-evaluation-harness does: the description, each example as its question,
 the delimiter, its answer and the separator, and then the question that is asked.
@@ -6,20 +6,19 @@ the delimiter, its answer and the separator, and then the question that is asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from random import Random
 from reprlib import repr as short
-from typing import Any
+from typing import Any, Literal
 
 from slmeval.api import Task
-from slmeval.errors import DataError
-from slmeval.types import DatasetSpec, Generate, Row, Sample, Score, Use
+from slmeval.datasets import DataSource, Rows
+from slmeval.types import DatasetSpec, Generate, Rolling, Row, Sample, Score, Use
 
 #: what every multiple-choice task is scored with
 CHOICE_METRICS = tuple(
-    Use(name) for name in ("acc", "acc_norm", "acc_bytes", "bits_per_byte", "margin", "chance")
+    Use(name)
+    for name in ("acc", "acc_norm", "acc_bytes", "acc_corrected", "chance", "bits_per_byte", "margin")
 )
 
 # ---- fields of a row ---------------------------------------------------------------------------------
@@ -73,15 +72,74 @@ class MultipleChoice(Task):
             gold=lambda row: row["right"],
         )
 
-    ``prompt`` gives the question without its answer, ``choices`` the choices without the delimiter, and
-    ``gold`` the index of the right one. ``lm_eval_same_split`` tells :func:`lm_eval_shots` how
-    lm-evaluation-harness draws for this task.
+    ``prompt`` gives the question without its answer, or one question for each choice; ``choices`` the
+    choices without the delimiter; ``gold`` the index of the right one, or the indices of several.
+    ``lm_eval_same_split`` tells :func:`lm_eval_shots` how lm-evaluation-harness draws for this task.
     """
 
     name: str
     version: str
     dataset: DatasetSpec
-    prompt: Callable[[Row], str]
+    prompt: Callable[[Row], str | Sequence[str]]
+    choices: Callable[[Row], Sequence[str]]
+    gold: Callable[[Row], int | Sequence[int]]
+    shots: int = 0
+    description: str = ""
+    delimiter: str = " "
+    separator: str = "\n\n"
+    metrics: tuple[Use, ...] = CHOICE_METRICS
+    chance: float | None = None
+    shots_alike: str = ""
+    lm_eval_same_split: bool = False
+    lm_eval_zero_shot: bool = False
+    kind: str = field(default="multiple_choice", init=False)
+
+    def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
+        """One request per choice, all after the same context unless each has a question of its own.
+
+        :raises ValueError: a choice that is no text or empty, or a right choice that is not there.
+        """
+        shown = _shown(self, map(self._example, shots))
+        questions, choices, gold = self._checked(row)
+        requests = tuple(
+            Score(shown + question, self.delimiter + choice)
+            for question, choice in zip(questions, choices, strict=True)
+        )
+        return Sample(requests, gold if len(gold) > 1 else gold[0], choices, _repeats("choice", requests))
+
+    def _example(self, row: Row) -> tuple[str, str]:
+        questions, choices, gold = self._checked(row)
+        return questions[gold[0]], choices[gold[0]]
+
+    def _checked(self, row: Row) -> tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+        choices = _checked_texts("choice", self.choices(row))
+        question = self.prompt(row)
+        questions = (question,) * len(choices) if isinstance(question, str) else tuple(question)
+        if len(questions) != len(choices) or not all(isinstance(each, str) for each in questions):
+            raise ValueError(f"the question must be a text, or one for each choice, not {short(question)}")
+        gold = self.gold(row)
+        golds = tuple(gold) if isinstance(gold, Sequence) and not isinstance(gold, str) else (gold,)
+        if not golds:
+            raise ValueError("none of the choices is given as right")
+        return questions, choices, tuple(_checked_index(each, len(choices)) for each in golds)
+
+
+#: what each choice is called where the prompt shows the choices
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class LetteredChoice(Task):
+    """Which letter is the likeliest after a question that shows its choices, each behind a letter?
+
+    ``question`` gives what stands before the choices, ``choices`` what stands behind the letters, ``gold``
+    the index of the right one.
+    """
+
+    name: str
+    version: str
+    dataset: DatasetSpec
+    question: Callable[[Row], str]
     choices: Callable[[Row], Sequence[str]]
     gold: Callable[[Row], int]
     shots: int = 0
@@ -89,37 +147,148 @@ class MultipleChoice(Task):
     delimiter: str = " "
     separator: str = "\n\n"
     metrics: tuple[Use, ...] = CHOICE_METRICS
+    chance: float | None = None
+    shot_order: Literal["drawn", "first"] = "drawn"
     lm_eval_same_split: bool = False
+    repeats_allowed: bool = field(default=True, init=False)
     kind: str = field(default="multiple_choice", init=False)
 
     def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
-        """One request per choice, all after the same context.
+        """One request per letter, all after the same context.
 
         :raises ValueError: a choice that is no text or empty, or a right choice that is not there.
         """
-        examples = (self._example(shot) for shot in shots)
-        context = _few_shot_text(self, examples, self.prompt(row))
-        choices, gold = self._checked(row)
-        requests = tuple(Score(context, self.delimiter + choice) for choice in choices)
-        return Sample(requests, gold, choices)
+        return self.turned(row, shots, 0)
+
+    def turned(self, row: Row, shots: Sequence[Row], by: int) -> Sample:
+        """The same question with its choices moved on by so many places, the last ones to the front."""
+        question, choices, gold = self._checked(row)
+        order = [(place - by) % len(choices) for place in range(len(choices))]
+        letters = tuple(LETTERS[: len(choices)])
+        context = _shown(self, map(self._example, shots)) + _lettered(
+            question, [choices[each] for each in order]
+        )
+        requests = tuple(Score(context, self.delimiter + letter) for letter in letters)
+        return Sample(requests, order.index(gold), letters, _repeats("choice", choices))
+
+    def rotated(self) -> Task:
+        """The same questions with their choices in every place."""
+        return Rotated(self)
 
     def _example(self, row: Row) -> tuple[str, str]:
-        choices, gold = self._checked(row)
-        return self.prompt(row), choices[gold]
+        question, choices, gold = self._checked(row)
+        return _lettered(question, choices), LETTERS[gold]
 
-    def _checked(self, row: Row) -> tuple[tuple[str, ...], int]:
-        given, gold = self.choices(row), self.gold(row)
-        if isinstance(given, str):
-            raise ValueError(f"the choices must be a list of texts, not the one text {short(given)}")
-        choices = tuple(given)
-        for place, choice in enumerate(choices):
-            if not isinstance(choice, str) or not choice:
-                raise ValueError(f"choice {place} must be a text that is not empty, not {choice!r}")
-        if not isinstance(gold, int) or isinstance(gold, bool):
-            raise ValueError(f"the right choice must be given as a whole number, not {short(gold)}")
-        if not 0 <= gold < len(choices):
-            raise ValueError(f"the right choice is given as {gold}, but there are {len(choices)}, from 0 on")
-        return choices, gold
+    def _checked(self, row: Row) -> tuple[str, tuple[str, ...], int]:
+        choices = _checked_texts("choice", self.choices(row))
+        if len(choices) > len(LETTERS):
+            raise ValueError(f"there are {len(choices)} choices, and only {len(LETTERS)} letters")
+        return _checked_question(self.question(row)), choices, _checked_index(self.gold(row), len(choices))
+
+
+def _lettered(question: str, choices: Sequence[str]) -> str:
+    lines = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)]
+    return "\n".join([question, *lines, "Answer:"])
+
+
+@dataclass(frozen=True)
+class Rotated(Task):
+    """The questions of a lettered task, each asked once for every place its choices can stand in.
+
+    A sample of k choices has k·k requests: the letters of the question as it is, then those with its
+    choices moved on by one place, and so on. ``target`` is the place of the right choice in the data set.
+    """
+
+    task: LetteredChoice
+    repeats_allowed: bool = field(default=True, init=False)
+    kind: str = field(default="multiple_choice", init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("version", "dataset", "shots", "shot_order", "lm_eval_same_split"):
+            object.__setattr__(self, name, getattr(self.task, name))
+        object.__setattr__(self, "name", f"{self.task.name}/rotated")
+        object.__setattr__(self, "shots_as", self.task.name)
+        places = 5 if self.task.chance is None else round(1 / self.task.chance)
+        picked = (Use("picked", {"place": at}, label=f"picked_{LETTERS[at]}") for at in range(places))
+        object.__setattr__(self, "metrics", (Use("acc_rotated"), Use("same_choice"), *picked))
+
+    def load(self, source: DataSource, split: str) -> Rows:
+        """The rows of the task itself."""
+        return self.task.load(source, split)
+
+    def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
+        """Every rotation of the question.
+
+        :raises ValueError: as the task itself.
+        """
+        plain = self.task.sample(row, shots)
+        turns = [self.task.turned(row, shots, by) for by in range(len(plain.choices))]
+        requests = tuple(request for turn in turns for request in turn.requests)
+        return Sample(requests, plain.target, plain.choices, plain.flaw)
+
+
+@dataclass(frozen=True)
+class NextWords(Task):
+    """How likely is the end of a text after its beginning?
+
+    ``context`` gives the beginning, ``ending`` how it goes on, white space included.
+    """
+
+    name: str
+    version: str
+    dataset: DatasetSpec
+    context: Callable[[Row], str]
+    ending: Callable[[Row], str]
+    metrics: tuple[Use, ...]
+    shots: int = 0
+    description: str = ""
+    delimiter: str = " "
+    separator: str = "\n\n"
+    lm_eval_same_split: bool = False
+    kind: str = field(default="likelihood", init=False)
+
+    def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
+        """One request.
+
+        :raises ValueError: an ending that is no text or empty.
+        """
+        shown = _shown(self, map(self._example, shots))
+        context, ending = self._example(row)
+        return Sample((Score(shown + context, ending),), ending)
+
+    def _example(self, row: Row) -> tuple[str, str]:
+        ending = self.ending(row)
+        if not isinstance(ending, str) or not ending:
+            raise ValueError(f"the ending must be a text that is not empty, not {short(ending)}")
+        return _checked_question(self.context(row)), ending
+
+
+@dataclass(frozen=True)
+class WholeText(Task):
+    """How likely is a whole text? It is asked in windows that fill the model's context.
+
+    ``text`` gives what the model reads, ``original`` the text whose words and bytes are counted.
+    """
+
+    name: str
+    version: str
+    dataset: DatasetSpec
+    text: Callable[[Row], str]
+    original: Callable[[Row], str]
+    metrics: tuple[Use, ...]
+    kind: str = field(default="likelihood", init=False)
+
+    def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
+        """One request.
+
+        :raises ValueError: a text that is empty, or examples, which nothing can be shown by.
+        """
+        if shots:
+            raise ValueError(f"{self.name} has no questions, and so no examples: --shots 0")
+        read, original = self.text(row), self.original(row)
+        if not read or not original:
+            raise ValueError("the text is empty")
+        return Sample((Rolling(read),), original)
 
 
 @dataclass(frozen=True)
@@ -152,8 +321,8 @@ class FreeText(Task):
 
         :raises ValueError: a right answer that is no text or empty.
         """
-        examples = ((self.prompt(shot), self._checked_target(shot)) for shot in shots)
-        prompt = _few_shot_text(self, examples, self.prompt(row))
+        examples = ((_checked_question(self.prompt(shot)), self._checked_target(shot)) for shot in shots)
+        prompt = _shown(self, examples) + _checked_question(self.prompt(row))
         return Sample((Generate(prompt, self.max_tokens, self.stop),), self._checked_target(row))
 
     def _checked_target(self, row: Row) -> str:
@@ -163,68 +332,43 @@ class FreeText(Task):
         return target
 
 
-def _few_shot_text(
-    task: MultipleChoice | FreeText, examples: Iterable[tuple[str, str]], question: str
-) -> str:
-    shown = "".join(f"{asked}{task.delimiter}{answer}{task.separator}" for asked, answer in examples)
+# ---- what tasks have in common ---------------------------------------------------------------------
+
+
+def _shown(task: Any, examples: Iterable[tuple[str, str]]) -> str:
+    """What stands before the question: the description, and the examples with their answers."""
+    blocks = (f"{asked}{task.delimiter}{answer}{task.separator}" for asked, answer in examples)
+    return str(task.description) + "".join(blocks)
+
+
+def _checked_question(question: object) -> str:
     if not isinstance(question, str):
         raise ValueError(f"the question must be a text, not {short(question)}")
-    return f"{task.description}{shown}{question}"
+    return question
 
 
-# ---- which rows are shown as examples --------------------------------------------------------------
+def _checked_texts(what: str, given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise ValueError(f"the {what}s must be a list of texts, not the one text {short(given)}")
+    found = tuple(given)
+    if not found:
+        raise ValueError(f"there are no {what}s")
+    for place, each in enumerate(found):
+        if not isinstance(each, str) or not each:
+            raise ValueError(f"{what} {place} must be a text that is not empty, not {each!r}")
+    return found
 
 
-def fixed_shots(
-    pool: Sequence[Row], rows: Iterable[Row], k: int, seed: int, task_name: str
-) -> Iterator[tuple[Row, ...]]:
-    """For each of ``rows`` its ``k`` examples: the same for every row, but never the row itself.
-
-    The order of the pool depends on the seed and the task alone, so more shots begin with the fewer. A
-    row counts as itself when it is equal, wherever it stands.
-
-    :raises DataError: the pool is too small.
-    """
-    _check_enough(len(pool), k)
-    ranks = Random(f"{task_name}:{seed}")
-    # random() is the one method whose sequence Python promises to keep for ever
-    keys = [ranks.random() for _ in pool]
-    order = [pool[place] for place in sorted(range(len(pool)), key=keys.__getitem__)]
-    for asked in rows:
-        shots = tuple(islice((row for row in order if row != asked), k))
-        _check_enough(len(shots), k)
-        yield shots
+def _checked_index(gold: object, choices: int) -> int:
+    if not isinstance(gold, int) or isinstance(gold, bool):
+        raise ValueError(f"the right choice must be given as a whole number, not {short(gold)}")
+    if not 0 <= gold < choices:
+        raise ValueError(f"the right choice is given as {gold}, but there are {choices}, from 0 on")
+    return gold
 
 
-def lm_eval_shots(
-    pool: Sequence[Row], rows: Iterable[Row], k: int, seed: int, same_split: bool
-) -> Iterator[tuple[Row, ...]]:
-    """For each of ``rows`` the ``k`` examples that lm-evaluation-harness 0.4.13 would show.
-
-    One stream of random numbers runs through all rows, so ``rows`` must be those that are evaluated, in
-    their order. With ``same_split`` (its configuration names neither a few-shot nor a test split) one
-    row more is drawn, and rows equal to the one asked are taken out; where copies of it leave too few,
-    it draws again from the others (lm_eval/api/samplers.py).
-
-    :raises DataError: the pool is too small.
-    """
-    drawn = k + 1 if same_split and k else k
-    _check_enough(len(pool), drawn)
-    stream = Random(seed)
-    for asked in rows:
-        shots = stream.sample(pool, drawn)
-        if same_split:
-            shots = [row for row in shots if row != asked][:k]
-        if len(shots) < k:
-            others = [row for row in pool if row != asked]
-            _check_enough(len(others), k)
-            shots = stream.sample(others, k)
-        yield tuple(shots)
-
-
-def _check_enough(rows: int, needed: int) -> None:
-    if rows < needed:
-        raise DataError(
-            f"drawing the shots takes {needed} rows, and there are {rows} beside the question: "
-            "ask for fewer with --shots"
-        )
+def _repeats(what: str, given: Sequence[object]) -> str:
+    """Which two are the same, if any."""
+    first = {each: place for place, each in reversed(list(enumerate(given)))}
+    twice = ((first[each], place) for place, each in enumerate(given) if first[each] != place)
+    return next((f"{what} {one} and {what} {other} are the same" for one, other in twice), "")

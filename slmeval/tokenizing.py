@@ -194,6 +194,18 @@ class Encoder:
         self._prefix = tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.eos_id
         self._prefix_text = None if self._prefix is None else tokenizer.token(self._prefix)
 
+    @property
+    def first(self) -> int:
+        """What stands before a text that nothing stands before: BOS, or EOS where there is none.
+
+        :raises ModelError: the tokenizer has neither.
+        """
+        if self._prefix is None:
+            raise ModelError(
+                f"{self._tokenizer.origin} names neither BOS nor EOS, one of which an empty context needs"
+            )
+        return self._prefix
+
     def texts(self, texts: Sequence[str]) -> dict[str, TokenIds]:
         """Ids of each distinct text, BOS added where the tokenizer adds one."""
         distinct = list(dict.fromkeys(texts))
@@ -222,14 +234,10 @@ class Encoder:
         return Split(context, whole[len(context) :], merged=whole[: len(context)] != context)
 
     def _after_nothing(self, continuation: str) -> Split:
-        if self._prefix is None:
-            raise ModelError(
-                f"{self._tokenizer.origin} names neither BOS nor EOS, one of which an empty context needs"
-            )
         ids = self._tokenizer.encode(continuation, special=False)
-        if ids[:1] == (self._prefix,):
+        if ids[:1] == (self.first,):
             return Split(ids[:1], ids[1:])
-        return Split((self._prefix,), ids)
+        return Split((self.first,), ids)
 
     def _begins_with_prefix(self, text: str) -> bool:
         return self._prefix_text is not None and text.startswith(self._prefix_text)

@@ -31,7 +31,8 @@ class DatasetSpec:
 
     ``name`` is the folder below ``--data`` and in the bundled sample; ``evaluation`` and ``shots`` are
     splits; ``fields`` must be in every row; ``rows`` is the size of the whole evaluation split, so that
-    anything less is called a sample.
+    anything less is called a sample. With ``where``, a field and a value, only rows that have it count:
+    one file may then hold several tasks.
     """
 
     name: str
@@ -43,6 +44,7 @@ class DatasetSpec:
     rows: int | None = None
     licence: str = ""
     source: str = ""
+    where: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,32 @@ class Generate:
     stop: tuple[str, ...] = ()
 
 
-Request = Score | Generate
+@dataclass(frozen=True)
+class Rolling:
+    """How likely is this whole text, from its first token on? (text)
+
+    It may be longer than the model's context: it is then asked in windows that do not overlap.
+    """
+
+    text: str
+
+
+Request = Score | Generate | Rolling
 
 
 @dataclass(frozen=True)
 class Sample:
     """One question: what is asked of the model, and what would be right.
 
-    ``target`` is the index of the right choice, or the right text. ``choices`` are the choices as
-    written in the data set, without any delimiter (lengths for ``acc_norm`` are taken from these).
+    ``target`` is the index of the right choice, the indices where several are right, or the right text.
+    ``choices`` are the choices as written in the data set, without any delimiter (lengths for ``acc_norm``
+    are taken from these). ``flaw`` says what is wrong with a row that can be asked all the same.
     """
 
     requests: tuple[Request, ...]
-    target: int | str
+    target: int | str | tuple[int, ...]
     choices: tuple[str, ...] = ()
+    flaw: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,7 +189,10 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Answer:
-    """One sample with its replies and what a filter found in them (``None``: no answer found)."""
+    """One sample with its replies, one to each request, and what a filter found in them.
+
+    ``found`` is ``None`` where no answer was found.
+    """
 
     sample: Sample
     replies: tuple[Reply, ...]
@@ -204,6 +221,24 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A name that stands for several tasks or groups.
+
+    ``shots`` are asked when the user names none. Of the figures that ``average`` names the group has means
+    of its own: over rows, as if all were one data set, or over members, each counting the same.
+    ``source`` says whose group it is.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    shots: int | None = None
+    average: tuple[str, ...] = ()
+    over: Literal["rows", "members"] = "members"
+    version: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """One ``slmeval run``, as asked for; made once from the flags."""
 
@@ -218,6 +253,7 @@ class RunOptions:
     seed: int = 1234
     tokenizer: str | None = None
     compat: str | None = None
+    position_bias: bool = False
     executor: str = "process"
     pythons: Mapping[str, str] = field(default_factory=dict)
     engine_options: Mapping[str, str] = field(default_factory=dict)
@@ -238,13 +274,14 @@ class DataOrigin:
 
 @dataclass(frozen=True)
 class CellResult:
-    """One task (or probe) on one model and backend: figures, counts, and where the rows came from.
+    """One task, probe or group on one model and backend: figures, counts, and where the rows came from.
 
     ``sample`` is true when fewer rows were asked than the data set has, or when the rows are the
-    bundled ones. ``counts`` holds how many requests were truncated, hit the token cap, and so on.
+    bundled ones. ``counts`` holds how many requests were truncated, hit the token cap, and so on. A group
+    names the ``members`` whose figures it averages.
     """
 
-    kind: Literal["task", "probe"]
+    kind: Literal["task", "probe", "group"]
     name: str
     version: str
     backend: str
@@ -257,6 +294,7 @@ class CellResult:
     counts: Mapping[str, int]
     data: DataOrigin
     notes: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

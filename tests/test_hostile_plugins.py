@@ -205,7 +205,7 @@ def with_metric(score: Callable[[Answer], Any], **more: Any) -> Any:
         (
             with_metric(
                 lambda _: 1,
-                total=lambda _, name, __: Figure(name, "high", None, None, 1, ""),  # type: ignore[arg-type]
+                total=lambda _, name, *__: Figure(name, "high", None, None, 1, ""),  # type: ignore[arg-type]
             ),
             "value is 'high', not a finite number",
         ),

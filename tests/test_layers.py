@@ -20,6 +20,7 @@ GROUND = {
     "slmeval.errors",
     "slmeval.frames",
     "slmeval.hookspecs",
+    "slmeval.shots",
     "slmeval.statistics",
     "slmeval.stopping",
     "slmeval.tasks",

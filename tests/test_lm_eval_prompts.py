@@ -17,7 +17,8 @@ from lm_eval_tasks import LocalTask, lm_eval_task, requests, run_lm_eval, tiny_l
 from slmeval.builtin.filters import Regex
 from slmeval.builtin.metrics import Accuracy, AccuracyNorm, ExactMatch
 from slmeval.datasets import open_folder
-from slmeval.tasks import FreeText, MultipleChoice, lm_eval_shots
+from slmeval.shots import lm_eval_shots
+from slmeval.tasks import FreeText, MultipleChoice
 from slmeval.types import Answer, Completion, Generate, Likelihood, Sample, Score
 from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
 from slmeval_math import GSM8K
@@ -272,7 +273,7 @@ def test_lm_eval_evaluates_a_model_from_a_folder_and_its_figures_follow_from_its
         replies = tuple(Likelihood((logprob,), greedy) for logprob, greedy in logged["replies"])
         scores.append(Accuracy().score(Answer(sample, replies)))
         assert logged["metrics"]["acc"] == scores[-1]
-    figure, results = Accuracy().total("acc", scores), outcome["piqa"]["results"]
+    figure, results = Accuracy().total("acc", scores, [1.0] * len(scores)), outcome["piqa"]["results"]
     assert results["acc,none"] == figure.value
     assert math.isclose(results["acc_stderr,none"], figure.stderr)
     assert [logged["filter"] for logged in outcome["gsm8k"]["samples"]] == [

@@ -34,7 +34,10 @@ def written(found: str | None, target: str) -> Answer:
 
 
 def test_all_metrics_and_filters_are_brought_by_the_hooks_under_their_names() -> None:
-    names = ["acc", "acc_norm", "acc_bytes", "bits_per_byte", "margin", "chance", "exact_match"]
+    choices = ["acc", "acc_norm", "acc_bytes", "acc_corrected", "bits_per_byte", "margin", "chance"]
+    rotated = ["acc_rotated", "same_choice", "picked"]
+    texts = ["greedy", "perplexity", "word_perplexity", "byte_perplexity", "text_bits_per_byte"]
+    names = [*choices, "probability_mass", *rotated, *texts, "exact_match"]
     assert [metric.name for metric in slmeval_register_metrics()] == names
     assert [found.name for found in slmeval_register_filters()] == ["regex"]
 
@@ -79,7 +82,7 @@ def test_the_three_accuracies_choose_as_numpy_does(pairs: list[tuple[float, str]
 def test_bits_per_byte_are_those_of_the_right_choice_without_its_delimiter() -> None:
     answer = chosen([-1.0, -6 * math.log(2)], ["x", "öab"], 1)
     assert BitsPerByte().score(answer) == pytest.approx(6 / 4)
-    figure = BitsPerByte().total("bits_per_byte", [1.0, 2.0])
+    figure = BitsPerByte().total("bits_per_byte", [1.0, 2.0], [1.0, 1.0])
     assert (figure.value, figure.unit, figure.higher_is_better) == (1.5, "bits/byte", False)
 
 
@@ -91,14 +94,14 @@ def test_the_margin_is_to_the_best_of_the_wrong_choices() -> None:
 
 def test_chance_is_one_over_the_choices_and_has_no_error() -> None:
     scores = [Chance().score(chosen([-1.0] * n, ["x"] * n, 0)) for n in (2, 4)]
-    figure = Chance().total("chance", scores)
+    figure = Chance().total("chance", scores, [1.0, 1.0])
     assert (figure.value, figure.stderr, figure.ci95, figure.note) == (0.375, None, None, "exact")
-    assert Chance().total("chance", []).source == "unavailable"
+    assert Chance().total("chance", [], []).source == "unavailable"
 
 
 def test_accuracies_and_exact_match_have_the_interval_of_a_proportion() -> None:
     for metric in (Accuracy, AccuracyNorm, AccuracyBytes, ExactMatch):
-        low, high = metric().total("x", [1.0, 1.0, 1.0]).ci95
+        low, high = metric().total("x", [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]).ci95
         assert 0 < low < high == 1
 
 

@@ -15,6 +15,7 @@ from slmeval.api import Converter, Executor, Filter, Importer, Meter, Metric, Pr
 from slmeval.builtin.executors import LocalExecutor
 from slmeval.errors import UnknownName, UsageError
 from slmeval.registry import load, pick
+from slmeval.types import Group
 
 
 def plugin(**hooks: Any) -> Any:
@@ -75,7 +76,7 @@ def test_groups_of_one_name_are_joined_and_may_not_hide_a_task() -> None:
     one = plugin(groups=lambda: [("science", ("a", "b"))])
     two = plugin(groups=lambda: [("science", ("b", "c"))])
     registry = load(extra={"one": one, "two": two}, installed=False)
-    assert registry.parts.groups["science"] == ("a", "b", "c")
+    assert registry.parts.groups["science"] == Group("science", ("a", "b", "c"))
     with pytest.raises(UsageError, match="names a group 'arc_easy'"):
         load(extra={"bad": plugin(groups=lambda: [("arc_easy", ("a",))])})
 

@@ -18,7 +18,8 @@ import slmeval_math
 from slmeval.builtin.filters import slmeval_register_filters
 from slmeval.builtin.metrics import slmeval_register_metrics
 from slmeval.errors import DataError
-from slmeval.tasks import FreeText, MultipleChoice, fixed_shots, lm_eval_shots
+from slmeval.shots import fixed_shots, lm_eval_shots
+from slmeval.tasks import FreeText, MultipleChoice
 from slmeval.types import DatasetSpec, Generate, Row, Score, Use
 from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
 from slmeval_math import GSM8K
@@ -76,7 +77,7 @@ def test_free_text_is_asked_once_with_its_limits_and_keeps_the_right_answer() ->
         ({"right": -1}, "the right choice is given as -1, but there are 2, from 0 on"),
         ({"a": ["four", ""]}, "choice 1 must be a text that is not empty, not ''"),
         ({"a": ["four", None]}, "choice 1 must be a text that is not empty, not None"),
-        ({"a": []}, "the right choice is given as 1, but there are 0, from 0 on"),
+        ({"a": []}, "there are no choices"),
         ({"a": "ab"}, "the choices must be a list of texts, not the one text 'ab'"),
         ({"right": True}, "the right choice must be given as a whole number, not True"),
         ({"right": 1.0}, "the right choice must be given as a whole number, not 1.0"),

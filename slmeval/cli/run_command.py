@@ -58,7 +58,7 @@ def _blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 
 @click.command("run")
 @click.option(
-    "--tasks", callback=_names, metavar="NAMES", help="Tasks, groups or globs, separated by commas."
+    "--tasks", callback=_names, metavar="NAMES", help="Tasks, groups, globs or TOML files, with commas."
 )
 @click.option("--backend", "backends", callback=_names, metavar="NAMES", help="Engines; all run the same.")
 @click.option("--model", "models", multiple=True, metavar="REF", help="Folder, hub id, or BACKEND=REF.")
@@ -70,6 +70,9 @@ def _blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 @click.option("--seed", type=int, default=1234, show_default=True, help="Seed of the shots.")
 @click.option("--tokenizer", metavar="PATH", help="A folder with, or a file that is, a tokenizer.json.")
 @click.option("--compat", metavar="NAME", help="'lm-eval' draws the shots as lm-evaluation-harness does.")
+@click.option(
+    "--position-bias", is_flag=True, help="Ask lettered choices in every place too: does it matter where?"
+)
 @click.option("--executor", default="process", show_default=True, metavar="NAME", help="Where workers live.")
 @click.option(
     "--python",
@@ -174,12 +177,17 @@ def anchored(options: RunOptions) -> RunOptions:
         data=_absolute(options.data),
         tokenizer=_absolute(options.tokenizer),
         models=tuple(map(_absolute_model, options.models)),
+        tasks=tuple(_absolute_task(name) for name in options.tasks),
         pythons={name: _absolute(python) or python for name, python in options.pythons.items()},
     )
 
 
 def _absolute(path: str | None) -> str | None:
     return str(Path(path).absolute()) if path and is_there(path) else path
+
+
+def _absolute_task(name: str) -> str:
+    return _absolute(name) or name if name.endswith(".toml") else name
 
 
 def _absolute_model(text: str) -> str:

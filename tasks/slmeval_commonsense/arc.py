@@ -13,37 +13,13 @@ arc_challenge, version 1.0, in lm-evaluation-harness 0.4.13.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from slmeval.tasks import MultipleChoice, text, texts
+from slmeval.tasks import MultipleChoice, text
 from slmeval.types import DatasetSpec, Row
+from slmeval_commonsense.labelled import choices, gold
 
 
 def prompt(row: Row) -> str:
     return f"Question: {text(row, 'question')}\nAnswer:"
-
-
-def choices(row: Row) -> Sequence[str]:
-    return texts(_held(row), "text")
-
-
-def gold(row: Row) -> int:
-    labels, key = texts(_held(row), "label"), text(row, "answerKey")
-    if len(labels) != len(choices(row)):
-        raise ValueError(f"there are {len(labels)} labels for {len(choices(row))} choices")
-    if len(set(labels)) != len(labels):
-        raise ValueError(f"a label is there twice: {', '.join(labels)}")
-    if key not in labels:
-        raise ValueError(f"answerKey {key!r} is none of the labels {', '.join(labels)}")
-    return labels.index(key)
-
-
-def _held(row: Row) -> Mapping[str, Any]:
-    held = row["choices"]
-    if not isinstance(held, dict):
-        raise ValueError("choices must be an object with text and label")
-    return held
 
 
 def _dataset(name: str, config: str, rows: int) -> DatasetSpec:

@@ -55,5 +55,6 @@ HELLASWAG = MultipleChoice(
     prompt=prompt,
     choices=choices,
     gold=gold,
+    chance=0.25,
     lm_eval_same_split=True,
 )

@@ -31,5 +31,6 @@ PIQA = MultipleChoice(
     prompt=lambda row: f"Question: {text(row, 'goal')}\nAnswer:",
     choices=lambda row: (row["sol1"], row["sol2"]),
     gold=lambda row: whole_number(row, "label"),
+    chance=0.5,
     lm_eval_same_split=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slmeval.builtin.reporters.blocks import Block, Command, Listing, Paragraph
-from slmeval.builtin.reporters.figures import against_chance, columns, figure_table
+from slmeval.builtin.reporters.figures import against_chance, columns, figure_table, fold
 from slmeval.builtin.reporters.text import plural
 from slmeval.types import CellResult, Machine, ModelInfo, ModelReport, OptionValue, RunOptions, RunResult
 
@@ -19,19 +19,23 @@ _COUNTED = {
     "merged": "requests whose tokens join across the boundary of context and continuation",
     "cap_hit": "answers that hit the token cap",
     "no_answer": "texts without an answer",
+    "flawed": "rows with a flaw, scored as they are",
 }
 
 #: the options of a run that are told where they are not the default
-_CHOICES = ("limit", "sample", "dtype", "tokenizer", "compat")
+_CHOICES = ("limit", "sample", "dtype", "tokenizer", "compat", "position_bias")
 
 
 def report(run: RunResult) -> Iterator[Block]:
     """The whole report: what was run, the figures, what must be said of them, and their origin."""
+    run, folded = fold(run)
     if run.demo:
         yield Paragraph(_DEMO.format(_demo_rows(run)), strong=True)
     yield Paragraph(_heading(run))
     yield from _status(run)
     yield figure_table(run) if any(cell.figures for cell in run.cells) else Paragraph("No figures.")
+    if folded:
+        yield Paragraph(f"The members of {', '.join(folded)} stand in the JSON and CSV reports.")
     yield from _remarks(run)
     if run.failures:
         yield Listing("Failed", tuple((f"{job.model} · {job.backend}", job.reason) for job in run.failures))
@@ -79,7 +83,7 @@ def _remarks(run: RunResult) -> Iterator[Block]:
 
 
 def _label(cell: CellResult, several: bool) -> str:
-    label = f"{cell.name}, {plural(cell.shots, 'shot')}" if cell.kind == "task" else cell.name
+    label = f"{cell.name}, {plural(cell.shots, 'shot')}" if cell.kind != "probe" else cell.name
     return f"{label}, {cell.model} · {cell.backend}" if several else label
 
 

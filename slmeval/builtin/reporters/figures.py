@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from slmeval.builtin.reporters.blocks import Table
 from slmeval.builtin.reporters.text import interval_text, value_text
@@ -15,15 +16,28 @@ Column = tuple[str, str]
 Line = tuple[str, str, int, str]
 
 #: figures that are read first; others follow as their task lists them
-_FIRST = ("acc", "acc_norm", "acc_bytes", "chance", "bits_per_byte", "margin")
+_FIRST = (
+    *("acc", "acc_gain", "acc_slope", "acc_norm", "acc_norm_gain", "acc_norm_slope", "acc_bytes"),
+    *("acc_bytes_gain", "acc_bytes_slope", "acc_corrected", "chance", "bits_per_byte", "margin"),
+)
+#: a group of more members is shown without them
+_MANY = 10
 #: the figures that guessing would bring to chance
-_GUESSED = frozenset({"acc", "acc_norm", "acc_bytes"})
+_GUESSED = frozenset({"acc", "acc_norm", "acc_bytes", "acc_rotated"})
 
 
 def columns(run: RunResult) -> tuple[Column, ...]:
     """Every model on every backend, in the order of the run."""
     opened = [(model.label, model.backend) for model in run.models]
     return tuple(dict.fromkeys([*opened, *((cell.model, cell.backend) for cell in run.cells)]))
+
+
+def fold(run: RunResult) -> tuple[RunResult, tuple[str, ...]]:
+    """The run without the tasks of large groups that have a figure of their own, and the groups' names."""
+    large = [cell for cell in run.cells if cell.kind == "group" and len(cell.members) > _MANY]
+    hidden = {member for cell in large for member in cell.members}
+    shown = tuple(cell for cell in run.cells if cell.kind == "group" or cell.name not in hidden)
+    return replace(run, cells=shown), tuple(dict.fromkeys(cell.name for cell in large))
 
 
 def figure_table(run: RunResult) -> Table:
@@ -79,7 +93,7 @@ def _in_order(cell: CellResult) -> list[Figure]:
 
 
 def _shots(cell: CellResult) -> str:
-    return str(cell.shots) if cell.kind == "task" else ""
+    return "" if cell.kind == "probe" else str(cell.shots)
 
 
 def _n(cell: CellResult, figure: Figure) -> str:

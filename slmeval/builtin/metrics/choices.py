@@ -1,22 +1,14 @@
-"""What tasks are scored with: choices by their likelihood, free text by an exact match."""
+"""Choices, scored by their likelihoods."""
 
 from __future__ import annotations
 
 import math
-import re
-import string
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from slmeval.api import Metric
-from slmeval.hookspecs import hookimpl
 from slmeval.types import Answer, Figure, Likelihood
-
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-# ---- choices ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class ChoiceMetric(Metric):
         """
         :raises TypeError: the task does not ask for the likelihood of each choice.
         """
-        logprobs = tuple(reply.logprob for reply in answer.replies if isinstance(reply, Likelihood))
+        logprobs = _logprobs(answer)
         texts, gold = answer.sample.choices, answer.sample.target
         if not isinstance(gold, int) or not texts or len(logprobs) != len(texts):
             raise TypeError(f"{self.name} needs the likelihood of each choice and the index of the right one")
@@ -102,19 +94,71 @@ class Margin(ChoiceMetric):
         return choices.logprobs[choices.gold] - max(wrong) if wrong else None
 
 
-class Chance(ChoiceMetric):
-    """What guessing would score: one over the number of choices."""
+class AccuracyCorrected(ChoiceMetric):
+    """``acc`` on a scale on which guessing scores 0 and a perfect model 1.
+
+    (right - 1/k) / (1 - 1/k) for each question of k choices, after the correction for guessing of
+    formula scoring (Frary, Educational Measurement 7(2), 1988).
+    """
+
+    name = "acc_corrected"
+
+    def weigh(self, choices: Weighed) -> float | None:
+        chance = 1 / len(choices.texts)
+        right = float(_first_largest(choices.logprobs) == choices.gold)
+        return None if chance == 1 else (right - chance) / (1 - chance)
+
+
+class ProbabilityMass(Metric):
+    """How much of the choices' probability lies on those that are right (TruthfulQA's MC2).
+
+    The sum of the right choices' probabilities over the sum of all (Lin et al. 2021, arXiv:2109.07958).
+    """
+
+    name = "probability_mass"
+    proportion = True
+
+    def score(self, answer: Answer) -> float:
+        """
+        :raises TypeError: the task does not ask for the likelihood of each choice.
+        """
+        logprobs, right = _logprobs(answer), _right(answer, self.name)
+        if len(logprobs) != len(answer.sample.choices):
+            raise TypeError(f"{self.name} needs the likelihood of each choice")
+        best = max(logprobs)
+        weights = [math.exp(logprob - best) for logprob in logprobs]
+        return min(1.0, math.fsum(weights[place] for place in right) / math.fsum(weights))
+
+
+class Chance(Metric):
+    """What guessing would score: the share of the choices that is right."""
 
     name = "chance"
     higher_is_better = None
 
-    def weigh(self, choices: Weighed) -> float:
-        return 1 / len(choices.texts)
+    def score(self, answer: Answer) -> float:
+        """
+        :raises TypeError: the task has no choices.
+        """
+        if not answer.sample.choices:
+            raise TypeError(f"{self.name} needs choices")
+        return len(_right(answer, self.name)) / len(answer.sample.choices)
 
-    def total(self, name: str, scores: Sequence[float]) -> Figure:
+    def total(self, name: str, scores: Sequence[float], weights: Sequence[float]) -> Figure:
         """The mean, without an error: it is known from the questions, not sampled."""
-        figure = super().total(name, scores)
+        figure = super().total(name, scores, weights)
         return replace(figure, stderr=None, ci95=None, note="exact") if scores else figure
+
+
+def _logprobs(answer: Answer) -> tuple[float, ...]:
+    return tuple(reply.logprob for reply in answer.replies if isinstance(reply, Likelihood))
+
+
+def _right(answer: Answer, name: str) -> tuple[int, ...]:
+    target = answer.sample.target
+    if isinstance(target, str):
+        raise TypeError(f"{name} needs the index of the right choice")
+    return target if isinstance(target, tuple) else (target,)
 
 
 def _first_largest(values: Sequence[float]) -> int:
@@ -128,44 +172,3 @@ def _per(choices: Weighed, length: Callable[[str], int]) -> list[float]:
 
 def _bytes(text: str) -> int:
     return len(text.encode())
-
-
-# ---- free text -------------------------------------------------------------------------------------
-
-
-class ExactMatch(Metric):
-    """Is the answer that was found the right one? No answer found is a wrong answer.
-
-    Both sides lose what ``regexes_to_ignore`` match, in their order, and then what ``ignore_case`` and
-    ``ignore_punctuation`` (ASCII) take away, as in lm-evaluation-harness.
-    """
-
-    name: ClassVar[str] = "exact_match"
-    proportion = True
-
-    def __init__(
-        self,
-        ignore_case: bool = False,
-        ignore_punctuation: bool = False,
-        regexes_to_ignore: Sequence[str] = (),
-    ) -> None:
-        self._ignore_case = ignore_case
-        self._ignore_punctuation = ignore_punctuation
-        self._ignored = [re.compile(regex) for regex in regexes_to_ignore]
-
-    def score(self, answer: Answer) -> float:
-        if answer.found is None:
-            return 0.0
-        return float(self._bare(answer.found) == self._bare(str(answer.sample.target)))
-
-    def _bare(self, text: str) -> str:
-        for regex in self._ignored:
-            text = regex.sub("", text)
-        if self._ignore_case:
-            text = text.lower()
-        return text.translate(_NO_PUNCTUATION) if self._ignore_punctuation else text
-
-
-@hookimpl
-def slmeval_register_metrics() -> Iterable[type[Metric]]:
-    return [Accuracy, AccuracyNorm, AccuracyBytes, BitsPerByte, Margin, Chance, ExactMatch]

@@ -1,0 +1,77 @@
+"""Figures of a group: means of its members' figures, over all rows or member by member."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Container, Mapping, Sequence
+
+from slmeval.curves import GAIN, SLOPE
+from slmeval.plan import CellKey, GroupCell
+from slmeval.statistics import normal_interval, wilson
+from slmeval.types import CellResult, DataOrigin, Figure
+
+#: a member's name, and its figures that have a value
+Member = tuple[str, Mapping[str, Figure]]
+
+
+def group_figures(
+    planned: GroupCell, cells: Mapping[CellKey, CellResult], shares: Container[str]
+) -> tuple[Figure, ...]:
+    """Each figure that the group averages, and its gain and slope where the members have them.
+
+    ``shares`` are the names of those that are shares of something.
+    """
+    members = [(name, _by_name(cells.get((name, shots)))) for name, shots in planned.members]
+    names = [each for name in planned.group.average for each in (name, name + GAIN, name + SLOPE)]
+    present = {each for _, figures in members for each in figures}
+    return tuple(
+        _mean(planned.group.over, name, members, share=name in shares)
+        for name in names
+        if name in present or name in planned.group.average
+    )
+
+
+def _by_name(cell: CellResult | None) -> dict[str, Figure]:
+    return {figure.name: figure for figure in cell.figures if figure.value is not None} if cell else {}
+
+
+def _mean(over: str, name: str, members: Sequence[Member], *, share: bool) -> Figure:
+    lacking = [member for member, figures in members if name not in figures]
+    if lacking:
+        return Figure(name, None, None, None, 0, "", "unavailable", f"there is none of {', '.join(lacking)}")
+    found = [figures[name] for _, figures in members]
+    n = sum(figure.n for figure in found)
+    weights = [figure.n if over == "rows" else 1 for figure in found]
+    value = math.fsum(w * (f.value or 0.0) for w, f in zip(weights, found, strict=True)) / sum(weights)
+    stderr = _pooled(found, n) if over == "rows" else _combined(found)
+    interval = _share_interval(value, stderr, n) if share else normal_interval(value, stderr)
+    return Figure(name, value, stderr, interval, n, found[0].unit, higher_is_better=found[0].higher_is_better)
+
+
+def _pooled(figures: Sequence[Figure], n: int) -> float | None:
+    """As if scores varied alike in all members: lm-evaluation-harness's ``pooled_sample_stderr``."""
+    errors = [figure.stderr for figure in figures if figure.stderr is not None]
+    if len(errors) < len(figures):
+        return None
+    squares = math.fsum((f.n - 1) * f.n * e * e for f, e in zip(figures, errors, strict=True))
+    return math.sqrt(squares / (n - len(figures)) / n)
+
+
+def _combined(figures: Sequence[Figure]) -> float | None:
+    """Of a plain mean of independent members."""
+    errors = [figure.stderr for figure in figures if figure.stderr is not None]
+    return None if len(errors) < len(figures) else math.hypot(*errors) / len(errors)
+
+
+def _share_interval(value: float, stderr: float | None, n: int) -> tuple[float, float] | None:
+    """Wilson's, for as many rows as would give a share of one data set the same error."""
+    if stderr is None:
+        return None
+    return wilson(value, value * (1 - value) / stderr**2 if stderr else n)
+
+
+def group_origin(members: Sequence[CellResult]) -> DataOrigin:
+    """All rows of the members together."""
+    digest = hashlib.sha256("".join(cell.data.sha256 + cell.data.shots_sha256 for cell in members).encode())
+    return DataOrigin("the rows of its members", digest.hexdigest(), sum(cell.data.rows for cell in members))
