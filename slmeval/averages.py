@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 
 from slmeval.curves import GAIN, SLOPE
 from slmeval.plan import CellKey, GroupCell
@@ -39,14 +40,18 @@ def _by_name(cell: CellResult | None) -> dict[str, Figure]:
 def _mean(over: str, name: str, members: Sequence[Member], *, share: bool) -> Figure:
     lacking = [member for member, figures in members if name not in figures]
     if lacking:
-        return Figure(name, None, None, None, 0, "", "unavailable", f"there is none of {', '.join(lacking)}")
+        others = f" and {len(lacking) - 1} more members" if len(lacking) > 1 else ""
+        return Figure(name, None, None, None, 0, "", "unavailable", f"there is none of {lacking[0]}{others}")
     found = [figures[name] for _, figures in members]
     n = sum(figure.n for figure in found)
     weights = [figure.n if over == "rows" else 1 for figure in found]
     value = math.fsum(w * (f.value or 0.0) for w, f in zip(weights, found, strict=True)) / sum(weights)
     stderr = _pooled(found, n) if over == "rows" else _combined(found)
     interval = _share_interval(value, stderr, n) if share else normal_interval(value, stderr)
-    return Figure(name, value, stderr, interval, n, found[0].unit, higher_is_better=found[0].higher_is_better)
+    notes = {figure.note for figure in found}
+    return replace(
+        found[0], value=value, stderr=stderr, ci95=interval, n=n, note=notes.pop() if len(notes) == 1 else ""
+    )
 
 
 def _pooled(figures: Sequence[Figure], n: int) -> float | None:
@@ -73,5 +78,17 @@ def _share_interval(value: float, stderr: float | None, n: int) -> tuple[float, 
 
 def group_origin(members: Sequence[CellResult]) -> DataOrigin:
     """All rows of the members together."""
-    digest = hashlib.sha256("".join(cell.data.sha256 + cell.data.shots_sha256 for cell in members).encode())
-    return DataOrigin("the rows of its members", digest.hexdigest(), sum(cell.data.rows for cell in members))
+    data = [cell.data for cell in members]
+    shots = _digest([each.shots_sha256 for each in data])
+    return DataOrigin(
+        "rows of its members",
+        _digest([each.sha256 for each in data]),
+        sum(each.rows for each in data),
+        "those of its members" if shots else "",
+        shots,
+    )
+
+
+def _digest(hashes: Sequence[str]) -> str:
+    whole = "".join(hashes)
+    return hashlib.sha256(whole.encode()).hexdigest() if whole else ""

@@ -91,7 +91,9 @@ class _Chosen:
             raise UsageError(f"two of the tasks are named {task.name!r}: give one of them another name")
         for wanted in self._shots(task, shots):
             wish = _wish(self._options, task, wanted)
-            self._wishes.setdefault(task.name, {}).setdefault(wish.shots, wish)
+            wishes = self._wishes.setdefault(task.name, {})
+            if wish.note or wish.shots not in wishes:
+                wishes[wish.shots] = wish
             yield wanted, (task.name, wish.shots)
 
     def _shots(self, task: Task, shots: int | None) -> Sequence[int]:
@@ -128,21 +130,31 @@ class _Chosen:
         for name, rotated in turned.items():
             wishes = self._wishes[name].values()
             self._wishes[rotated.name] = {wish.shots: replace(wish, task=rotated) for wish in wishes}
-        names = {name: rotated.name for name, rotated in turned.items()}
-        figures = tuple(
-            dict.fromkeys(use.label or use.name for each in turned.values() for use in each.metrics)
-        )
+        figures = {
+            name: tuple(use.label or use.name for use in each.metrics) for name, each in turned.items()
+        }
         for cell in tuple(self._groups.values()):
-            if all(name in names for name, _ in cell.members):
-                names[cell.group.name] = f"{cell.group.name}/rotated"
-                group = replace(cell.group, name=names[cell.group.name], average=figures)
-                members = tuple((names[name], shots) for name, shots in cell.members)
+            if all(name in figures for name, _ in cell.members):
+                # what all of them have: a place E, say, is not in every question
+                first, *others = (figures[name] for name, _ in cell.members)
+                shared = tuple(each for each in first if all(each in other for other in others))
+                figures[cell.group.name] = shared
+                group = replace(cell.group, name=_rotated(cell.group.name), average=shared)
+                members = tuple(
+                    (turned[name].name if name in turned else _rotated(name), shots)
+                    for name, shots in cell.members
+                )
                 self._groups[group.name, cell.shots] = GroupCell(group, cell.shots, members)
 
     def selection(self) -> Selection:
         """What was gathered."""
         wishes = (self._wishes[name][shots] for name in self._wishes for shots in sorted(self._wishes[name]))
         return Selection(tuple(wishes), tuple(self._groups.values()))
+
+
+def _rotated(name: str) -> str:
+    """What a group is called with its choices in every place."""
+    return f"{name}/rotated"
 
 
 def _wish(options: RunOptions, task: Task, shots: int) -> Wish:

@@ -200,7 +200,7 @@ class Template:
 
 @dataclass(frozen=True)
 class _Choices:
-    """The choices of a row and the place of the right one; ``made_from`` is the field of a list, or templates."""
+    """The choices of a row, from the field of a list or from templates, and the place of the right one."""
 
     made_from: RowField | tuple[Template, ...]
     answer: Template

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import slmeval_commonsense
-import slmeval_math
 from slmeval.builtin.filters import slmeval_register_filters
 from slmeval.builtin.metrics import slmeval_register_metrics
 from slmeval.errors import DataError
+from slmeval.registry import load
 from slmeval.shots import fixed_shots, lm_eval_shots
 from slmeval.tasks import FreeText, MultipleChoice
 from slmeval.types import DatasetSpec, Generate, Row, Score, Use
@@ -107,16 +106,14 @@ def test_a_task_is_frozen_and_its_kind_follows_from_its_class() -> None:
 # ---- the tasks that come with slmeval --------------------------------------------------------------
 
 
-def test_the_packages_bring_their_tasks_and_groups() -> None:
-    assert [*slmeval_commonsense.slmeval_register_tasks(), *slmeval_math.slmeval_register_tasks()] == list(
-        TASKS
+def test_every_member_of_every_group_is_there() -> None:
+    parts = load().parts
+    known = {*parts.tasks, *parts.groups}
+    assert {name: set(group.members) - known for name, group in parts.groups.items()} == dict.fromkeys(
+        parts.groups, set()
     )
-    groups = dict([*slmeval_commonsense.slmeval_register_groups(), *slmeval_math.slmeval_register_groups()])
-    assert groups == {
-        "arc": ("arc_easy", "arc_challenge"),
-        "commonsense": ("arc_easy", "arc_challenge", "hellaswag", "piqa"),
-        "math": ("gsm8k",),
-    }
+    assert len(parts.groups["commonsense"].members) == 13
+    assert set(parts.groups["survey_commonsense"].members) < set(parts.groups["commonsense"].members)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)

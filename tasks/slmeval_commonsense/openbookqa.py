@@ -5,9 +5,9 @@ One row::
     {"question_stem": "A plant turns its leaves to", "answerKey": "C",
      "choices": {"text": ["the ground", "the wind", "the light", "the night"], "label": ["A", "B", "C", "D"]}}
 
-The prompt is the bare stem: the book of facts is not shown. Mihaylov et al. 2018, "Can a Suit of Armor Conduct
-Electricity? A New Dataset for Open Book Question Answering", arXiv:1809.02789. Prompt and metrics are those
-of openbookqa, version 1.0, in lm-evaluation-harness 0.4.13.
+The prompt is the bare stem: the book of facts is not shown. Mihaylov et al. 2018, "Can a Suit of Armor
+Conduct Electricity? A New Dataset for Open Book Question Answering", arXiv:1809.02789. Prompt and metrics are
+those of openbookqa, version 1.0, in lm-evaluation-harness 0.4.13.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _group(name: str, members: Sequence[str]) -> Group:
     return Group(
         name,
         tuple(members),
-        average=("acc",),
+        average=("acc", "acc_corrected", "chance", "bits_per_byte", "margin"),
         over="rows",
         version="2",
         source="lm-evaluation-harness 0.4.13, mmlu/default",

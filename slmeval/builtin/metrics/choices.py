@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from slmeval.api import Metric
+from slmeval.statistics import wilson
 from slmeval.types import Answer, Figure, Likelihood
 
 
@@ -107,6 +108,19 @@ class AccuracyCorrected(ChoiceMetric):
         chance = 1 / len(choices.texts)
         right = float(_first_largest(choices.logprobs) == choices.gold)
         return None if chance == 1 else (right - chance) / (1 - chance)
+
+    def weight(self, answer: Answer) -> float:
+        """The number of choices: all answers count the same, but the interval needs to know it."""
+        return float(len(answer.sample.choices))
+
+    def total(self, name: str, scores: Sequence[float], weights: Sequence[float]) -> Figure:
+        """The mean; where all questions have as many choices, the interval is that of ``acc``, rescaled."""
+        figure = super().total(name, scores, weights)
+        if len(set(weights)) != 1:
+            return figure
+        chance, right = 1 / weights[0], sum(score > 0 for score in scores) / len(scores)
+        low, high = ((end - chance) / (1 - chance) for end in wilson(right, len(scores)))
+        return replace(figure, value=(right - chance) / (1 - chance), ci95=(low, high))
 
 
 class ProbabilityMass(Metric):
