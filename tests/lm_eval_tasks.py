@@ -30,7 +30,26 @@ _DEFINITIONS = {
     "hellaswag": "hellaswag/hellaswag.yaml",
     "piqa": "piqa/piqa.yaml",
     "gsm8k": "gsm8k/gsm8k.yaml",
+    "winogrande": "winogrande/default.yaml",
+    "openbookqa": "openbookqa/openbookqa.yaml",
+    "social_iqa": "siqa/siqa.yaml",
+    "commonsense_qa": "commonsense_qa/default.yaml",
+    "boolq": "super_glue/boolq/default.yaml",
+    "truthfulqa_mc1": "truthfulqa/truthfulqa_mc1.yaml",
+    "truthfulqa_mc2": "truthfulqa/truthfulqa_mc2.yaml",
+    "copa": "super_glue/copa/default.yaml",
+    "sciq": "sciq/sciq.yaml",
+    "lambada_openai": "lambada/lambada_openai.yaml",
+    "wikitext": "wikitext/wikitext.yaml",
 }
+#: tasks whose rows lie in a folder of another name
+_FOLDERS = {"truthfulqa_mc1": "truthfulqa_mc", "truthfulqa_mc2": "truthfulqa_mc"}
+
+
+def definition(name: str) -> Path | None:
+    """lm-eval's file for the task that we call ``name``, if it has one."""
+    path = f"mmlu/default/{name}.yaml" if name.startswith("mmlu_") else _DEFINITIONS.get(name)
+    return path and Path(lm_eval.tasks.__file__).parent / path
 
 
 class LocalTask(ConfigurableTask):
@@ -49,14 +68,25 @@ def lm_eval_task(name: str, folder: Path, shots: int = 0) -> LocalTask:
 
     Where there is no ``train.jsonl``, ``fewshot.jsonl`` takes its place.
     """
-    path = Path(lm_eval.tasks.__file__).parent / _DEFINITIONS[name]
-    config = {key: value for key, value in load_yaml(path).items() if key != "tag"}
+    path = definition(name)
+    assert path is not None, name
+    config = {key: value for key, value in load_yaml(path).items() if key not in {"tag", "task_alias"}}
+    subject = name.removeprefix("mmlu_") if name.startswith("mmlu_") else None
     with quiet():
-        task = LocalTask(config, _splits(folder / name))
-    # what lm_eval.evaluator.simple_evaluate sets for --num_fewshot
-    task.set_config("num_fewshot", shots)
+        task = LocalTask(
+            config, _splits(folder / (_FOLDERS.get(name, name) if subject is None else "mmlu"), subject)
+        )
+    # what lm_eval.evaluator.simple_evaluate sets for --num_fewshot, but for tasks that have none
+    if not shows_none(name):
+        task.set_config("num_fewshot", shots)
     task.set_fewshot_seed(SEED)
     return task
+
+
+def shows_none(name: str) -> bool:
+    """Whether lm-eval's definition fixes the shots at none, so that the command line cannot ask for more."""
+    path = definition(name)
+    return path is not None and load_yaml(path).get("num_fewshot") == 0
 
 
 def requests(task: LocalTask, limit: int | None = None) -> list[list[Instance]]:
@@ -143,8 +173,10 @@ def _tokenizer_config(tokenizer: Path, config: Mapping[str, Any]) -> dict[str, o
     }
 
 
-def _splits(folder: Path) -> datasets.DatasetDict:
+def _splits(folder: Path, subject: str | None) -> datasets.DatasetDict:
     rows = {path.stem: _rows(path) for path in sorted(folder.glob("*.jsonl"))}
+    if subject is not None:
+        rows = {split: [row for row in held if row["subject"] == subject] for split, held in rows.items()}
     rows.setdefault("train", rows.pop("fewshot", []))
     return datasets.DatasetDict({split: datasets.Dataset.from_list(held) for split, held in rows.items()})
 

@@ -41,5 +41,4 @@ LAMBADA_OPENAI = NextWords(
     context=context,
     ending=ending,
     metrics=(Use("perplexity"), Use("greedy", label="acc")),
-    lm_eval_same_split=True,
 )
