@@ -18,8 +18,10 @@ from slmeval.types import DatasetSpec, Row, Use
 
 
 def beginnings(row: Row) -> tuple[str, str]:
-    before = _parts(row)[0]
-    return before + text(row, "option1"), before + text(row, "option2")
+    before, names = _parts(row)[0], (text(row, "option1"), text(row, "option2"))
+    if not all(names):
+        raise ValueError("option1 or option2 is empty")
+    return before + names[0], before + names[1]
 
 
 def ending(row: Row) -> str:
