@@ -124,8 +124,8 @@ def run_lm_eval(
         for task in tasks.values():
             if max_tokens is not None and task.OUTPUT_TYPE == "generate_until":
                 task.set_config("generation_kwargs", {"max_gen_toks": max_tokens}, update=True)
-        # errors of means are exact, but lm-eval gives none at all without a round of the bootstrap
-        outcome = evaluate(engine, {"tasks": tasks}, limit=limit, bootstrap_iters=1)
+        # errors of means are exact, but lm-eval gives none at all without the bootstrap
+        outcome = evaluate(engine, {"tasks": tasks}, limit=limit, bootstrap_iters=2)
     return {
         name: {
             "results": outcome["results"][name],

@@ -2,8 +2,9 @@
 
 One row::
 
-    {"support": "Water boils when its vapour presses as hard as the air.", "question": "What does water become?",
-     "distractor1": "ice", "distractor2": "sand", "distractor3": "salt", "correct_answer": "vapour"}
+    {"support": "Water boils when its vapour presses as hard as the air.",
+     "question": "What does water become?", "distractor1": "ice", "distractor2": "sand",
+     "distractor3": "salt", "correct_answer": "vapour"}
 
 The passage may be empty. Welbl et al. 2017, "Crowdsourcing Multiple Choice Science Questions",
 arXiv:1707.06209. Prompt, metrics and the order of the choices are those of sciq, version 1.0, in

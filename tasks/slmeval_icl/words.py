@@ -26,17 +26,17 @@ CATEGORIES: Mapping[str, Sequence[str]] = {
     for name, members in {
         "animal": "dog cat horse cow pig sheep goat lion tiger bear wolf fox rabbit monkey elephant camel",
         "plant": "rose oak pine grass tulip daisy fern lily ivy moss cactus maple willow bamboo birch clover",
-        "food": "bread cheese rice soup butter cake pizza salad sausage pie honey cookie sandwich bacon pudding "
-        "pasta",
-        "tool": "hammer saw drill wrench shovel axe rake scissors screwdriver pliers chisel ladder spade knife "
-        "hoe crowbar",
-        "job": "doctor teacher farmer nurse lawyer baker pilot soldier writer painter singer actor waiter judge "
-        "dentist plumber",
-        "material": "wood iron glass paper cotton copper steel leather plastic rubber silk wool clay concrete "
-        "velvet tin",
-        "country": "France Spain Italy Germany Japan China Brazil India Canada Mexico Egypt Russia Greece "
-        "Norway Sweden Poland",
-        "vehicle": "car bus train truck boat ship bicycle plane tram van taxi motorcycle ferry helicopter "
-        "tractor yacht",
+        "food": "bread cheese rice soup butter cake pizza salad "
+        "sausage pie honey cookie sandwich bacon pudding pasta",
+        "tool": "hammer saw drill wrench shovel axe rake scissors "
+        "screwdriver pliers chisel ladder spade knife hoe crowbar",
+        "job": "doctor teacher farmer nurse lawyer baker pilot soldier "
+        "writer painter singer actor waiter judge dentist plumber",
+        "material": "wood iron glass paper cotton copper steel leather "
+        "plastic rubber silk wool clay concrete velvet tin",
+        "country": "France Spain Italy Germany Japan China Brazil India "
+        "Canada Mexico Egypt Russia Greece Norway Sweden Poland",
+        "vehicle": "car bus train truck boat ship bicycle plane "
+        "tram van taxi motorcycle ferry helicopter tractor yacht",
     }.items()
 }
