@@ -136,8 +136,10 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, demo_model: Path) -> Path:
     folder = tmp_path_factory.mktemp("tuned") / "model"
     tokenizer = Tokenizer.from_file(str(demo_model / "tokenizer.json"))
     shards = [row["texts"] for row in ORDER.load(open_sample(), "test").rows]
-    together = [tokenizer.encode("\n\n".join(each)).ids for each in shards]
-    alone = [tokenizer.encode(text).ids for each in shards for text in each]
+    # a text that is scored as a whole begins after this one
+    first = json.loads((demo_model / "config.json").read_text())["bos_token_id"]
+    together = [[first, *tokenizer.encode("\n\n".join(each)).ids] for each in shards]
+    alone = [[first, *tokenizer.encode(text).ids] for each in shards for text in each]
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_pretrained(demo_model, dtype=torch.float32)
     steps = torch.optim.AdamW(model.parameters(), lr=2e-3)

@@ -2,9 +2,9 @@
 
 A model that never saw a text finds some of its tokens very unlikely; one that remembers it finds few. The
 mean log-probability of the 20% least likely tokens is min-k% (Shi et al. 2023, "Detecting Pretraining Data
-from Large Language Models", arXiv:2310.16789); it is compared here with that of the same question rewritten by
-rule. The rules go both ways, but other words may be rarer by themselves: a gain says something beside that of
-another model or another data set, not by itself.
+from Large Language Models", arXiv:2310.16789); it is compared here with that of the same question rewritten
+by rule. The rules go both ways, but other words may be rarer by themselves: a gain says something beside that
+of another model or another data set, not by itself.
 """
 
 from __future__ import annotations
