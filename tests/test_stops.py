@@ -45,7 +45,7 @@ def ours(folder: Path, samples: list[Sample]) -> list[Completion]:
     asks, _ = Asker(tokenizer, 64, "toy").ask(samples)
     backend = ReferenceBackend(ModelRef(str(folder)), {"threads": 1})
     made = []
-    for (ask,) in asks:
+    for ((ask,),) in asks:
         assert isinstance(ask, GenerateAsk)
         made += backend.generate([Prompt(ask.prompt)], ask.settings, tokenizer.decode)
     backend.close()
