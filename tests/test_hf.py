@@ -33,6 +33,7 @@ from slmeval.types import (  # noqa: E402
     TokenIds,
 )
 from slmeval_hf import HFBackend, slmeval_register_backends  # noqa: E402
+from slmeval_hf.passes import Passes  # noqa: E402
 
 VOCABULARY = 97
 CONTEXT = 64
@@ -227,6 +228,29 @@ def test_neither_the_order_nor_the_company_of_a_group_matters(
     small = list(open_model(folders(kind), batch_tokens=40).score(groups))
     for other in (backwards, alone, small):
         assert logprobs(other) == pytest.approx(logprobs(together), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_long_continuation_is_run_in_pieces_as_large_as_its_logits_may_be(
+    kind: str, folders: Folders, expected: Expected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slmeval_hf.batching.LOGITS", 4 * VOCABULARY)
+    backend = open_model(folders(kind), dtype="float64")
+    shapes = []
+    extend = Passes.extend
+
+    def watched(passes: Passes, state: Any, rows: Any) -> Any:
+        logits, grown = extend(passes, state, rows)
+        shapes.append(logits.shape[0] * logits.shape[1])
+        return logits, grown
+
+    monkeypatch.setattr(Passes, "extend", watched)
+    found = [likelihood for likelihoods in backend.score(some_groups()) for likelihood in likelihoods]
+    for one, other in zip(found, expected(kind), strict=True):
+        assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-9)
+        assert one.greedy == other.greedy
+    # the longest continuation has nine tokens
+    assert max(shapes) == 4
 
 
 def logprobs(answers: Sequence[Sequence[Likelihood]]) -> list[float]:

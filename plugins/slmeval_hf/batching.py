@@ -22,11 +22,12 @@ class Budget:
     def __init__(self, tokens: int, vocabulary: int) -> None:
         self.tokens = tokens
         self.halved = False
-        self._positions = max(1, LOGITS // vocabulary)
+        #: of so many tokens the logits fit
+        self.positions = max(1, LOGITS // vocabulary)
 
     def rows(self, columns: int, scored: int = 1) -> int:
         """How many rows of ``columns`` tokens fit, where logits are needed at ``scored`` of them."""
-        return max(1, min(self.tokens // columns, self._positions // max(1, scored)))
+        return max(1, min(self.tokens // columns, self.positions // max(1, scored)))
 
     def halve(self, columns: int, rows: int) -> None:
         """Memory ran out with a batch of this size: ask for less from now on.
@@ -39,7 +40,7 @@ class Budget:
                 "take another device, a smaller -o dtype, or a smaller model"
             )
         self.tokens = min(self.tokens, rows * columns) // 2
-        self._positions = max(1, self._positions // 2)
+        self.positions = max(1, self.positions // 2)
         self.halved = True
 
 

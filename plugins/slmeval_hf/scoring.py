@@ -43,7 +43,8 @@ def score_cached(
     judged = _first_tokens(logits, asks)
     rest = {at: len(ask.tokens) - 1 for at, ask in enumerate(asks) if len(ask.tokens) > 1}
     for taken in _portions(rest, state.columns, budget):
-        for at, found in zip(taken, _later_tokens(passes, state, [asks[at] for at in taken]), strict=True):
+        later = _later_tokens(passes, state, [asks[at] for at in taken], budget.positions)
+        for at, found in zip(taken, later, strict=True):
             judged[at] += found
     return _gathered(groups, asks, judged)
 
@@ -87,11 +88,20 @@ def _first_tokens(logits: Tensor, asks: Sequence[Ask]) -> list[Judged]:
     return [[pair] for pair in zip(logprobs, hits, strict=True)]
 
 
-def _later_tokens(passes: Passes, state: State, asks: Sequence[Ask]) -> list[Judged]:
-    """The second token and what follows of each continuation."""
-    logits, _ = passes.extend(state.select([ask.row for ask in asks]), [ask.tokens[:-1] for ask in asks])
-    targets = [ask.tokens[1:] for ask in asks]
-    return _judge(logits, targets, [0] * len(asks))
+def _later_tokens(passes: Passes, state: State, asks: Sequence[Ask], positions: int) -> list[Judged]:
+    """The second token and what follows of each continuation.
+
+    One that is longer than ``positions``, which is then alone, is run in pieces: the logits of a text as long
+    as a context would fill the memory.
+    """
+    state = state.select([ask.row for ask in asks])
+    judged: list[Judged] = [[] for _ in asks]
+    for start in range(0, max(len(ask.tokens) for ask in asks) - 1, positions):
+        piece = slice(start, start + positions)
+        logits, state = passes.extend(state, [ask.tokens[:-1][piece] for ask in asks])
+        found = _judge(logits, [ask.tokens[1:][piece] for ask in asks], [0] * len(asks))
+        judged = [before + after for before, after in zip(judged, found, strict=True)]
+    return judged
 
 
 def _whole(passes: Passes, asks: Sequence[Ask]) -> list[Judged]:
