@@ -414,7 +414,9 @@ def _choice_task(table: _Table) -> tuple[MultipleChoice | LetteredChoice, tuple[
     prompt = table.template("prompt", '"{question}"')
     choices = _Choices(_made_from(table), table.template("answer", '"{label}"'), _answer_is(table))
     fields = tuple(dict.fromkeys((*prompt.fields(), *choices.fields())))
-    common = {**_common(table), "choices": choices.texts, "gold": choices.gold}
+    # as many as there are texts; a field's list may be longer in one row than in another
+    chance = 1 / len(choices.made_from) if isinstance(choices.made_from, tuple) else None
+    common = {**_common(table), "choices": choices.texts, "gold": choices.gold, "chance": chance}
     if table.flag("lettered"):
         return LetteredChoice(question=prompt.fill, **common), fields
     return MultipleChoice(prompt=prompt.fill, **common), fields

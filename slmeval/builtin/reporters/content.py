@@ -46,8 +46,9 @@ def report(run: RunResult) -> Iterator[Block]:
 
 
 def _demo_rows(run: RunResult) -> str:
-    own = any(cell.data.source.startswith("folder ") for cell in run.cells)
-    return "rows of a folder" if own else "bundled sample rows"
+    sources = {cell.data.source.partition(" ")[0] for cell in run.cells}
+    own = sorted(sources & {"folder", "file"})
+    return f"rows of a {own[0]}" if own else "bundled sample rows"
 
 
 def _heading(run: RunResult) -> str:
