@@ -12,6 +12,7 @@ from slmeval.builtin.filters import Regex, slmeval_register_filters
 from slmeval.builtin.metrics import (
     Accuracy,
     AccuracyBytes,
+    AccuracyCorrected,
     AccuracyNorm,
     BitsPerByte,
     Chance,
@@ -19,6 +20,7 @@ from slmeval.builtin.metrics import (
     Margin,
     slmeval_register_metrics,
 )
+from slmeval.statistics import wilson
 from slmeval.types import Answer, Completion, Generate, Likelihood, Sample, Score
 
 
@@ -162,3 +164,19 @@ def test_a_regex_finds_the_match_that_was_asked_for(
     pattern: str, occurrence: int, text: str, found: str | None
 ) -> None:
     assert Regex(pattern, occurrence).find(text) == found
+
+
+def test_corrected_accuracy_is_accuracy_on_a_scale_from_chance_to_one() -> None:
+    metric = AccuracyCorrected()
+    answers = [chosen([-1.0, -2.0, -3.0, -4.0], ["a", "b", "c", "d"], gold) for gold in (0, 0, 0, 1)]
+    scores, weights = [metric.score(each) for each in answers], [metric.weight(each) for each in answers]
+    assert scores == [1, 1, 1, pytest.approx(-1 / 3)]
+    figure = metric.total("acc_corrected", [each or 0.0 for each in scores], weights)
+    assert figure.value == pytest.approx((0.75 - 0.25) / 0.75)
+    low, high = wilson(0.75, 4)
+    assert figure.ci95 == pytest.approx(((low - 0.25) / 0.75, (high - 0.25) / 0.75))
+    assert figure.stderr == pytest.approx(0.25 / 0.75)
+    # all right, and yet not certain; guessing gives nothing to the digit
+    assert metric.total("acc_corrected", [1.0] * 4, [4.0, 4.0, 5.0, 4.0]).ci95 != (1, 1)
+    assert metric.total("acc_corrected", [1.0, -1 / 3, -1 / 3, -1 / 3], [4.0] * 4).value == 0
+    assert metric.score(chosen([-1.0], ["a"], 0)) is None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from slmeval.api import Metric
-from slmeval.statistics import wilson
+from slmeval.statistics import mean_figure
 from slmeval.types import Answer, Figure, Likelihood
 
 
@@ -96,10 +96,10 @@ class Margin(ChoiceMetric):
 
 
 class AccuracyCorrected(ChoiceMetric):
-    """``acc`` on a scale on which guessing scores 0 and a perfect model 1.
+    """``acc`` on a scale on which guessing scores 0 and a perfect model 1: (acc - chance) / (1 - chance).
 
-    (right - 1/k) / (1 - 1/k) for each question of k choices, after the correction for guessing of
-    formula scoring (Frary, Educational Measurement 7(2), 1988).
+    The correction for guessing of formula scoring (Frary, Educational Measurement 7(2), 1988), for a question
+    of k choices (right - 1/k) / (1 - 1/k); over questions of different k with the mean of 1/k.
     """
 
     name = "acc_corrected"
@@ -114,13 +114,14 @@ class AccuracyCorrected(ChoiceMetric):
         return float(len(answer.sample.choices))
 
     def total(self, name: str, scores: Sequence[float], weights: Sequence[float]) -> Figure:
-        """The mean; where all questions have as many choices, the interval is that of ``acc``, rescaled."""
-        figure = super().total(name, scores, weights)
-        if len(set(weights)) != 1:
-            return figure
-        chance, right = 1 / weights[0], sum(score > 0 for score in scores) / len(scores)
-        low, high = ((end - chance) / (1 - chance) for end in wilson(right, len(scores)))
-        return replace(figure, value=(right - chance) / (1 - chance), ci95=(low, high))
+        """The figure, its error and interval being those of ``acc``, rescaled."""
+        acc = mean_figure(name, [float(score > 0) for score in scores], proportion=True)
+        if acc.value is None or acc.ci95 is None:
+            return acc
+        chance = math.fsum(1 / k for k in weights) / len(weights)
+        value, low, high = ((each - chance) / (1 - chance) for each in (acc.value, *acc.ci95))
+        stderr = None if acc.stderr is None else acc.stderr / (1 - chance)
+        return replace(acc, value=value, stderr=stderr, ci95=(low, high))
 
 
 class ProbabilityMass(Metric):
