@@ -47,6 +47,8 @@ def select(options: RunOptions, parts: Parts) -> Selection:
     return chosen.selection()
 
 
+#: said of tasks that do not show their choices
+_NO_PLACE = "position bias is unavailable: no choices are shown in the prompt"
 #: what a group around it has in it: the shots asked for, and under what the figures will be found
 _Found = tuple[int, CellKey]
 
@@ -111,7 +113,8 @@ class _Chosen:
         by_shots: dict[int, list[CellKey]] = {}
         for wanted, key in members:
             by_shots.setdefault(wanted, []).append(key)
-        if len({len(keys) for keys in by_shots.values()}) > 1:
+        names = {name for _, (name, _) in members}
+        if any({name for name, _ in keys} != names for keys in by_shots.values()):
             told = ", ".join(f"{wanted} for {keys[0][0]}" for wanted, keys in by_shots.items())
             raise UsageError(f"group {group.name!r} has no mean over different shots ({told}): give --shots")
         for wanted, keys in by_shots.items():
@@ -127,6 +130,11 @@ class _Chosen:
             raise UsageError(
                 "--position-bias: no task shows its choices in the prompt, so they stand in no place"
             )
+        for name in self._tasks.keys() - turned.keys():
+            for shots, wish in self._wishes[name].items():
+                self._wishes[name][shots] = replace(
+                    wish, note="; ".join(filter(None, (wish.note, _NO_PLACE)))
+                )
         for name, rotated in turned.items():
             wishes = self._wishes[name].values()
             self._wishes[rotated.name] = {wish.shots: replace(wish, task=rotated) for wish in wishes}

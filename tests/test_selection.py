@@ -65,8 +65,9 @@ def test_a_group_with_a_mean_counts_as_one_member_of_the_group_around_it(parts: 
     assert sum(len(members[name]) for name, _ in members["mmlu"]) == 57
 
 
-def test_a_mean_over_different_shots_is_refused() -> None:
-    parts = parts_with(Group("both", ("gsm8k", "arc_easy", "piqa"), average=("acc",)))
+@pytest.mark.parametrize("members", [("gsm8k", "arc_easy", "piqa"), ("gsm8k", "arc_easy")])
+def test_a_mean_over_different_shots_is_refused(members: tuple[str, ...]) -> None:
+    parts = parts_with(Group("both", members, average=("acc",)))
     message = r"group 'both' has no mean over different shots \(5 for gsm8k, 0 for arc_easy\): give --shots"
     with pytest.raises(UsageError, match=message):
         select(RunOptions(tasks=("both",)), parts)
@@ -89,6 +90,9 @@ def test_position_bias_asks_lettered_tasks_in_every_place_too(parts: Parts) -> N
     names = [name for name, _ in asked(found)]
     assert "commonsense_qa/rotated" in names
     assert "piqa/rotated" not in names
+    notes = {wish.task.name: wish.note for wish in found.wishes}
+    assert notes["piqa"] == "position bias is unavailable: no choices are shown in the prompt"
+    assert not notes["commonsense_qa"]
     assert len([name for name in names if name.endswith("/rotated")]) == 58
     rotated = {cell.group.name: cell for cell in found.groups}["mmlu/rotated"]
     assert rotated.members[0] == ("mmlu_stem/rotated", 0)
