@@ -368,3 +368,25 @@ def test_a_text_in_csv_is_never_a_formula(start: str) -> None:
     assert record["note"] == f"'{start.strip()}cmd('x')"
     assert record["task"] == f"'{start.strip()}1+1"
     assert record["value"] == "-0.5", "a number stays a number"
+
+
+@readable
+def test_numbers_of_thousands_stand_as_they_are(kind: type[Reporter]) -> None:
+    """A whole data set has 10,042 rows, and a hopeless perplexity has commas and no error."""
+    figures = (examples.accuracy("acc", 0.5, 10042), Figure("perplexity", 1263355677.7, None, None, 1, ""))
+    run = examples.run(cells=(examples.cell(sample=False, n=10042, figures=figures),))
+    text = written(kind, run)
+    assert "10,042" in text
+    assert "1,263,355,677.7" in text
+
+
+@readable
+def test_a_large_group_is_shown_without_its_members(kind: type[Reporter]) -> None:
+    names = tuple(f"mmlu_{number}" for number in range(11))
+    group = examples.cell("mmlu", kind="group", members=names)
+    small = examples.cell("pair", kind="group", members=("one", "two"))
+    cells = tuple(map(examples.cell, (*names, "one", "two")))
+    text = written(kind, examples.run(cells=(*cells, group, small)))
+    assert "mmlu_3" not in text.replace("\\", "")
+    assert "The members of mmlu stand in the JSON and CSV reports." in text
+    assert all(f" {name} " in text.replace("\n", " \n") for name in ("one", "two", "pair", "mmlu"))

@@ -114,15 +114,22 @@ def _escaped(block: Table, escape: Callable[[str], str]) -> Table:
 
 
 def _tabulate(block: Table, style: str, widths: Sequence[int] | None = None) -> str:
+    head, rows = block.head, block.rows
+    if widths:
+        # tabulate's own wrapping makes a number of a text such as "10,042", and fails at it
+        head = _wrapped(head, [width - _PADDING for width in widths])
+        rows = tuple(_wrapped(row, widths) for row in rows)
     return str(
         tabulate.tabulate(
-            block.rows,
-            headers=block.head,
+            rows,
+            headers=head,
             tablefmt=style,
             # tabulate would make numbers of names such as "1e5"
             disable_numparse=True,
             colalign=["right" if name in block.right else "left" for name in block.head],
-            maxcolwidths=widths,
-            maxheadercolwidths=widths and [width - _PADDING for width in widths],
         )
     )
+
+
+def _wrapped(cells: Sequence[str], widths: Sequence[int]) -> tuple[str, ...]:
+    return tuple("\n".join(textwrap.wrap(cell, width)) for cell, width in zip(cells, widths, strict=True))
