@@ -29,6 +29,7 @@ from slmeval.types import (
     Sample,
     ScoreGroup,
     TokenIds,
+    TopLogprobs,
     Use,
 )
 
@@ -98,8 +99,10 @@ class Backend(ABC):
     #: among those that can run here, the highest is the default engine
     preference: ClassVar[int] = 0
     options: ClassVar[tuple[Option, ...]] = ()
-    #: what it can do: "score", "generate", and later "top_logprobs", "time", "memory", "profile"
+    #: what it can do: "score", "generate", "top_logprobs", "memory", and later "time" and "profile"
     capabilities: ClassVar[frozenset[str]] = frozenset({"score", "generate"})
+    #: the forms of a model that it opens: "folder" (config.json with its weights), "gguf" (one file)
+    forms: ClassVar[tuple[str, ...]] = ("folder",)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -147,6 +150,17 @@ class Backend(ABC):
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
         """Greedy completions, in order. :class:`slmeval.stopping.Stopper` says when each one ends."""
+
+    def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
+        """After each token of ``ids``, the ``k`` likeliest next tokens; declared as "top_logprobs".
+
+        ``ids`` has at least one token and at most the model's context; ``k`` may be the whole vocabulary.
+        """
+        raise NotImplementedError(f"backend {self.name!r} does not declare top_logprobs")
+
+    def memory(self) -> tuple[Reading, ...]:
+        """What the engine itself knows of its memory, in bytes; declared as "memory"."""
+        raise NotImplementedError(f"backend {self.name!r} does not declare memory")
 
     def notes(self) -> tuple[str, ...]:
         """What the report must say about how this was measured (a batch that was halved, say)."""
@@ -341,13 +355,32 @@ class Meter(ABC):
 
 
 class Converter(ABC):
-    """Makes one form of a model from another, quantized or not."""
+    """Makes one form of a model from another, quantized or not: ``slmeval convert MODEL NAME:FORM``."""
 
     name: ClassVar[str]
+    #: the extra that brings what it needs: ``pip install 'slmeval[EXTRA]'``; ``None`` where nothing is needed
+    extra: ClassVar[str | None] = None
+    #: what it can write, as the user names it ("Q4_K_M", say)
+    forms: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why it cannot run here, in a few words, or ``None``. Must be cheap: no engine is imported."""
+        return None
+
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str:
+        """What makes the artefact, with its version: another version makes another artefact."""
 
     @abstractmethod
     def convert(self, model: ModelRef, form: str, folder: str) -> ModelRef:
-        """Write ``model`` as ``form`` into ``folder``, and say where it lies."""
+        """Write ``model`` as ``form`` into the empty ``folder``, and say where it lies in there.
+
+        An engine that may end its process does so in a process of its own.
+
+        :raises slmeval.errors.ModelError: this model cannot be converted, and why.
+        """
 
 
 class Importer(ABC):

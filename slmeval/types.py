@@ -166,6 +166,14 @@ class Completion:
     reason: EndReason
 
 
+@dataclass(frozen=True)
+class TopLogprobs:
+    """The likeliest tokens at one position, the likeliest first, with their natural-log probabilities."""
+
+    ids: TokenIds
+    logprobs: tuple[float, ...]
+
+
 Reply = Likelihood | Completion
 
 
