@@ -19,6 +19,7 @@ GROUND = {
     "slmeval.document",
     "slmeval.errors",
     "slmeval.frames",
+    "slmeval.gguf_file",
     "slmeval.hookspecs",
     "slmeval.shots",
     "slmeval.statistics",

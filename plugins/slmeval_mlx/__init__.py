@@ -1,0 +1,1 @@
+"""Models on MLX: Apple silicon, and the CPU elsewhere."""
