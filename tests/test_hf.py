@@ -253,6 +253,33 @@ def test_a_long_continuation_is_run_in_pieces_as_large_as_its_logits_may_be(
     assert max(shapes) == 4
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2", "mamba"])
+def test_the_likeliest_next_tokens_are_those_of_a_plain_pass(
+    kind: str, folders: Folders, oracles: Oracles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the logits of eleven tokens are then made in several pieces
+    monkeypatch.setattr("slmeval_hf.batching.LOGITS", 4 * VOCABULARY)
+    ids = some_ids(11, 1)
+    with torch.inference_mode():
+        rows = oracles(kind, "float64")(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    found = list(open_model(folders(kind), dtype="float64").top_logprobs(ids, VOCABULARY))
+    assert len(found) == len(ids)
+    for each, row in zip(found, rows, strict=True):
+        assert list(each.logprobs) == sorted(each.logprobs, reverse=True)
+        assert each.logprobs == pytest.approx(row[list(each.ids)].tolist(), abs=1e-5)
+        assert sum(map(math.exp, each.logprobs)) == pytest.approx(1, abs=1e-6)
+    first = next(open_model(folders(kind), dtype="float64").top_logprobs(ids, 3))
+    assert first.ids == found[0].ids[:3]
+
+
+@pytest.mark.parametrize(
+    ("ids", "k"), [((), 1), ((1,), 0), ((1,), VOCABULARY + 1), ((VOCABULARY,), 1), ((1,) * (CONTEXT + 1), 1)]
+)
+def test_the_likeliest_tokens_of_what_does_not_fit_are_refused(ids: TokenIds, k: int, opened: Opened) -> None:
+    with pytest.raises(ValueError, match=r"token"):
+        opened("llama").top_logprobs(ids, k)
+
+
 def logprobs(answers: Sequence[Sequence[Likelihood]]) -> list[float]:
     return [likelihood.logprob for likelihoods in answers for likelihood in likelihoods]
 

@@ -326,6 +326,38 @@ def test_probabilities_of_all_tokens_add_up_to_one(tiny: ReferenceBackend) -> No
     assert sum(answer.greedy for answer in answers) == 1
 
 
+def test_the_likeliest_next_tokens_are_those_of_transformers(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, TINY_LLAMA, seed=1)
+    ids = some_ids(40, 2)
+    found = list(open_model(folder).top_logprobs(ids, 5))
+    rows = Judge(folder).logprobs(ids)
+    best = np.argsort(-rows, axis=-1)[:, :5]
+    assert [each.ids for each in found] == [tuple(row) for row in best.tolist()]
+    for each, row, order in zip(found, rows, best, strict=True):
+        assert each.logprobs == pytest.approx(row[order], rel=0, abs=1e-9)
+
+
+def test_the_likeliest_of_the_whole_vocabulary_are_a_distribution(tiny: ReferenceBackend) -> None:
+    ids = some_ids(7)
+    found = list(tiny.top_logprobs(ids, 96))
+    assert len(found) == len(ids)
+    for each in found:
+        assert sorted(each.ids) == list(range(96))
+        assert list(each.logprobs) == sorted(each.logprobs, reverse=True)
+        assert sum(map(np.exp, each.logprobs)) == pytest.approx(1.0, abs=1e-12)
+    ((answer,),) = tiny.score([ScoreGroup(ids, (found[-1].ids[:1],))])
+    assert answer.greedy
+    assert answer.logprob == pytest.approx(found[-1].logprobs[0], abs=1e-12)
+
+
+@pytest.mark.parametrize(("ids", "k"), [((), 1), ((1,), 0), ((1,), 97), ((96,), 1), ((1,) * 65, 1)])
+def test_the_likeliest_tokens_of_what_does_not_fit_are_refused(
+    tiny: ReferenceBackend, ids: TokenIds, k: int
+) -> None:
+    with pytest.raises(ValueError, match=r"token"):
+        list(tiny.top_logprobs(ids, k))
+
+
 @pytest.mark.parametrize(
     ("group", "message"),
     [

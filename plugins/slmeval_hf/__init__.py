@@ -19,6 +19,8 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    TokenIds,
+    TopLogprobs,
 )
 
 
@@ -67,6 +69,7 @@ class HFBackend(Backend):
     name = "hf"
     extra = "hf"
     preference = 50
+    capabilities = frozenset({"score", "generate", "top_logprobs"})
     options = (
         Option(
             "dtype",
@@ -130,6 +133,13 @@ class HFBackend(Backend):
         :raises slmeval.errors.JobFailed: there is not enough memory for a single sequence.
         """
         return self._engine.generate(prompts, settings, decode)
+
+    def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
+        """As the port says.
+
+        :raises ValueError: ``ids`` do not fit the model, or it has no ``k`` tokens.
+        """
+        return self._engine.top_logprobs(ids, k)
 
     def notes(self) -> tuple[str, ...]:
         return self._engine.notes()

@@ -24,6 +24,7 @@ from slmeval.types import (
     Prompt,
     ScoreGroup,
     TokenIds,
+    TopLogprobs,
 )
 from slmeval_hf.batching import Budget, run_in_batches
 from slmeval_hf.devices import resolve_device
@@ -33,6 +34,7 @@ from slmeval_hf.passes import Passes, State
 from slmeval_hf.scoring import score_cached, score_whole
 from slmeval_hf.shape import context_of, stored_parameters, unique_parameters, vocabulary_of
 from slmeval_hf.tokenizers import first_difference, own_tokenizer
+from slmeval_hf.top import top_cached, top_whole
 from slmeval_hf.trial import fault_of_cache
 
 #: fewer tokens in common are not worth a pass of their own
@@ -150,6 +152,18 @@ class Engine:
 
         columns = [len(prompt.ids) + more for prompt, more in zip(prompts, room, strict=True)]
         return run_in_batches(columns, self._budget, work)
+
+    def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
+        """After each token of ``ids``, the ``k`` likeliest next tokens, the likeliest first.
+
+        :raises ValueError: ``ids`` do not fit the model, or it has no ``k`` tokens.
+        """
+        self._check(ids, 0)
+        if not 1 <= k <= self._vocabulary:
+            raise ValueError(f"there are no {k} likeliest tokens in a vocabulary of {self._vocabulary}")
+        if self._fault:
+            return top_whole(self._passes, ids, k)
+        return top_cached(self._passes, ids, k, self._budget.positions)
 
     def _run_prefix(self, ids: TokenIds) -> State | None:
         return self._passes.prefill([ids])[1] if ids else None

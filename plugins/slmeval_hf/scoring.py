@@ -83,7 +83,7 @@ def _first_tokens(logits: Tensor, asks: Sequence[Ask]) -> list[Judged]:
     normalizer, best = _summary(logits)
     rows = torch.tensor([ask.row for ask in asks], dtype=torch.long, device=logits.device)
     tokens = torch.tensor([ask.tokens[0] for ask in asks], dtype=torch.long, device=logits.device)
-    logprobs = (_wide(logits[rows, tokens]) - normalizer[rows]).tolist()
+    logprobs = (wide(logits[rows, tokens]) - normalizer[rows]).tolist()
     hits = (best[rows] == tokens).tolist()
     return [[pair] for pair in zip(logprobs, hits, strict=True)]
 
@@ -115,7 +115,7 @@ def _judge(logits: Tensor, targets: Sequence[TokenIds], starts: Sequence[int]) -
     shifted = [(0,) * start + row for start, row in zip(starts, targets, strict=True)]
     tokens, _ = pad_right(shifted, logits.device)
     normalizer, best = _summary(logits)
-    logprobs = (_wide(logits.gather(-1, tokens[..., None])[..., 0]) - normalizer).tolist()
+    logprobs = (wide(logits.gather(-1, tokens[..., None])[..., 0]) - normalizer).tolist()
     hits = (best == tokens).tolist()
     return [
         list(zip(logprobs[row][start : len(ids)], hits[row][start : len(ids)], strict=True))
@@ -125,10 +125,11 @@ def _judge(logits: Tensor, targets: Sequence[TokenIds], starts: Sequence[int]) -
 
 def _summary(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Over the vocabulary: the logarithm of the sum of exponentials, and the most likely token."""
-    return _wide(logits).logsumexp(-1), logits.argmax(-1)
+    return wide(logits).logsumexp(-1), logits.argmax(-1)
 
 
-def _wide(logits: Tensor) -> Tensor:
+def wide(logits: Tensor) -> Tensor:
+    """``logits`` in a type that a sum over a vocabulary can be made in."""
     # three digits of half precision are not enough for a sum over a vocabulary
     return logits if logits.dtype == torch.float64 else logits.float()
 

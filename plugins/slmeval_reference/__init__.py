@@ -20,6 +20,8 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    TokenIds,
+    TopLogprobs,
 )
 
 
@@ -38,6 +40,7 @@ class ReferenceBackend(Backend):
     """numpy in float64 on the CPU: exact rather than fast, and always there."""
 
     name = "reference"
+    capabilities = frozenset({"score", "generate", "top_logprobs"})
     options = (
         # one: BLAS threads wait for each other, which on a busy machine costs far more than a second
         # core brings to matrices this small; and the bits do not depend on the number of cores
@@ -78,6 +81,13 @@ class ReferenceBackend(Backend):
         :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
         """
         return self._engine.generate(prompts, settings, decode)
+
+    def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
+        """As the port says; of equally likely tokens the one with the lowest id comes first.
+
+        :raises ValueError: ``ids`` do not fit the model, or it has no ``k`` tokens.
+        """
+        return self._engine.top_logprobs(ids, k)
 
     def close(self) -> None:
         self._limits.restore_original_limits()

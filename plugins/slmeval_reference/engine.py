@@ -19,11 +19,13 @@ from slmeval.types import (
     Prompt,
     ScoreGroup,
     TokenIds,
+    TopLogprobs,
 )
 from slmeval_reference.config import Config, read_config
 from slmeval_reference.layers import load_weights
 from slmeval_reference.model import Model
 from slmeval_reference.trunk import TOKENS_AT_ONCE, Trunk
+from slmeval_reference.weights import FloatArray
 
 #: logits held at once: 32 MiB of them
 LOGITS_AT_ONCE = 1 << 22
@@ -89,6 +91,19 @@ class Engine:
             trunk.move_to(prompt.ids, prompt.shared)
             yield self._complete(trunk, Stopper(settings, decode), len(prompt.ids))
 
+    def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
+        """After each token of ``ids``, the ``k`` likeliest next tokens, the likeliest first."""
+        config = self._model.config
+        _check(config, ids)
+        if not 1 <= k <= config.vocabulary:
+            raise ValueError(f"there are no {k} likeliest tokens in a vocabulary of {config.vocabulary}")
+        trunk = Trunk(self._model)
+        trunk.move_to(ids[:1], 0)
+        # of a branch that has one token more, each token is predicted after one of ids
+        states = trunk.states_before([(*ids[1:], 0)])
+        for state in states:
+            yield _top(self._model.logits(state), k)
+
     def _likelihoods(self, trunk: Trunk, continuations: Sequence[TokenIds]) -> Iterator[Likelihood]:
         for pack in _packs(continuations):
             graded = self._graded(trunk, pack)
@@ -122,6 +137,14 @@ class Engine:
             if stopper.push(token) is None:
                 trunk.append(token)
         return stopper.completion()
+
+
+def _top(logits: FloatArray, k: int) -> TopLogprobs:
+    """The ``k`` likeliest tokens by ``logits``, float64[vocabulary]; equally likely ones by their ids."""
+    logits = logits - logits.max()
+    logprobs = logits - np.log(np.exp(logits).sum())
+    best = np.argsort(-logprobs, kind="stable")[:k]
+    return TopLogprobs(tuple(best.tolist()), tuple(logprobs[best].tolist()))
 
 
 def _packs(continuations: Sequence[TokenIds]) -> Iterator[list[TokenIds]]:
