@@ -6,6 +6,7 @@
         * MissingExtra: an engine or a library that is not installed, with the command that adds it
         * DataError: rows that are missing, damaged, or not what the task needs
         * ModelError: a model that is missing, damaged, or not what the backend can open
+            * ModelMissing: there is no model where the user says
     * StoreError: the store cannot be read or written (exit code 2)
     * JobFailed: one job could not be finished; the others' results stand (exit code 3)
 
@@ -72,6 +73,10 @@ class DataError(UsageError):
 
 class ModelError(UsageError):
     """A model that is missing, damaged, or not what the backend can open."""
+
+
+class ModelMissing(ModelError):
+    """There is no model where the user says."""
 
 
 class StoreError(SlmevalError):

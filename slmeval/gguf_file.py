@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 from slmeval.errors import ModelError
 
@@ -101,6 +101,8 @@ FILE_TYPES = {
     40: "Q1_0",
     41: "Q2_0",
 }
+PathT = TypeVar("PathT", bound=PurePath)
+
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
 
 
@@ -160,24 +162,30 @@ class GGUFHeader:
         return 8 * sum(tensor.bytes for tensor in self.tensors) / max(1, self.weights)
 
 
-def shards_of(path: Path) -> tuple[Path, ...]:
+def shard_names(path: PathT) -> tuple[PathT, ...]:
     """All files of a model whose first is ``path``: llama.cpp's ``NAME-00001-of-0000N.gguf``.
 
-    :raises ModelError: one is missing, or ``path`` is not the first.
+    :raises ModelError: ``path`` is not the first.
     """
     found = _SHARD.search(path.name)
     if not found:
         return (path,)
     count, stem = int(found[1]), path.name[: found.start()]
-    shards = tuple(
-        path.with_name(f"{stem}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)
-    )
-    if count == 0 or shards[0] != path:
+    names = [f"{stem}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
+    if path.name not in names[:1]:
         raise ModelError(f"{path} is a piece of a model: name the first one, {stem}-00001-of-{found[1]}.gguf")
-    for shard in shards:
+    return tuple(path.with_name(name) for name in names)
+
+
+def shards_of(path: Path) -> tuple[Path, ...]:
+    """All files of the model whose first is ``path``, seen to be there.
+
+    :raises ModelError: one is missing, or ``path`` is not the first.
+    """
+    for shard in shard_names(path):
         if not shard.is_file():
             raise ModelError(f"{path.parent} lacks {shard.name}, a piece of {path.name}")
-    return shards
+    return shard_names(path)
 
 
 def read_gguf(path: Path) -> GGUFHeader:
@@ -224,7 +232,9 @@ class _Reader:
         version = self._number("I")
         if version not in (2, 3):
             big = int.from_bytes(int(version).to_bytes(4, "little"), "big")
-            told = "of big-endian numbers" if big in (2, 3) else f"of version {version}; 2 and 3 are read here"
+            told = (
+                "of big-endian numbers" if big in (2, 3) else f"of version {version}; 2 and 3 are read here"
+            )
             raise ModelError(f"{self._path} is a GGUF file {told}")
         tensors, entries = self._number("Q"), self._number("Q")
         # an entry has no fewer bytes than its lengths and types

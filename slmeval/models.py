@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from slmeval.errors import MissingExtra, ModelError
-from slmeval.tokenizing import read_json
+from slmeval.errors import MissingExtra, ModelError, ModelMissing
+from slmeval.gguf_file import GGUFHeader, read_gguf, shard_names, shards_of
+from slmeval.gguf_tokenizer import tokenizer_of
+from slmeval.tokenizing import FastTokenizer, read_json, read_tokenizer
 from slmeval.types import ModelRef
 
 #: what a model can be read from; anything else in a folder (logs, optimizer states) does not count
@@ -25,6 +27,7 @@ _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _OLD_INDEX = "pytorch_model.bin.index.json"
 #: longest header in bytes that the safetensors library itself reads (its MAX_HEADER_SIZE)
 _MAX_HEADER = 100_000_000
+_GGUF = ".gguf"
 _HUB_PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
 #: the fields that hold the context length, in lm-evaluation-harness's order
 _CONTEXT_FIELDS = ("n_positions", "max_position_embeddings", "n_ctx")
@@ -36,21 +39,40 @@ _NO_LIMIT = 10**12
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model's files; ``sha256`` is over names and contents of all that define it, ``context`` in tokens."""
+    """A model's files: a folder, or (``form`` is "gguf") one file, the first of its shards.
+
+    ``sha256`` is over all that defines the model; ``context`` is in tokens.
+    """
 
     ref: ModelRef
-    folder: Path
+    place: Path
     sha256: str
     context: int
+    form: str = "folder"
 
     @property
     def local(self) -> ModelRef:
-        """The reference that an engine is given: the folder."""
-        return ModelRef(str(self.folder))
+        """The reference that an engine is given: the folder or the file."""
+        return ModelRef(str(self.place))
+
+    def tokenizer(self) -> FastTokenizer:
+        """The model's own: its ``tokenizer.json``, also beside a GGUF file, else what that file holds.
+
+        :raises ModelError: there is none that can be read.
+        """
+        beside = self.place.with_name("tokenizer.json")
+        if self.form == "folder":
+            return read_tokenizer(self.place, "the model's tokenizer.json")
+        if beside.is_file():
+            return read_tokenizer(beside, "the tokenizer.json beside the GGUF file")
+        return tokenizer_of(read_gguf(self.place), self.place)
 
 
 def parse_model(text: str) -> ModelRef:
-    """``FOLDER`` or ``HUB-ID[@REVISION]``; an existing folder is taken as it stands."""
+    """``FOLDER``, ``FILE.gguf``, ``HUB-ID[@REVISION]`` or ``HUB-ID:FILE.gguf[@REVISION]``.
+
+    What exists is taken as it stands.
+    """
     if is_there(text):
         return ModelRef(text)
     location, _, revision = text.partition("@")
@@ -66,12 +88,13 @@ def is_there(path: str | Path) -> bool:
 
 
 def find_model(ref: ModelRef, file_hash: Callable[[Path], str]) -> FoundModel:
-    """Find the model's folder (from the hub, if it is a hub id), check it, and hash it.
+    """Find the model's folder or file (from the hub, if it is a hub id), check it, and hash it.
 
     :raises ModelError: it is missing or damaged, in one sentence that names the file.
     """
     try:
-        return _found(ref, _folder(ref), file_hash)
+        place = _place(ref)
+        return _found_file(ref, place, file_hash) if place.is_file() else _found(ref, place, file_hash)
     except OSError as error:
         raise ModelError(
             f"{error.filename or ref.location} cannot be read: {error.strerror or error}"
@@ -92,6 +115,20 @@ def _found(ref: ModelRef, folder: Path, file_hash: Callable[[Path], str]) -> Fou
     return FoundModel(ref, folder, _hash(folder, files, file_hash), _context(folder, config))
 
 
+def _found_file(ref: ModelRef, file: Path, file_hash: Callable[[Path], str]) -> FoundModel:
+    header = read_gguf(file)
+    # a file is the same model under any name
+    whole = hashlib.sha256("\n".join(file_hash(shard) for shard in shards_of(file)).encode())
+    return FoundModel(ref, file, whole.hexdigest(), _context_of_gguf(file, header), "gguf")
+
+
+def _context_of_gguf(file: Path, header: GGUFHeader) -> int:
+    context = header.of_architecture("context_length")
+    if not isinstance(context, int) or context < 1:
+        raise ModelError(f"{file} does not say how long the context of {header.architecture!r} is")
+    return context
+
+
 def _object(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
@@ -99,14 +136,22 @@ def _object(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is damaged: it is nested too deeply") from None
 
 
-def _folder(ref: ModelRef) -> Path:
+def _place(ref: ModelRef) -> Path:
     path = Path(ref.location)
     if path.is_dir():
         return path
     if path.is_file():
-        raise ModelError(f"{ref.location} is a file; the installed backends read model folders and hub ids")
+        if path.suffix != _GGUF:
+            raise ModelMissing(
+                f"{ref.location} is a file, and no GGUF file: name a folder, a GGUF file or a hub id"
+            )
+        return path
+    repository, colon, file = ref.location.partition(":")
+    if colon and file.endswith(_GGUF) and not _looks_like_path(repository):
+        return _file_from_hub(ref, repository, file)
     if _looks_like_path(ref.location):
-        raise ModelError(f"there is no model folder {ref.location}")
+        kind = "file" if path.suffix == _GGUF else "folder"
+        raise ModelMissing(f"there is no model {kind} {ref.location}")
     return _from_hub(ref)
 
 
@@ -115,20 +160,39 @@ def _looks_like_path(location: str) -> bool:
 
 
 def _from_hub(ref: ModelRef) -> Path:
+    def fetch(hub: Any) -> str:
+        patterns = list(_HUB_PATTERNS)
+        return str(hub.snapshot_download(ref.location, revision=ref.revision, allow_patterns=patterns))
+
+    return Path(_fetched(ref, ref.location, fetch))
+
+
+def _file_from_hub(ref: ModelRef, repository: str, file: str) -> Path:
+    """One GGUF file of a repository, with all its shards where it is the first of several."""
+
+    def fetch(hub: Any) -> str:
+        first, *more = (shard.as_posix() for shard in shard_names(PurePath(file)))
+        for name in more:
+            hub.hf_hub_download(repository, name, revision=ref.revision)
+        return str(hub.hf_hub_download(repository, first, revision=ref.revision))
+
+    return Path(_fetched(ref, repository, fetch))
+
+
+def _fetched(ref: ModelRef, repository: str, fetch: Callable[[Any], str]) -> str:
+    """What ``fetch`` gets through huggingface_hub; its troubles as one sentence."""
     try:
-        from huggingface_hub import snapshot_download
+        import huggingface_hub
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise MissingExtra("huggingface_hub, which fetches models from the hub,", "data") from None
     try:
-        return Path(
-            snapshot_download(ref.location, revision=ref.revision, allow_patterns=list(_HUB_PATTERNS))
-        )
+        return fetch(huggingface_hub)
     except HFValidationError:
-        raise ModelError(f"there is no model folder {ref.location}, and it is no hub id either") from None
+        raise ModelMissing(f"there is no model folder {repository}, and it is no hub id either") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
+        raise ModelMissing(
             f"there is no folder {ref.location}, and the hub's model of that name cannot be had ({reason})"
         ) from None
 

@@ -14,6 +14,7 @@ from slmeval.models import FoundModel
 from slmeval.tokenizing import FastTokenizer
 from slmeval.types import (
     DataOrigin,
+    Failure,
     GenerationSettings,
     Group,
     OptionValue,
@@ -180,6 +181,8 @@ class Plan:
     options: RunOptions
     demo: bool
     jobs: tuple[Job, ...]
+    #: models and backends that were asked for and cannot be had
+    refused: tuple[Failure, ...] = ()
 
     @property
     def identity(self) -> dict[str, str]:

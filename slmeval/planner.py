@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 
 from slmeval.api import Backend, Option, Task
 from slmeval.asking import Asker, cut_units
 from slmeval.datasets import DataSource
-from slmeval.errors import MissingExtra, UnknownName, UsageError
-from slmeval.models import FoundModel, find_model, is_there, parse_model
+from slmeval.errors import ModelError, UnknownName, UsageError
+from slmeval.models import FoundModel
+from slmeval.pairing import Pair, Refusal, pair
 from slmeval.plan import Cell, GroupCell, Item, Job, Plan, Unit
 from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
 from slmeval.selection import Wish, select
 from slmeval.tokenizing import FastTokenizer, read_tokenizer
-from slmeval.types import ModelRef, OptionValue, RunOptions
+from slmeval.types import OptionValue, RunOptions
 
 #: what a task's kind asks of an engine
 _CAPABILITY = {"multiple_choice": "score", "likelihood": "score", "generation": "generate"}
@@ -30,24 +30,29 @@ _COMPAT = ("lm-eval",)
 def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) -> Plan:
     """Check everything that can be checked without an engine, and lay out the work.
 
+    Where one of several engines or models cannot be had, the others are measured, and the plan says why.
+
     :raises UsageError: the first mistake found, in one sentence.
     """
     _check_options(options)
     selection = select(options, parts)
     backends = _choose_backends(options, parts)
     _check_pythons(options, backends)
-    demo = not options.models
-    source = open_source(options, demo)
+    source = open_source(options, demo=not options.models)
     drafts = tuple(_draft(options, wish, parts, source) for wish in selection.wishes)
     _check_engine_options(options, backends)
-    asked: dict[str, _Asked] = {}
+    pairing = pair(options, backends, file_hash)
+    laid = _LaidOut(options, drafts)
+    refusals = list(pairing.refusals)
     jobs = []
-    for backend, label, found in _told_apart(list(_pairs(options, backends, file_hash))):
-        # every engine is asked the very same: the ids are made once for a model
-        if found.sha256 not in asked:
-            asked[found.sha256] = _ask(options, found, drafts)
-        jobs.append(_job(options, backend, label, found, asked[found.sha256], selection.groups))
-    return Plan(options, demo, tuple(jobs))
+    for each in pairing.pairs:
+        try:
+            jobs.append(_job(options, each, laid.asked(each.model), selection.groups))
+        except ModelError as error:
+            refusals.append(Refusal(each.backend.name, each.label, error))
+    if not jobs:
+        raise refusals[0].error
+    return Plan(options, not options.models, tuple(jobs), tuple(each.failure for each in refusals))
 
 
 # ---- backends -----------------------------------------------------------------------------------------
@@ -55,24 +60,11 @@ def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) ->
 
 def _choose_backends(options: RunOptions, parts: Parts) -> tuple[type[Backend], ...]:
     if options.backends:
-        chosen = [pick("backend", name, parts.backends) for name in dict.fromkeys(options.backends)]
-        for backend in chosen:
-            if backend.name not in options.pythons:
-                _check_present(backend)
-        return tuple(chosen)
+        return tuple(pick("backend", name, parts.backends) for name in dict.fromkeys(options.backends))
     able = [backend for backend in parts.backends.values() if backend.missing() is None]
     if not able:
         raise UsageError("no backend can run here: slmeval doctor says what each one lacks")
     return (max(able, key=lambda backend: (backend.preference, backend.name)),)
-
-
-def _check_present(backend: type[Backend]) -> None:
-    reason = backend.missing()
-    if reason is None:
-        return
-    if backend.extra is not None:
-        raise MissingExtra(f"backend {backend.name!r}", backend.extra, f"cannot run here ({reason})")
-    raise UsageError(f"backend {backend.name!r} cannot run here ({reason})")
 
 
 def _check_pythons(options: RunOptions, backends: Sequence[type[Backend]]) -> None:
@@ -96,72 +88,7 @@ def _check_options(options: RunOptions) -> None:
         raise UsageError("--data and --sample name two sources of rows: give one")
 
 
-# ---- models and their options ----------------------------------------------------------------------
-
-
-def demo_model() -> Path:
-    """The folder of the bundled demo model."""
-    return Path(str(files("slmeval.demo") / "model"))
-
-
-def _pairs(
-    options: RunOptions, backends: Sequence[type[Backend]], file_hash: Callable[[Path], str]
-) -> Iterator[tuple[type[Backend], str, FoundModel]]:
-    """Each backend with each model meant for it; a model is found and hashed once."""
-    found: dict[str, FoundModel] = {}
-    for backend in backends:
-        for text in _models_for(backend, options, backends):
-            if text not in found:
-                found[text] = find_model(parse_model(text), file_hash)
-            if options.models:
-                yield backend, _label(found[text]), found[text]
-            else:
-                yield backend, "demo", replace(found[text], ref=ModelRef("the bundled demo model"))
-
-
-def _told_apart(
-    pairs: Sequence[tuple[type[Backend], str, FoundModel]],
-) -> Iterator[tuple[type[Backend], str, FoundModel]]:
-    """A model named twice is run once; two that end in the same name get a piece of their hashes."""
-    folders: dict[str, set[Path]] = {}
-    for _, label, found in pairs:
-        folders.setdefault(label, set()).add(found.folder.resolve())
-    seen: set[tuple[str, Path]] = set()
-    for backend, label, found in pairs:
-        place = (backend.name, found.folder.resolve())
-        if place not in seen:
-            seen.add(place)
-            told = f"{label}#{found.sha256[:8]}" if len(folders[label]) > 1 else label
-            yield backend, told, found
-
-
-def _label(model: FoundModel) -> str:
-    """The last part of its name, as a report's column needs it."""
-    named = Path(model.ref.location)
-    return named.resolve().name if is_there(named) else str(model.ref).rpartition("/")[2]
-
-
-def _models_for(
-    backend: type[Backend], options: RunOptions, backends: Sequence[type[Backend]]
-) -> tuple[str, ...]:
-    """``--model REF`` goes to every backend, ``--model BACKEND=REF`` to that one."""
-    if not options.models:
-        return (str(demo_model()),)
-    names = {each.name for each in backends}
-    meant = [_split_model(text, names) for text in options.models]
-    mine = tuple(text for name, text in meant if name in (None, backend.name))
-    if not mine:
-        raise UsageError(f"no model for backend {backend.name!r}: --model {backend.name}=REF")
-    return mine
-
-
-def _split_model(text: str, backends: set[str]) -> tuple[str | None, str]:
-    name, equals, rest = text.partition("=")
-    if equals and name in backends:
-        return name, rest
-    if equals and not is_there(text) and "/" not in name:
-        raise UnknownName("backend", name, backends)
-    return None, text
+# ---- options of engines -------------------------------------------------------------------------------
 
 
 def resolve_options(backend: type[Backend], options: RunOptions) -> dict[str, OptionValue]:
@@ -210,16 +137,26 @@ class _Asked:
     units: tuple[Unit, ...]
 
 
-def _ask(options: RunOptions, model: FoundModel, drafts: Sequence[Draft]) -> _Asked:
-    tokenizer = _tokenizer(options, model)
-    cells = tuple(_cell(draft, tokenizer, model.context, options.seed) for draft in drafts)
-    return _Asked(tokenizer, cells, tuple(cut_units(cells)))
+class _LaidOut:
+    """What each model is asked: made once for all that have one tokenizer and one length of context."""
 
+    def __init__(self, options: RunOptions, drafts: Sequence[Draft]) -> None:
+        self._options = options
+        self._drafts = drafts
+        self._known: dict[object, _Asked] = {}
 
-def _tokenizer(options: RunOptions, model: FoundModel) -> FastTokenizer:
-    if options.tokenizer is not None:
-        return read_tokenizer(Path(options.tokenizer), "--tokenizer")
-    return read_tokenizer(model.folder, "the model's tokenizer.json")
+    def asked(self, model: FoundModel) -> _Asked:
+        """:raises ModelError: the model's tokenizer cannot be read, or lacks what the questions need."""
+        named = self._options.tokenizer
+        tokenizer = model.tokenizer() if named is None else read_tokenizer(Path(named), "--tokenizer")
+        kind = (tokenizer.sha256, tokenizer.bos_id, tokenizer.end_ids, model.context)
+        if kind not in self._known:
+            self._known[kind] = self._lay_out(tokenizer, model.context)
+        return self._known[kind]
+
+    def _lay_out(self, tokenizer: FastTokenizer, context: int) -> _Asked:
+        cells = tuple(_cell(draft, tokenizer, context, self._options.seed) for draft in self._drafts)
+        return _Asked(tokenizer, cells, tuple(cut_units(cells)))
 
 
 def _draft(options: RunOptions, wish: Wish, parts: Parts, source: DataSource) -> Draft:
@@ -244,20 +181,14 @@ def _cell(draft: Draft, tokenizer: FastTokenizer, context: int, seed: int) -> Ce
     )
 
 
-def _job(
-    options: RunOptions,
-    backend: type[Backend],
-    label: str,
-    model: FoundModel,
-    asked: _Asked,
-    groups: tuple[GroupCell, ...],
-) -> Job:
+def _job(options: RunOptions, pair: Pair, asked: _Asked, groups: tuple[GroupCell, ...]) -> Job:
+    backend = pair.backend
     for cell in asked.cells:
         _check_capability(backend, cell.task)
     return Job(
         backend,
-        model,
-        label,
+        pair.model,
+        pair.label,
         asked.tokenizer,
         resolve_options(backend, options),
         options.pythons.get(backend.name, sys.executable),

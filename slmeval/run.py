@@ -75,7 +75,7 @@ class Run:
         self._started = ""
         self._models: list[ModelReport] = []
         self._cells: list[CellResult] = []
-        self._failures: list[Failure] = []
+        self._failures = [*plan.refused]
         self._asked = 0
         self._reused = 0
 

@@ -61,7 +61,9 @@ def _blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     "--tasks", callback=_names, metavar="NAMES", help="Tasks, groups, globs or TOML files, with commas."
 )
 @click.option("--backend", "backends", callback=_names, metavar="NAMES", help="Engines; all run the same.")
-@click.option("--model", "models", multiple=True, metavar="REF", help="Folder, hub id, or BACKEND=REF.")
+@click.option(
+    "--model", "models", multiple=True, metavar="REF", help="Folder, GGUF file, hub id, or BACKEND=REF."
+)
 @click.option("--shots", callback=_counts, metavar="N,N", help="Examples shown before each question.")
 @click.option("--limit", type=int, metavar="N", help="Ask the first N rows only.")
 @click.option("--data", metavar="DIR", help="Rows from DIR/DATASET/SPLIT.jsonl or .parquet.")
@@ -146,6 +148,8 @@ def command(
         _warn_of_broken(registry.plugins)
         reporter = choose_reporter(form, output, registry.parts.reporters)
         planned = plan(options, registry.parts, opened.file_hash)
+        for failure in planned.refused:
+            complain(f"{failure.backend}:{failure.model} cannot be measured: {failure.reason}")
         result = execute(planned, registry, opened, Bar(sys.stderr), run_id)
     report(result, reporter, output)
     return _tell(result)
