@@ -362,6 +362,8 @@ class Converter(ABC):
     extra: ClassVar[str | None] = None
     #: what it can write, as the user names it ("Q4_K_M", say)
     forms: ClassVar[tuple[str, ...]]
+    #: the forms of a model that it reads, as in :attr:`Backend.forms`
+    sources: ClassVar[tuple[str, ...]] = ("folder",)
 
     @classmethod
     def missing(cls) -> str | None:

@@ -21,6 +21,8 @@ from slmeval.types import ModelRef
 
 #: what a model can be read from; anything else in a folder (logs, optimizer states) does not count
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
+#: the record of a model that a converter made: it says where the model is from, and is no part of it
+RECORD = "slmeval-origin.json"
 _DEFINITIONS = (".json", ".model", ".txt", ".jinja", ".py", ".tiktoken")
 #: an index names the files of a model that lies in several, with the single file it stands for
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -201,7 +203,7 @@ def _files(folder: Path) -> list[Path]:
     """The files that define the model: those at the top, and those that an index names, at any depth."""
     endings = (*_WEIGHTS, *_DEFINITIONS)
     top = (file for file in folder.iterdir() if file.suffix in endings and not file.is_dir())
-    files = sorted({*top, *_shards(folder)})
+    files = sorted({*top, *_shards(folder)} - {folder / RECORD})
     for file in files:
         _refuse_odd(file)
     return files

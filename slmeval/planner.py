@@ -11,6 +11,7 @@ from pathlib import Path
 
 from slmeval.api import Backend, Option, Task
 from slmeval.asking import Asker, cut_units
+from slmeval.conversions import origin_of
 from slmeval.datasets import DataSource
 from slmeval.errors import ModelError, UnknownName, UsageError
 from slmeval.models import FoundModel
@@ -195,9 +196,14 @@ def _job(options: RunOptions, pair: Pair, asked: _Asked, groups: tuple[GroupCell
         asked.cells,
         asked.units,
         groups,
-        _ignored_options(backend, options),
+        (*_origin(pair.model), *_ignored_options(backend, options)),
         options.blocked_plugins,
     )
+
+
+def _origin(model: FoundModel) -> tuple[str, ...]:
+    origin = origin_of(model)
+    return (origin.sentence(),) if origin is not None else ()
 
 
 def _check_capability(backend: type[Backend], task: Task) -> None:

@@ -32,6 +32,13 @@ def _backends(registry: Registry) -> Rows:
     ]
 
 
+def _converters(registry: Registry) -> Rows:
+    return [
+        (name, "ready" if (reason := part.missing()) is None else reason, ", ".join(part.forms))
+        for name, part in registry.parts.converters.items()
+    ]
+
+
 def _tasks(registry: Registry) -> Rows:
     return [
         (
@@ -85,6 +92,7 @@ _KINDS: dict[str, tuple[tuple[str, ...], Callable[[Registry], Iterable[tuple[str
     "filters": (("filter", "what it finds"), _named("filters")),
     "reporters": (("format", "what it writes"), _named("reporters")),
     "executors": (("executor", "where workers live"), _named("executors")),
+    "converters": (("converter", "here", "writes"), _converters),
     "meters": (("meter", "what it reads"), _named("meters")),
     "plugins": (("plugin", "from", "state"), _plugins),
 }

@@ -1,0 +1,177 @@
+"""One form of a model from another: made once, kept by what it was made of, with a record of its origin."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import platformdirs
+
+from slmeval.api import Converter
+from slmeval.errors import MissingExtra, ModelError, UnknownName, UsageError
+from slmeval.models import RECORD, FoundModel, find_model
+from slmeval.registry import pick
+from slmeval.tokenizing import read_json
+from slmeval.types import ModelRef
+
+FileHash = Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Of what, by what and when an artefact was made. ``artefact`` and ``source_sha256`` are model hashes."""
+
+    converter: str
+    form: str
+    version: str
+    source: str
+    source_sha256: str
+    artefact: str
+    made: str
+
+    def sentence(self) -> str:
+        """As a report tells it."""
+        return (
+            f"made by slmeval convert as {self.converter}:{self.form} ({self.version}) from {self.source}, "
+            f"hash {self.source_sha256[:12]}"
+        )
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A converted model, and whether it was made just now."""
+
+    place: Path
+    origin: Origin
+    fresh: bool
+
+
+def default_cache() -> Path:
+    """Where artefacts are kept: ``SLMEVAL_CACHE``, or the user's cache folder."""
+    if named := os.environ.get("SLMEVAL_CACHE"):
+        return Path(named).expanduser()
+    return platformdirs.user_cache_path("slmeval", appauthor=False)
+
+
+def choose(wish: str, known: Mapping[str, type[Converter]]) -> tuple[type[Converter], str]:
+    """The converter and the form that ``NAME:FORM`` names.
+
+    :raises UsageError: there is no such converter or form, or it cannot run here.
+    """
+    name, colon, form = wish.partition(":")
+    converter = pick("converter", name, known)
+    if not colon or form not in converter.forms:
+        raise UnknownName(f"form of converter {name!r}", form, converter.forms)
+    reason = converter.missing()
+    if reason is not None and converter.extra is not None:
+        raise MissingExtra(f"converter {name!r}", converter.extra, f"cannot run here ({reason})")
+    if reason is not None:
+        raise UsageError(f"converter {name!r} cannot run here ({reason})")
+    return converter, form
+
+
+def convert(
+    model: FoundModel, converter: type[Converter], form: str, file_hash: FileHash, cache: Path
+) -> Artefact:
+    """``model`` in another form, from the cache where the same was made of the same before.
+
+    :raises ModelError: the model cannot be converted, and why.
+    """
+    if model.form not in converter.sources:
+        raise ModelError(
+            f"converter {converter.name!r} reads no model of the form {model.form!r}: {model.ref}"
+        )
+    home = cache / "converted" / _key(model, converter, form)
+    if not (home / RECORD).is_file():
+        _make(model, converter, form, file_hash, home)
+        return _kept(home, fresh=True)
+    return _kept(home, fresh=False)
+
+
+def _key(model: FoundModel, converter: type[Converter], form: str) -> str:
+    parts = (model.sha256, converter.name, converter.version(), form)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _make(model: FoundModel, converter: type[Converter], form: str, file_hash: FileHash, home: Path) -> None:
+    """Into a folder beside ``home``, which it becomes when it is whole."""
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix="unfinished-") as work:
+            made = Path(converter().convert(model.local, form, work).location)
+            origin = Origin(
+                converter.name,
+                form,
+                converter.version(),
+                str(model.ref),
+                model.sha256,
+                find_model(ModelRef(str(made)), file_hash).sha256,
+                datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            )
+            record = {
+                "schema": "slmeval.origin/1",
+                "place": made.relative_to(work).as_posix(),
+                **asdict(origin),
+            }
+            (Path(work) / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            _settle(Path(work), home)
+    except OSError as error:
+        raise ModelError(f"{error.filename or home} cannot be written: {error.strerror or error}") from None
+
+
+def _settle(work: Path, home: Path) -> None:
+    try:
+        work.chmod(0o755)
+        work.rename(home)
+    except OSError:
+        # another process was quicker: what it made is the same
+        if not (home / RECORD).is_file():
+            raise
+    else:
+        # what cleans up the temporary folder wants to find it
+        work.mkdir()
+
+
+def _kept(home: Path, *, fresh: bool) -> Artefact:
+    record = read_json(home / RECORD)
+    return Artefact(home / str(record.get("place", "")), _origin(record, home), fresh)
+
+
+def _origin(record: Mapping[str, object], home: Path) -> Origin:
+    try:
+        return Origin(**{name: str(record[name]) for name in Origin.__dataclass_fields__})
+    except KeyError as error:
+        raise UsageError(f"{home / RECORD} is damaged: it lacks {error}; remove {home}") from None
+
+
+def origin_of(model: FoundModel) -> Origin | None:
+    """The record of a model that was made by a converter, if it is still what was made.
+
+    :raises UsageError: the record is damaged.
+    """
+    home = model.place if model.form == "folder" else model.place.parent
+    record = read_json(home / RECORD)
+    origin = _origin(record, home) if record else None
+    return origin if origin is not None and origin.artefact == model.sha256 else None
+
+
+def copied(artefact: Artefact, folder: Path) -> Path:
+    """A copy of the artefact's folder, record included, at ``folder``; where the model lies in there.
+
+    :raises UsageError: something is there already, or it cannot be written.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} is there already: name a new folder")
+    home = artefact.place if artefact.place.is_dir() else artefact.place.parent
+    try:
+        shutil.copytree(home, folder)
+    except (OSError, shutil.Error) as error:
+        raise UsageError(f"{folder} cannot be written: {error}") from None
+    return folder / artefact.place.relative_to(home)
