@@ -1,0 +1,128 @@
+"""``config.json`` as mlx-lm reads it: what it would misread is given to it in its own words, or refused.
+
+mlx-lm takes fields that it does not find for its own defaults, without a word. transformers 5 nests the
+rotary embedding's base in ``rope_parameters``, where most of mlx-lm's architectures do not look.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from slmeval.errors import ModelError
+
+Config = Mapping[str, Any]
+
+#: where configs say the context, in lm-evaluation-harness's order
+CONTEXT_FIELDS = ("n_positions", "max_position_embeddings", "n_ctx")
+#: the context where a config says none, as in lm-evaluation-harness
+DEFAULT_CONTEXT = 2048
+#: architectures that mlx-lm computes with one activation, whatever the config names
+_SILU = {"silu", "swish"}
+_GELU_TANH = {"gelu_new", "gelu_fast", "gelu_pytorch_tanh"}
+ACTIVATIONS = {
+    "llama": _SILU,
+    "mistral": _SILU,
+    "qwen2": _SILU,
+    "qwen3": _SILU,
+    "gpt_neox": _GELU_TANH,
+}
+#: architectures that have a sliding window in transformers and none in mlx-lm
+WITHOUT_WINDOW = ("mistral", "mixtral", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "starcoder2")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The object in ``config.json``.
+
+    :raises ModelError: it is not there, or is none.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(f"{folder} has no config.json: it is not a model folder")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} is damaged: it holds no object")
+    return config
+
+
+def text_config(config: Config) -> Config:
+    """The part that describes the language model."""
+    inner = config.get("text_config")
+    return inner if isinstance(inner, dict) else config
+
+
+def context_of(config: Config) -> int:
+    """The longest sequence, in tokens."""
+    said = (source.get(name) for source in (text_config(config), config) for name in CONTEXT_FIELDS)
+    return next((value for value in said if isinstance(value, int)), DEFAULT_CONTEXT)
+
+
+def vocabulary_of(config: Config) -> int:
+    """How many token ids the model knows.
+
+    :raises ModelError: the config does not say.
+    """
+    size = text_config(config).get("vocab_size")
+    if not isinstance(size, int):
+        raise ModelError("config.json does not say vocab_size: the model cannot be asked")
+    return size
+
+
+def in_mlx_words(config: Config, tensors: Collection[str]) -> dict[str, Any]:
+    """Fields to be laid over ``config`` for mlx-lm; ``tensors`` are the names in the checkpoint."""
+    fields = _rotary(config)
+    if "tie_word_embeddings" not in config and "lm_head.weight" in tensors:
+        # where nothing is said, mlx-lm takes many for tied, and drops the head that is there
+        fields["tie_word_embeddings"] = False
+    if isinstance(config.get("text_config"), dict):
+        fields["text_config"] = {**config["text_config"], **_rotary(config["text_config"])}
+    return fields
+
+
+def _rotary(config: Config) -> dict[str, Any]:
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    neox = config.get("model_type") == "gpt_neox"
+    # an object for each type of layer is known to those architectures that have several
+    if not isinstance(rope, dict) or any(isinstance(value, dict) for value in rope.values()):
+        return {}
+    fields = {name: rope[name] for name in ("rope_theta", "partial_rotary_factor") if name in rope}
+    if rope.get("rope_type", rope.get("type", "default")) != "default":
+        fields["rope_scaling"] = rope
+    return {**fields, **_neox_rotary(config, rope)} if neox else fields
+
+
+def _neox_rotary(config: Config, rope: Config) -> dict[str, Any]:
+    # mlx-lm demands both; transformers has defaults
+    return {
+        "rotary_emb_base": rope.get("rope_theta", config.get("rotary_emb_base", 10_000)),
+        "rotary_pct": rope.get("partial_rotary_factor", config.get("rotary_pct", 0.25)),
+    }
+
+
+def deviations(config: Config) -> tuple[str, ...]:
+    """What mlx-lm is known to compute otherwise than ``config`` says, near enough to be measured.
+
+    :raises ModelError: it is too far away.
+    """
+    family = str(config.get("model_type"))
+    wanted = str(config.get("hidden_act", "gelu" if family == "gpt_neox" else "silu"))
+    if family not in ACTIVATIONS or wanted in ACTIVATIONS[family]:
+        return ()
+    if (family, wanted) == ("gpt_neox", "gelu"):
+        return ("mlx-lm computes GELU by its tanh approximation where this model has the exact one",)
+    raise ModelError(f"mlx-lm does not compute hidden_act {wanted!r} in {family!r} models")
+
+
+def lost_window(config: Config) -> int | None:
+    """The sliding window, in tokens, that mlx-lm leaves out; ``None`` where it leaves none out."""
+    config = text_config(config)
+    family = config.get("model_type")
+    if family not in WITHOUT_WINDOW or not config.get("use_sliding_window", family in ("mistral", "phi3")):
+        return None
+    window = config.get("sliding_window", 4096 if family == "mistral" else None)
+    return int(window) if isinstance(window, int) and window < context_of(config) else None

@@ -1,0 +1,269 @@
+"""A model that mlx-lm opened, asked for likelihoods, texts and distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from math import isfinite
+
+import mlx.core as mx
+
+from slmeval.api import Reading, Tokenizer
+from slmeval.errors import JobFailed, ModelError
+from slmeval.stopping import Stopper
+from slmeval.types import (
+    Completion,
+    GenerationSettings,
+    Likelihood,
+    ModelInfo,
+    ModelRef,
+    OptionValue,
+    Prompt,
+    ScoreGroup,
+    TokenIds,
+    TopLogprobs,
+)
+from slmeval_mlx import shape
+from slmeval_mlx.devices import computing, resolve_device, wired
+from slmeval_mlx.distributions import top_logprobs
+from slmeval_mlx.loading import UNREADABLE, Checkpoint, open_checkpoint, reason
+from slmeval_mlx.scoring import score_group
+from slmeval_mlx.tokenizers import first_difference, own_tokenizer
+from slmeval_mlx.trial import worst_difference
+from slmeval_mlx.trunk import Passes, Trunk
+
+#: how MLX's allocators say that there is no more
+OUT_OF_MEMORY = ("unable to allocate", "attempting to allocate", "insufficient memory", "out of memory")
+
+
+class Engine:
+    """One opened model. Each call begins with an empty cache, so that it gives the same bits.
+
+    :raises ModelError: it cannot be opened, and why.
+    """
+
+    def __init__(self, ref: ModelRef, options: Mapping[str, OptionValue]) -> None:
+        self._device = resolve_device(str(options["device"]))
+        self._options = options
+        mx.reset_peak_memory()
+        with computing(self._device), _memory("the weights"):
+            self._checkpoint = open_checkpoint(ref, options)
+            self._passes, self._found = _tried(ref, self._checkpoint, options)
+        self._tokenizer_notes: tuple[str, ...] = ()
+
+    def model_info(self) -> ModelInfo:
+        """What was opened."""
+        checkpoint = self._checkpoint
+        architectures = checkpoint.config.get("architectures") or [checkpoint.config["model_type"]]
+        return ModelInfo(
+            architecture=str(architectures[0]),
+            parameters=shape.parameters_of(checkpoint.model),
+            parameters_stored=shape.stored_parameters(checkpoint),
+            dtype=shape.dtype_of(checkpoint.model),
+            device=self._device,
+            context=checkpoint.context,
+            vocabulary=checkpoint.vocabulary,
+            engine="mlx-lm",
+            engine_version=f"{version('mlx-lm')} (mlx {version('mlx')})",
+        )
+
+    def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:
+        """The first difference between ``tokenizer`` and the one in the model's folder, or ``None``."""
+        try:
+            own = own_tokenizer(self._checkpoint.folder)
+        except ModelError as error:
+            self._tokenizer_notes = (f"the tokenizer was not compared with the engine's own: {error}",)
+            return None
+        return first_difference(tokenizer, own) if own is not None else None
+
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say about how this was measured."""
+        return (
+            *self._checkpoint.notes,
+            *_of_weights(self._checkpoint, str(self._options["dtype"])),
+            *_of_cache(self._options),
+            *self._found,
+            *self._tokenizer_notes,
+        )
+
+    def memory(self) -> tuple[Reading, ...]:
+        """What MLX counts, in bytes: at most since the model was opened, and now."""
+        return (
+            Reading(float(mx.get_peak_memory()), "bytes", 0.0, "peak", "mlx.core.get_peak_memory"),
+            Reading(float(mx.get_active_memory()), "bytes", 0.0, "active", "mlx.core.get_active_memory"),
+        )
+
+    def close(self) -> None:
+        """Give back the memory."""
+        del self._passes, self._checkpoint
+        mx.clear_cache()
+
+    def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        """For each group, one likelihood per continuation, in order."""
+        trunk, batch_tokens = Trunk(self._passes), int(self._options["batch_tokens"] or 1)
+        with wired(self._checkpoint.model, self._device):
+            for group in groups:
+                longest = max(map(len, group.continuations), default=0)
+                self._check(group.context, longest - 1)
+                for tokens in group.continuations:
+                    self._check_ids(tokens)
+                with self._at_work(len(group.context) + longest):
+                    answers = score_group(trunk, group, batch_tokens)
+                yield answers
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        """Greedy completions, in order; of equally likely tokens the one with the lowest id is taken."""
+        trunk = Trunk(self._passes)
+        with wired(self._checkpoint.model, self._device):
+            for prompt in prompts:
+                self._check(prompt.ids)
+                room = min(settings.max_tokens, self._checkpoint.context - len(prompt.ids))
+                with self._at_work(len(prompt.ids) + room):
+                    completion = _complete(
+                        trunk, prompt.ids, Stopper(replace(settings, max_tokens=room), decode)
+                    )
+                yield completion
+
+    def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
+        """After each token of ``ids``, the ``k`` likeliest next tokens."""
+        self._check(ids)
+        pieces = top_logprobs(self._passes, ids, k)
+        with wired(self._checkpoint.model, self._device):
+            while True:
+                with self._at_work(len(ids)):
+                    piece = next(pieces, None)
+                if piece is None:
+                    return
+                yield from piece
+
+    @contextmanager
+    def _at_work(self, tokens: int) -> Iterator[None]:
+        window = self._checkpoint.window
+        if window is not None and tokens - 1 > window:
+            raise JobFailed(
+                f"{tokens} tokens are more than this model's sliding window of {window}, which mlx-lm does "
+                "not compute: ask for fewer shots, or take another backend"
+            )
+        with computing(self._device), _memory(f"{tokens} tokens"):
+            yield
+
+    def _check(self, ids: TokenIds, more: int = 0) -> None:
+        """:raises ValueError: the tokens do not fit the model."""
+        if not ids:
+            raise ValueError("a context has no tokens: it needs at least one")
+        if len(ids) + max(more, 0) > self._checkpoint.context:
+            raise ValueError(
+                f"{len(ids) + max(more, 0)} tokens do not fit the model's context of {self._checkpoint.context}"
+            )
+        self._check_ids(ids)
+
+    def _check_ids(self, ids: TokenIds) -> None:
+        # MLX looks up whatever lies behind the table
+        for wrong in (found for found in ids if not 0 <= found < self._checkpoint.vocabulary):
+            raise ValueError(
+                f"token id {wrong} is not in the model's vocabulary of {self._checkpoint.vocabulary}"
+            )
+
+
+def _complete(trunk: Trunk, ids: TokenIds, stopper: Stopper) -> Completion:
+    if stopper.reason is None:
+        trunk.move_to(ids[:-1])
+        token = ids[-1]
+        while stopper.reason is None:
+            token = _likeliest(trunk.step(token))
+            stopper.push(token)
+    return stopper.completion()
+
+
+def _likeliest(logits: mx.array) -> int:
+    """:raises JobFailed: they are no numbers; the likeliest of these would be some token all the same."""
+    best = mx.argmax(logits)
+    # together, so that the device is waited for once
+    value = logits[best]
+    mx.eval(best, value)
+    if not isfinite(value.item()):
+        raise JobFailed(
+            "the model's logits are not numbers: its weights are damaged, or its numbers overflow "
+            "(another --dtype may help)"
+        )
+    return int(best.item())
+
+
+@contextmanager
+def _memory(what: str) -> Iterator[None]:
+    """:raises JobFailed: there was not enough memory."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(
+            words in str(error).lower() for words in OUT_OF_MEMORY
+        ):
+            raise
+        raise JobFailed(
+            f"memory ran out with {what}: take a smaller -o batch_tokens or -o prefill_step, "
+            "-o kv_bits=8, or a smaller or quantized model"
+        ) from error
+
+
+def _tried(
+    ref: ModelRef, checkpoint: Checkpoint, options: Mapping[str, OptionValue]
+) -> tuple[Passes, tuple[str, ...]]:
+    """The model's passes, tried once, and what there is to be said of them.
+
+    :raises ModelError: it cannot be run.
+    """
+    rough = shape.is_quantized(checkpoint.model) or bool(options["kv_bits"])
+    try:
+        passes = Passes(
+            checkpoint.model,
+            checkpoint.vocabulary,
+            kv_bits=int(options["kv_bits"] or 0),
+            kv_group=int(options["kv_group_size"] or 0),
+            step=int(options["prefill_step"] or 1),
+        )
+        return passes, _faults(passes, rough)
+    except UNREADABLE as error:
+        raise ModelError(f"{ref} is opened by mlx-lm, and cannot be run: {reason(error)}") from error
+
+
+def _faults(passes: Passes, rough: bool) -> tuple[str, ...]:
+    alone = "each continuation is run by itself"
+    if passes.odd:
+        notes: tuple[str, ...] = (
+            f"nothing that contexts have in common is shared, and {alone}: "
+            f"a {passes.odd} can be neither cut off nor put in a batch",
+        )
+    else:
+        notes = ()
+        if not (worst := worst_difference(passes, rough=rough)):
+            return notes
+        passes.plain = False
+        notes = (f"{alone}: in a batch log-probabilities differ by {worst:.2g}",)
+    if worst := worst_difference(passes, rough=rough):
+        notes += (f"with mlx-lm's cache log-probabilities differ by {worst:.2g} from a pass without it",)
+    return notes
+
+
+def _of_weights(checkpoint: Checkpoint, dtype: str) -> Iterator[str]:
+    if not shape.is_quantized(checkpoint.model):
+        return
+    yield f"{shape.bits_per_weight(checkpoint.model):.3f} bits per weight, scales and all"
+    if left := shape.unquantized_matrices(checkpoint.model):
+        yield f"{left} matrices are not quantized"
+    if dtype != "auto":
+        yield f"{dtype} is the type of the arithmetic and of scales; the quantized weights are as stored"
+
+
+def _of_cache(options: Mapping[str, OptionValue]) -> Iterator[str]:
+    if options["kv_bits"]:
+        yield (
+            f"keys and values are held in {options['kv_bits']} bits (group {options['kv_group_size']}) "
+            "from the first token on"
+        )
