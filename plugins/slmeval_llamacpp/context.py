@@ -1,0 +1,180 @@
+"""A context of llama.cpp: the cache of keys and values, and tokens run through the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slmeval.errors import JobFailed, ModelError
+from slmeval_llamacpp.loading import Loaded
+from slmeval_llamacpp.native import library, log
+from slmeval_llamacpp.packing import Pack
+from slmeval_llamacpp.settings import Settings
+
+#: sequences at once, the trunk's among them; llama.cpp has room for 256, and reserves memory for each
+SEQUENCES = 64
+#: numbers in the logits of one decode: 128 MiB
+_LOGITS_AT_ONCE = 1 << 25
+#: what comes of llama_decode, and what it means
+_FAILURES = {1: "the cache is full", -1: "the batch is not valid", 2: "it was interrupted"}
+
+FloatRows = npt.NDArray[np.float32]
+
+
+class Context:
+    """Room for ``cells`` tokens.
+
+    :raises JobFailed: there is not enough memory.
+    :raises ModelError: llama.cpp refuses these options for this model.
+    """
+
+    def __init__(self, loaded: Loaded, settings: Settings, cells: int, sequences: int) -> None:
+        self._vocabulary = loaded.vocabulary
+        self._outputs = max(sequences, _LOGITS_AT_ONCE // loaded.vocabulary)
+        params = _params(settings, cells, sequences, self._outputs)
+        log().clear()
+        self._pointer = library().llama_init_from_model(loaded.pointer, params)
+        if not self._pointer:
+            raise _no_context(loaded, settings, cells)
+        self.said = tuple(log().lines())
+        self._memory = library().llama_get_memory(self._pointer)
+        self.batch = library().llama_n_batch(self._pointer)
+        self._arrays = _Arrays(self.batch)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is a cache at all: a model that writes has one."""
+        return bool(self._memory)
+
+    def close(self) -> None:
+        """Give back the memory."""
+        library().llama_free(self._pointer)
+
+    # ---- the cache -----------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Forget all tokens."""
+        library().llama_memory_clear(self._memory, False)
+
+    def remove(self, sequence: int, start: int = 0) -> bool:
+        """Forget a sequence's tokens from ``start`` on; False where this model cannot."""
+        return bool(library().llama_memory_seq_rm(self._memory, sequence, start, -1))
+
+    def keep_only(self, sequence: int) -> None:
+        """Forget all other sequences."""
+        library().llama_memory_seq_keep(self._memory, sequence)
+
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        """Let the tokens of ``source`` from ``start`` to ``end`` belong to ``target`` too."""
+        if start < end:
+            library().llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def is_whole(self, sequence: int) -> bool:
+        """Whether nothing of a sequence was let go, as models with a sliding window may."""
+        return bool(library().llama_memory_seq_pos_min(self._memory, sequence) <= 0)
+
+    # ---- tokens --------------------------------------------------------------------------------------
+
+    def run(self, pack: Pack, shift: int = 0) -> Iterator[tuple[npt.NDArray[np.int64], FloatRows]]:
+        """Run the tokens of ``pack``, as many at once as a batch holds.
+
+        Gives the indices of wanted tokens with their logits, float32[n, vocabulary], which hold until the
+        next are asked for. ``shift`` is added to each sequence.
+
+        :raises JobFailed: llama.cpp cannot, and why.
+        """
+        columns = [np.asarray(c, np.int32) for c in (pack.tokens, pack.positions, pack.first, pack.counts)]
+        wanted = np.asarray(pack.wanted, bool)
+        for start, end in _pieces(wanted, self.batch, self._outputs):
+            self._arrays.fill([column[start:end] for column in columns], wanted[start:end], shift)
+            places = np.flatnonzero(wanted[start:end])
+            self._decode()
+            if len(places):
+                yield places + start, self._logits(len(places))
+
+    def _decode(self) -> None:
+        log().clear()
+        code = library().llama_decode(self._pointer, self._arrays.batch)
+        if code:
+            why = _FAILURES.get(code) or log().reason()
+            raise JobFailed(
+                f"llama.cpp stopped ({code}): {why}; a smaller -o batch_tokens= takes less memory"
+            )
+
+    def _logits(self, rows: int) -> FloatRows:
+        pointer = library().llama_get_logits(self._pointer)
+        return np.ctypeslib.as_array(pointer, (rows, self._vocabulary))
+
+
+class _Arrays:
+    """A ``llama_batch`` whose arrays are numpy's: filled without a step of Python for each token."""
+
+    def __init__(self, size: int) -> None:
+        llama = library()
+        self._columns = [np.zeros(size, np.int32) for _ in range(3)]
+        self._wanted = np.zeros(size, np.int8)
+        # a token's sequences are neighbours: it points into this row of numbers
+        self._numbers = np.arange(llama.llama_max_parallel_sequences(), dtype=np.int32)
+        self._sequences = np.zeros(size, np.uintp)
+        self.batch = llama.llama_batch()
+        tokens, positions, counts = self._columns
+        for name, array in (
+            ("token", tokens),
+            ("pos", positions),
+            ("n_seq_id", counts),
+            ("seq_id", self._sequences),
+            ("logits", self._wanted),
+        ):
+            kind = dict(llama.llama_batch._fields_)[name]
+            setattr(self.batch, name, array.ctypes.data_as(kind))
+
+    def fill(self, columns: list[npt.NDArray[np.int32]], wanted: npt.NDArray[np.bool_], shift: int) -> None:
+        tokens, positions, first, counts = columns
+        size = len(tokens)
+        for mine, given in zip(self._columns, (tokens, positions, counts), strict=True):
+            mine[:size] = given
+        self._wanted[:size] = wanted
+        step = self._numbers.itemsize
+        self._sequences[:size] = self._numbers.ctypes.data + step * (first + shift).astype(np.uintp)
+        self.batch.n_tokens = size
+
+
+def _pieces(wanted: npt.NDArray[np.bool_], tokens: int, outputs: int) -> Iterator[tuple[int, int]]:
+    """Cuts: no piece holds more than so many tokens, nor wants more than so many logits."""
+    before = np.concatenate(([0], np.cumsum(wanted)))
+    start = 0
+    while start < len(wanted):
+        full = int(np.searchsorted(before, before[start] + outputs, side="right")) - 1
+        end = min(start + tokens, full, len(wanted))
+        yield start, end
+        start = end
+
+
+def _params(settings: Settings, cells: int, sequences: int, outputs: int) -> Any:
+    llama = library()
+    params = llama.llama_context_default_params()
+    params.n_ctx = cells
+    params.n_batch = params.n_ubatch = settings.batch_tokens
+    params.n_seq_max = sequences
+    params.n_outputs_max = outputs
+    params.n_threads = params.n_threads_batch = settings.threads
+    params.flash_attn_type = int(settings.flash_attention)
+    params.type_k, params.type_v = settings.kv_types
+    # a token can belong to several sequences
+    params.kv_unified = True
+    # a sliding window that forgets could not be rewound
+    params.swa_full = True
+    return params
+
+
+def _no_context(loaded: Loaded, settings: Settings, cells: int) -> JobFailed | ModelError:
+    why = log().reason()
+    if "alloc" not in why and "memory" not in why:
+        return ModelError(f"llama.cpp cannot run {loaded.path} with these options: {why}")
+    return JobFailed(
+        f"not enough memory for {cells} tokens of context with a cache of {settings.kv_type_k} "
+        f"({why}): a smaller -o context=, -o kv_type=f16 or fewer -o gpu_layers= take less"
+    )

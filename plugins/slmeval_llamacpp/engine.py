@@ -1,0 +1,318 @@
+"""A GGUF model on llama.cpp, asked for likelihoods and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+
+from slmeval.api import Reading, Tokenizer
+from slmeval.errors import ModelError
+from slmeval.stopping import Stopper
+from slmeval.types import (
+    Completion,
+    GenerationSettings,
+    Likelihood,
+    ModelInfo,
+    ModelRef,
+    OptionValue,
+    Prompt,
+    ScoreGroup,
+    TokenIds,
+    TopLogprobs,
+)
+from slmeval_llamacpp.context import SEQUENCES, Context
+from slmeval_llamacpp.distributions import likeliest, normalizers, top
+from slmeval_llamacpp.loading import load
+from slmeval_llamacpp.memory import readings
+from slmeval_llamacpp.native import engine_version, library
+from slmeval_llamacpp.packing import Limits, Pack, Row
+from slmeval_llamacpp.settings import resolve
+from slmeval_llamacpp.tokenizers import OwnTokenizer, first_difference
+from slmeval_llamacpp.trunk import Trunk
+
+#: cells that a cache has at first; it grows with what is asked, for a model of 131,072 tokens of context
+#: would fill a laptop's memory with what nobody asked for
+FIRST_CELLS = 4096
+#: texts that are written at once
+TEXTS = 8
+
+
+class Engine:
+    """One opened model.
+
+    :raises ModelError: it cannot be opened, and why.
+    :raises JobFailed: there is not enough memory.
+    """
+
+    def __init__(self, ref: ModelRef, options: Mapping[str, OptionValue]) -> None:
+        self._settings = resolve(options)
+        self._loaded = load(ref, self._settings)
+        self._rewinds = self._loaded.rewinds
+        self._context: Context | None = None
+        self._cells = self._calls = 0
+        try:
+            self._trunk = self._reserve(1)
+        except Exception:
+            self.close()
+            raise
+
+    # ---- what was opened -----------------------------------------------------------------------------
+
+    def model_info(self) -> ModelInfo:
+        """What was opened."""
+        header, stored = self._loaded.header, self._stored()
+        return ModelInfo(
+            architecture=header.architecture,
+            parameters=library().llama_model_n_params(self._loaded.pointer),
+            parameters_stored=header.weights,
+            dtype=f"float32 (from {stored})" if self._settings.widened else stored,
+            device=self._loaded.device,
+            context=self._loaded.context,
+            vocabulary=self._loaded.vocabulary,
+            engine="llama.cpp",
+            engine_version=engine_version(),
+        )
+
+    def _stored(self) -> str:
+        header = self._loaded.header
+        return f"{header.quantization}, {header.bits_per_weight:.2f} bits per weight"
+
+    def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:
+        """The first difference between ``tokenizer`` and the one in the model's file, or ``None``."""
+        return first_difference(tokenizer, OwnTokenizer(self._loaded.vocab, self._loaded.vocabulary))
+
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say about how this was measured."""
+        settings = self._settings
+        flash = "on" if settings.flash_attention else "off"
+        notes = [
+            f"{self._stored()} over all tensors",
+            f"keys cached as {settings.kv_type_k}, values as {settings.kv_type_v}; flash attention {flash}",
+        ]
+        if not self._rewinds:
+            notes.append(
+                "no token is shared, each sequence is run whole: this model's state cannot be rewound"
+            )
+        if settings.widened and self._loaded.device != "cpu":
+            notes.append("a GPU may multiply float32 in fewer bits than it is stored in (TF32)")
+        return tuple(notes)
+
+    def memory(self) -> tuple[Reading, ...]:
+        """The buffers that llama.cpp reserved, in bytes."""
+        said = self._context.said if self._context else ()
+        return tuple(readings((*self._loaded.said, *said)))
+
+    def close(self) -> None:
+        """Give back the memory."""
+        if self._context:
+            self._context.close()
+        self._context = None
+        self._loaded.close()
+
+    # ---- what is asked -------------------------------------------------------------------------------
+
+    def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        """For each group, one likelihood per continuation.
+
+        :raises ValueError: a group does not fit the model: too long, no context, or an unknown token id.
+        """
+        for group in groups:
+            self._check(group.context, max(map(len, group.continuations), default=0) - 1)
+            for tokens in group.continuations:
+                self._check_ids(tokens)
+        return self._score(groups)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        """Greedy completions.
+
+        :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
+        """
+        for prompt in prompts:
+            self._check(prompt.ids, 0)
+        return self._generate([prompt.ids for prompt in prompts], settings, decode)
+
+    def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
+        """After each token of ``ids``, the ``k`` likeliest next tokens.
+
+        :raises ValueError: ``ids`` do not fit the model, or ``k`` does not fit the vocabulary.
+        """
+        self._check(ids, 0)
+        if not 1 <= k <= self._loaded.vocabulary:
+            raise ValueError(f"{k} tokens cannot be had of a vocabulary of {self._loaded.vocabulary}")
+        return self._top(Row(ids, 0), k)
+
+    # ---- likelihoods ---------------------------------------------------------------------------------
+
+    def _score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        # sorted, so that what continuations begin with in common is run once; equal ones are run once
+        asks = [
+            (place, tokens)
+            for place, group in enumerate(groups)
+            for tokens in sorted(set(group.continuations))
+            if tokens
+        ]
+        rows = [
+            Row(groups[place].context + tokens[:-1], len(groups[place].context) - 1) for place, tokens in asks
+        ]
+        known: dict[tuple[int, TokenIds], Likelihood] = {}
+        done = 0
+        for at, pack in self._packs([group.context for group in groups], rows):
+            taken = asks[at : at + pack.rows]
+            known.update(zip(taken, self._graded(pack, [tokens for _, tokens in taken]), strict=True))
+            # all groups before that of the next row
+            end = asks[at + pack.rows][0] if at + pack.rows < len(asks) else done
+            for place in range(done, end):
+                yield _answers(known, place, groups[place])
+            done = end
+        for place in range(done, len(groups)):
+            yield _answers(known, place, groups[place])
+
+    def _graded(self, pack: Pack, targets: Sequence[TokenIds]) -> Iterator[Likelihood]:
+        """The likelihood of each row's targets, which follow the places that it asks for."""
+        places = np.fromiter(chain.from_iterable(pack.places), np.int64)
+        tokens = np.fromiter(chain.from_iterable(targets), np.int64)
+        logprobs, hits = np.empty(len(places)), np.empty(len(places), bool)
+        for found, logits in self._trunk.run(pack):
+            mine = np.flatnonzero((places >= found[0]) & (places <= found[-1]))
+            lines = np.searchsorted(found, places[mine])
+            logprobs[mine] = logits[lines, tokens[mine]] - normalizers(logits)[lines]
+            hits[mine] = likeliest(logits)[lines] == tokens[mine]
+        ends = np.cumsum([len(target) for target in targets])[:-1]
+        for values, best in zip(np.split(logprobs, ends), np.split(hits, ends), strict=True):
+            yield Likelihood(tuple(values.tolist()), bool(best.all()))
+
+    def _top(self, row: Row, k: int) -> Iterator[TopLogprobs]:
+        for _, pack in self._packs([row.ids], [row]):
+            for _, logits in self._trunk.run(pack):
+                yield from top(logits, k)
+
+    # ---- texts ---------------------------------------------------------------------------------------
+
+    def _generate(
+        self,
+        prompts: Sequence[TokenIds],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        rooms = [min(settings.max_tokens, self._loaded.context - len(ids)) for ids in prompts]
+        rows = [Row(ids, len(ids) - 1, max(room - 1, 0)) for ids, room in zip(prompts, rooms, strict=True)]
+        for at, pack in self._packs(prompts, rows, separate=True):
+            taken = range(at, at + pack.rows)
+            stoppers = [Stopper(replace(settings, max_tokens=rooms[place]), decode) for place in taken]
+            self._write(pack, [len(prompts[place]) for place in taken], stoppers)
+            for stopper in stoppers:
+                yield stopper.completion()
+
+    def _write(self, pack: Pack, lengths: Sequence[int], stoppers: Sequence[Stopper]) -> None:
+        """Run the prompts, then token by token, until every stopper has its verdict."""
+        best = self._best(pack)
+        open_ = [row for row, stopper in enumerate(stoppers) if stopper.reason is None]
+        tokens = [best[pack.places[row][0]] for row in open_]
+        written = 0
+        while True:
+            pairs = zip(open_, tokens, strict=True)
+            going = [(row, token) for row, token in pairs if stoppers[row].push(token) is None]
+            if not going:
+                return
+            open_ = [row for row, _ in going]
+            step = Pack(
+                tokens=[token for _, token in going],
+                positions=[lengths[row] + written for row in open_],
+                first=[row + 1 for row in open_],
+                counts=[1] * len(going),
+                wanted=[True] * len(going),
+            )
+            tokens = list(self._best(step).values())
+            written += 1
+
+    def _best(self, pack: Pack) -> dict[int, int]:
+        """The most likely token after each wanted token of ``pack``, by that token's index."""
+        best: dict[int, int] = {}
+        for found, logits in self._trunk.run(pack):
+            best.update(zip(found.tolist(), likeliest(logits).tolist(), strict=True))
+        return best
+
+    # ---- the cache -----------------------------------------------------------------------------------
+
+    def _packs(
+        self, contexts: Sequence[TokenIds], rows: Sequence[Row], *, separate: bool = False
+    ) -> Iterator[tuple[int, Pack]]:
+        """The packs of ``rows``, each with the number of its first row; what follows is kept in the cache."""
+        if not rows:
+            return
+        self._calls += 1
+        call, at = self._calls, 0
+        need = max(len(row.ids) + row.room for row in rows)
+        self._trunk, limits = self._reserve(need), self._limits(need, separate=separate)
+        self._trunk.begin(contexts)
+        while at < len(rows):
+            pack = self._trunk.take(rows, at, limits, separate=separate)
+            yield at, pack
+            if call != self._calls:
+                raise RuntimeError("the answers to one call must be taken before the next call")
+            at += pack.rows
+            self._trunk.move(rows[at - 1], pack, rows[at] if at < len(rows) else None)
+
+    def _limits(self, need: int, *, separate: bool) -> Limits:
+        """What a pack may hold, by the call alone: a cache that has grown before must not change a bit."""
+        sequences = SEQUENCES - 1 if self._rewinds else 1
+        return Limits(
+            tokens=self._settings.batch_tokens,
+            sequences=min(sequences, TEXTS) if separate else sequences,
+            cells=self._cells_for(need),
+        )
+
+    def _cells_for(self, need: int) -> int:
+        """Cells for sequences of ``need`` tokens."""
+        first = max(FIRST_CELLS, self._settings.batch_tokens)
+        # these have other rotary factors behind a certain number of cells, whatever is in them
+        if any(tensor.name.startswith("rope_factors_long") for tensor in self._loaded.header.tensors):
+            return self._loaded.context
+        return min(self._loaded.context, max(first, 1 << (need - 1).bit_length()))
+
+    def _reserve(self, need: int) -> Trunk:
+        """The cache, with room for sequences of ``need`` tokens.
+
+        :raises JobFailed: there is not enough memory.
+        """
+        cells = self._cells_for(need)
+        if self._context and cells <= self._cells:
+            return self._trunk
+        if self._context:
+            self._context.close()
+        self._context, self._cells = None, cells
+        self._context = Context(self._loaded, self._settings, cells, SEQUENCES if self._rewinds else 1)
+        if not self._context.has_memory:
+            raise ModelError(f"{self._loaded.path} ({self._loaded.header.architecture}) does not write text")
+        return Trunk(self._context, rewinds=self._rewinds)
+
+    def _check(self, ids: TokenIds, more: int) -> None:
+        if not ids:
+            raise ValueError("a context has no tokens: it needs at least one")
+        if len(ids) + more > self._loaded.context:
+            raise ValueError(
+                f"{len(ids) + more} tokens do not fit the model's context of {self._loaded.context}"
+            )
+        self._check_ids(ids)
+
+    def _check_ids(self, ids: TokenIds) -> None:
+        # one that is out of range would end the process
+        for wrong in (found for found in ids if not 0 <= found < self._loaded.vocabulary):
+            raise ValueError(
+                f"token id {wrong} is not in the model's vocabulary of {self._loaded.vocabulary}"
+            )
+
+
+def _answers(
+    known: Mapping[tuple[int, TokenIds], Likelihood], place: int, group: ScoreGroup
+) -> tuple[Likelihood, ...]:
+    certain = Likelihood((), greedy=True)
+    return tuple(known.get((place, tokens), certain) for tokens in group.continuations)
