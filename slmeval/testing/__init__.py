@@ -1,4 +1,4 @@
-"""For plugin authors' tests: run an evaluation from Python, with plugins given by hand.
+"""For plugin authors' tests: the contract that every backend keeps, and evaluations from Python.
 
 Not imported by anything that runs.
 """
@@ -13,7 +13,10 @@ from slmeval.planner import plan
 from slmeval.registry import load
 from slmeval.run import execute
 from slmeval.store import Store
+from slmeval.testing.contract import BackendContract
 from slmeval.types import RunOptions, RunResult
+
+__all__ = ["BackendContract", "Silent", "evaluate"]
 
 
 class Silent:
