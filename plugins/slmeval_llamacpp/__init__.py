@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
 from slmeval import hookimpl
-from slmeval.api import Backend, Option, Reading, Tokenizer
+from slmeval.api import Backend, Converter, Option, Reading, Tokenizer
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -22,6 +22,7 @@ from slmeval.types import (
     TokenIds,
     TopLogprobs,
 )
+from slmeval_llamacpp.converter import LlamaCppConverter
 
 #: types of the key-value cache, as llama.cpp names them
 KV_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
@@ -33,7 +34,10 @@ def slmeval_register_backends() -> Iterable[type[Backend]]:
     return (LlamaCppBackend,)
 
 
-# ---- converters: slmeval_register_converters() stands here -----------------------------------------
+@hookimpl
+def slmeval_register_converters() -> Iterable[type[Converter]]:
+    """Bring the one converter of this plugin."""
+    return (LlamaCppConverter,)
 
 
 def truth(text: str) -> bool:

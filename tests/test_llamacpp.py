@@ -1,0 +1,580 @@
+"""The llamacpp backend against the oracle, against itself in any order, and against damaged files."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from random_models import TINY_QWEN2, random_tensors, write_model
+
+pytest.importorskip("llama_cpp", reason="the llamacpp backend needs llama-cpp-python")
+gguf = pytest.importorskip("gguf", reason="these tests write GGUF files with the gguf library")
+
+from slmeval.errors import JobFailed, ModelError  # noqa: E402
+from slmeval.tokenizing import read_tokenizer  # noqa: E402
+from slmeval.types import (  # noqa: E402
+    GenerationSettings,
+    Likelihood,
+    ModelRef,
+    OptionValue,
+    Prompt,
+    ScoreGroup,
+    TokenIds,
+)
+from slmeval_llamacpp import LlamaCppBackend, slmeval_register_backends  # noqa: E402
+from slmeval_llamacpp.quantize import quantize  # noqa: E402
+from slmeval_reference import ReferenceBackend  # noqa: E402
+
+DEMO = ROOT / "slmeval" / "demo"
+VOCABULARY, CONTEXT = 2048, 2048
+TEXT = """Mira is a fisher. The dish that Mira likes best is fried trout. Tom has 12 apples and buys 7 more.
+How many apples does Tom have? The answer is 19. The capital of the valley is a town by the river."""
+
+Answers = list[tuple[Likelihood, ...]]
+
+
+def open_model(path: Path, **options: OptionValue) -> LlamaCppBackend:
+    defaults = {option.name: option.default for option in LlamaCppBackend.options}
+    return LlamaCppBackend(ModelRef(str(path)), {**defaults, "threads": 1, **options})
+
+
+@pytest.fixture(scope="module")
+def exact() -> Iterator[LlamaCppBackend]:
+    """The demo model in float32."""
+    backend = open_model(DEMO / "model.gguf", dtype="float32")
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[LlamaCppBackend]:
+    """The demo model as it is stored, F16."""
+    backend = open_model(DEMO / "model.gguf")
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Iterator[ReferenceBackend]:
+    backend = ReferenceBackend(ModelRef(str(DEMO / "model")), {"threads": 1})
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def encode() -> Callable[[str], TokenIds]:
+    return read_tokenizer(DEMO / "model" / "tokenizer.json", "the demo").encode
+
+
+@pytest.fixture(scope="module")
+def decode() -> Callable[[Sequence[int]], str]:
+    return read_tokenizer(DEMO / "model" / "tokenizer.json", "the demo").decode
+
+
+def some_ids(count: int, seed: int = 0, vocabulary: int = VOCABULARY) -> TokenIds:
+    return tuple(np.random.default_rng(seed).integers(3, vocabulary, count).tolist())
+
+
+def furthest(left: Sequence[Sequence[Likelihood]], right: Sequence[Sequence[Likelihood]]) -> float:
+    """The largest difference of two summed log-probabilities; the same shape is asked for."""
+    pairs = [pair for one, other in zip(left, right, strict=True) for pair in zip(one, other, strict=True)]
+    assert all(len(one.token_logprobs) == len(other.token_logprobs) for one, other in pairs)
+    return max((abs(one.logprob - other.logprob) for one, other in pairs), default=0.0)
+
+
+def greedy_flags(answers: Sequence[Sequence[Likelihood]]) -> list[bool]:
+    return [answer.greedy for group in answers for answer in group]
+
+
+@pytest.fixture(scope="module")
+def questions(encode: Callable[[str], TokenIds]) -> list[ScoreGroup]:
+    """A few-shot block with questions behind it, each with choices: as a task asks them."""
+    block = encode(" ".join([TEXT] * 4))
+    assert len(block) > 256
+    # without the mark that begins a text
+    bare = [encode(text)[1:] for text in ("Who fishes?", "Who fishes here?", "What is best?", "How many?")]
+    choices = [encode(f" {word}")[1:] for word in ("Mira", "Tom has", "fried trout", "19 apples", "19")]
+    groups = [ScoreGroup(block + ask, tuple(choices[at:])) for at, ask in enumerate(bare)]
+    return with_shared(sorted(groups, key=lambda group: group.context))
+
+
+def with_shared(groups: Sequence[ScoreGroup]) -> list[ScoreGroup]:
+    """The same with the hints that the core gives."""
+    before: TokenIds = ()
+    hinted = []
+    for group in groups:
+        pairs = enumerate(zip(before, group.context, strict=False))
+        shared = next((at for at, (one, other) in pairs if one != other), len(before))
+        hinted.append(ScoreGroup(group.context, group.continuations, min(shared, len(group.context))))
+        before = group.context
+    return hinted
+
+
+# ---- against the oracle ----------------------------------------------------------------------------
+
+
+def test_float32_agrees_with_the_oracle(
+    exact: LlamaCppBackend, oracle: ReferenceBackend, questions: list[ScoreGroup]
+) -> None:
+    ours, theirs = list(exact.score(questions)), list(oracle.score(questions))
+    assert furthest(ours, theirs) < 1e-4
+    assert greedy_flags(ours) == greedy_flags(theirs)
+
+
+def test_unlikely_texts_agree_too(exact: LlamaCppBackend, oracle: ReferenceBackend) -> None:
+    groups = [
+        ScoreGroup(some_ids(40, seed), tuple(some_ids(5, 10 * seed + at) for at in range(3)))
+        for seed in range(4)
+    ]
+    assert furthest(list(exact.score(groups)), list(oracle.score(groups))) < 1e-3
+
+
+def test_as_stored_is_close(
+    plain: LlamaCppBackend, oracle: ReferenceBackend, questions: list[ScoreGroup]
+) -> None:
+    far = furthest(list(plain.score(questions)), list(oracle.score(questions)))
+    assert 1e-5 < far < 0.1
+
+
+@pytest.mark.parametrize("length", [0, 1, 40])
+def test_texts_are_the_oracles(
+    exact: LlamaCppBackend,
+    oracle: ReferenceBackend,
+    encode: Callable[[str], TokenIds],
+    decode: Callable[[Sequence[int]], str],
+    length: int,
+) -> None:
+    starts = (
+        "Mira",
+        "The",
+        "The dish that",
+        "Tom has 12",
+        "The",
+        "How many",
+        "A town by",
+        "Who?",
+        "Is it so",
+        "x",
+    )
+    prompts = [Prompt(encode(start)) for start in starts]
+    settings = GenerationSettings(max_tokens=length, stop=(". ",), end_ids=(2,))
+    ours = list(exact.generate(prompts, settings, decode))
+    assert ours == list(oracle.generate(prompts, settings, decode))
+
+
+def test_a_text_ends_where_the_context_is_full(
+    exact: LlamaCppBackend, oracle: ReferenceBackend, decode: Callable[[Sequence[int]], str]
+) -> None:
+    prompts = [Prompt(some_ids(length, 3)) for length in (CONTEXT - 3, CONTEXT - 1, CONTEXT)]
+    settings = GenerationSettings(max_tokens=9)
+    ours = list(exact.generate(prompts, settings, decode))
+    assert ours == list(oracle.generate(prompts, settings, decode))
+    assert [(len(text.ids), text.reason) for text in ours] == [(3, "length"), (1, "length"), (0, "length")]
+
+
+def test_distributions_are_the_oracles(exact: LlamaCppBackend, oracle: ReferenceBackend) -> None:
+    ids = some_ids(30, 5)
+    found = list(exact.top_logprobs(ids, VOCABULARY))
+    assert len(found) == len(ids)
+    every = [(token,) for token in range(VOCABULARY)]
+    for place in (0, 17, 29):
+        ((*wanted,),) = oracle.score([ScoreGroup(ids[: place + 1], tuple(every))])
+        assert sorted(found[place].ids) == list(range(VOCABULARY))
+        assert list(found[place].logprobs) == sorted(found[place].logprobs, reverse=True)
+        for token, logprob in zip(found[place].ids, found[place].logprobs, strict=True):
+            assert logprob == pytest.approx(wanted[token].logprob, abs=1e-3)
+    for few, all_of_them in zip(exact.top_logprobs(ids, 5), found, strict=True):
+        assert few.ids == all_of_them.ids[:5]
+    assert math.fsum(math.exp(value) for value in found[0].logprobs) == pytest.approx(1, abs=1e-6)
+
+
+# ---- the same answer however it is asked -----------------------------------------------------------
+
+
+def test_alone_together_in_any_order_with_and_without_hints(
+    exact: LlamaCppBackend, questions: list[ScoreGroup]
+) -> None:
+    together = list(exact.score(questions))
+    alone = [next(exact.score([group])) for group in questions]
+    backwards = list(exact.score([ScoreGroup(g.context, g.continuations[::-1]) for g in questions[::-1]]))
+    unhinted = list(exact.score([ScoreGroup(group.context, group.continuations) for group in questions]))
+    assert furthest(alone, together) < 1e-4
+    assert furthest([group[::-1] for group in backwards[::-1]], together) < 1e-4
+    assert unhinted == together
+
+
+def test_the_same_call_gives_the_same_bits(exact: LlamaCppBackend, questions: list[ScoreGroup]) -> None:
+    first = list(exact.score(questions))
+    list(exact.score(questions[1:]))
+    assert list(exact.score(questions)) == first
+    list(exact.score([ScoreGroup(some_ids(300, 8), (some_ids(30, 9),))]))
+    assert list(exact.score(questions)) == first
+    another = open_model(DEMO / "model.gguf", dtype="float32")
+    assert list(another.score(questions)) == first
+    another.close()
+
+
+def test_a_call_that_was_left_halfway_does_no_harm(
+    exact: LlamaCppBackend, questions: list[ScoreGroup]
+) -> None:
+    many = [ScoreGroup(some_ids(400, seed), ((5, 6),)) for seed in range(3)]
+    wanted = list(exact.score(questions))
+    left = exact.score(many)
+    next(left)
+    assert list(exact.score(questions)) == wanted
+    with pytest.raises(RuntimeError, match="before the next call"):
+        list(left)
+
+
+def test_what_is_shared_is_run_once(exact: LlamaCppBackend, questions: list[ScoreGroup]) -> None:
+    run: list[int] = []
+    context = exact._engine._context
+    decoded, context._decode = (
+        context._decode,
+        lambda: (run.append(context._arrays.batch.n_tokens), decoded()),
+    )
+    try:
+        list(exact.score([ScoreGroup(some_ids(5), ((1,),))]))
+        run.clear()
+        list(exact.score(questions))
+    finally:
+        del context._decode
+    tree = {fed[: end + 1] for fed in fed_rows(questions) for end in range(len(fed))}
+    assert sum(run) == len(tree)
+
+
+def fed_rows(groups: Sequence[ScoreGroup]) -> Iterator[TokenIds]:
+    for group in groups:
+        for tokens in group.continuations:
+            yield group.context + tokens[:-1]
+
+
+def test_questions_over_many_packs(exact: LlamaCppBackend, oracle: ReferenceBackend) -> None:
+    """Two blocks, more questions than a batch holds, some of which begin alike beyond their block."""
+    blocks = [some_ids(140, 1), some_ids(150, 2)]
+    contexts = [
+        block + some_ids(20, 30 + at // 2) + some_ids(at % 2 * 10, at) for block in blocks for at in range(12)
+    ]
+    groups = with_shared(
+        [
+            ScoreGroup(context, (some_ids(6, at), some_ids(2, at), some_ids(6, at)[:3]))
+            for at, context in enumerate(sorted(contexts))
+        ]
+    )
+    small = open_model(DEMO / "model.gguf", dtype="float32", batch_tokens=64)
+    wanted = list(oracle.score(groups))
+    assert furthest(list(small.score(groups)), wanted) < 1e-3
+    assert furthest(list(exact.score(groups)), wanted) < 1e-3
+    small.close()
+
+
+def test_many_continuations_of_one_context(exact: LlamaCppBackend, oracle: ReferenceBackend) -> None:
+    context = some_ids(50, 6)
+    group = ScoreGroup(context, tuple(some_ids(1 + at % 4, at) for at in range(300)))
+    (ours,), (theirs,) = exact.score([group]), oracle.score([group])
+    assert furthest([ours], [theirs]) < 1e-3
+
+
+def test_equal_and_empty_continuations(exact: LlamaCppBackend) -> None:
+    group = ScoreGroup((7, 8), ((9,), (), (9, 10), (9,), ()))
+    ((one, nothing, two, again, _),) = exact.score([group])
+    assert nothing == Likelihood((), True)
+    assert one == again
+    assert two.token_logprobs[0] == pytest.approx(one.logprob, abs=1e-6)
+    assert list(exact.score([ScoreGroup((7,), ()), ScoreGroup((8,), ((),))])) == [(), (nothing,)]
+    assert list(exact.score([])) == []
+
+
+def test_a_context_that_begins_another(exact: LlamaCppBackend, oracle: ReferenceBackend) -> None:
+    long = some_ids(30, 4)
+    groups = [ScoreGroup(long[:end], (long[end : end + 3], (5,))) for end in (10, 11, 20, 10, 1, 27)]
+    assert furthest(list(exact.score(groups)), list(oracle.score(groups))) < 1e-3
+
+
+def test_a_thousand_short_requests(exact: LlamaCppBackend) -> None:
+    groups = [ScoreGroup((1, at), ((5,), (6, 7))) for at in range(1000)]
+    answers = list(exact.score(groups))
+    assert len(answers) == 1000
+    assert furthest(answers[500:510], list(exact.score(groups[500:510]))) < 1e-4
+
+
+# ---- lengths ---------------------------------------------------------------------------------------
+
+
+def test_long_contexts_are_run_in_pieces(exact: LlamaCppBackend, oracle: ReferenceBackend) -> None:
+    groups = [ScoreGroup(some_ids(1500, 1), (some_ids(20, 2),)), ScoreGroup((1,), (some_ids(900, 3),))]
+    assert furthest(list(exact.score(groups)), list(oracle.score(groups))) < 1e-3
+
+
+def test_one_token_past_the_context(exact: LlamaCppBackend, oracle: ReferenceBackend) -> None:
+    whole = some_ids(CONTEXT + 1, 1)
+    for cut in (CONTEXT, CONTEXT - 30):
+        group = ScoreGroup(whole[:cut], (whole[cut:],))
+        assert furthest(list(exact.score([group])), list(oracle.score([group]))) < 1e-3
+        with pytest.raises(
+            ValueError, match=f"{CONTEXT + 1} tokens do not fit the model's context of {CONTEXT}"
+        ):
+            exact.score([ScoreGroup(whole[:cut], (*group.continuations, (*whole[cut:], 5)))])
+
+
+def test_what_does_not_fit_is_refused(exact: LlamaCppBackend, decode: Callable[[Sequence[int]], str]) -> None:
+    for group in (ScoreGroup((), ((5,),)), ScoreGroup((5,), ((VOCABULARY,),)), ScoreGroup((-1,), ((5,),))):
+        with pytest.raises(ValueError, match="no tokens|not in the model's vocabulary"):
+            exact.score([group])
+    for ids in ((), some_ids(CONTEXT + 1), (VOCABULARY,)):
+        with pytest.raises(ValueError, match="tokens|not in the model's vocabulary"):
+            exact.generate([Prompt(ids)], GenerationSettings(), decode)
+        with pytest.raises(ValueError, match="tokens|not in the model's vocabulary"):
+            exact.top_logprobs(ids, 5)
+    with pytest.raises(ValueError, match="0 tokens cannot be had"):
+        exact.top_logprobs((5,), 0)
+
+
+def test_a_smaller_context_is_kept_to(encode: Callable[[str], TokenIds]) -> None:
+    backend = open_model(DEMO / "model.gguf", context=100)
+    assert backend.model_info().context == 100
+    assert next(backend.score([ScoreGroup(some_ids(100), ((5,),))]))
+    with pytest.raises(ValueError, match="context of 100"):
+        backend.score([ScoreGroup(some_ids(101), ((5,),))])
+    backend.close()
+    with pytest.raises(ModelError, match=r"context of 2048 tokens: -o context=4096 is more"):
+        open_model(DEMO / "model.gguf", context=4096)
+
+
+# ---- other models: written here, of random weights ---------------------------------------------------
+
+
+def write_gguf(path: Path, family: str, facts: dict[str, Any], tensors: dict[str, np.ndarray]) -> Path:
+    """A GGUF file without a tokenizer; ``facts`` are metadata under the family's name."""
+    writer = gguf.GGUFWriter(path, family)
+    writer.add_tokenizer_model("none")
+    for name, value in facts.items():
+        add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
+        add(f"{family}.{name}", value)
+    for name, tensor in tensors.items():
+        writer.add_tensor(name, np.ascontiguousarray(tensor, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+QWEN2_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "model.layers": "blk",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+QWEN2_FACTS = {
+    "vocab_size": 96,
+    "context_length": 64,
+    "embedding_length": 32,
+    "block_count": 2,
+    "feed_forward_length": 48,
+    "attention.head_count": 4,
+    "attention.head_count_kv": 1,
+    "attention.layer_norm_rms_epsilon": 1e-6,
+    "rope.freq_base": 1000000.0,
+}
+
+
+def qwen2_tensors(seed: int = 0) -> dict[str, np.ndarray]:
+    """The weights of ``write_model(folder, TINY_QWEN2, seed)`` under llama.cpp's names."""
+    renamed = {}
+    for name, tensor in random_tensors(TINY_QWEN2, seed).items():
+        for theirs, ours in QWEN2_NAMES.items():
+            name = name.replace(theirs, ours)  # noqa: PLW2901
+        renamed[name] = tensor
+    return renamed
+
+
+def write_qwen2(path: Path, seed: int = 0, **facts: Any) -> Path:
+    return write_gguf(path, "qwen2", QWEN2_FACTS | facts, qwen2_tensors(seed))
+
+
+def write_gemma2(path: Path, window: int) -> Path:
+    """Every other layer sees the last ``window`` tokens only."""
+    random = np.random.default_rng(1)
+    facts = {
+        **{key: QWEN2_FACTS[key] for key in ("vocab_size", "embedding_length", "feed_forward_length")},
+        "context_length": 512,
+        "block_count": 4,
+        "attention.head_count": 2,
+        "attention.head_count_kv": 1,
+        "attention.key_length": 16,
+        "attention.value_length": 16,
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "attention.sliding_window": window,
+    }
+    shapes: dict[str, tuple[int, ...]] = {"token_embd": (96, 32), "output_norm": (32,)}
+    for layer in range(4):
+        norms = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
+        shapes |= {f"blk.{layer}.{norm}": (32,) for norm in norms}
+        shapes |= {f"blk.{layer}.attn_q": (32, 32), f"blk.{layer}.attn_output": (32, 32)}
+        shapes |= {f"blk.{layer}.attn_k": (16, 32), f"blk.{layer}.attn_v": (16, 32)}
+        shapes |= {f"blk.{layer}.ffn_gate": (48, 32), f"blk.{layer}.ffn_up": (48, 32)}
+        shapes |= {f"blk.{layer}.ffn_down": (32, 48)}
+    tensors = {f"{name}.weight": random.standard_normal(shape) / 4 for name, shape in shapes.items()}
+    return write_gguf(path, "gemma2", facts, tensors)
+
+
+def write_mamba(path: Path) -> Path:
+    """A model whose state cannot be rewound."""
+    random = np.random.default_rng(2)
+    facts = {
+        "vocab_size": 96,
+        "context_length": 512,
+        "embedding_length": 32,
+        "feed_forward_length": 0,
+        "attention.head_count": 0,
+        "block_count": 2,
+        "ssm.conv_kernel": 4,
+        "ssm.inner_size": 64,
+        "ssm.state_size": 8,
+        "ssm.time_step_rank": 4,
+        "attention.layer_norm_rms_epsilon": 1e-5,
+    }
+    tensors = {"token_embd.weight": random.standard_normal((96, 32)), "output_norm.weight": np.ones(32)}
+    for layer in range(2):
+        tensors |= {
+            f"blk.{layer}.attn_norm.weight": np.ones(32),
+            f"blk.{layer}.ssm_in.weight": random.standard_normal((128, 32)) / 4,
+            f"blk.{layer}.ssm_conv1d.weight": random.standard_normal((64, 4)),
+            f"blk.{layer}.ssm_conv1d.bias": random.standard_normal(64),
+            f"blk.{layer}.ssm_x.weight": random.standard_normal((20, 64)) / 4,
+            f"blk.{layer}.ssm_dt.weight": random.standard_normal((64, 4)),
+            f"blk.{layer}.ssm_dt.bias": random.standard_normal(64),
+            f"blk.{layer}.ssm_a": -np.exp(random.standard_normal((64, 8))),
+            f"blk.{layer}.ssm_d": random.standard_normal(64),
+            f"blk.{layer}.ssm_out.weight": random.standard_normal((32, 64)) / 4,
+        }
+    return write_gguf(path, "mamba", facts, tensors)
+
+
+def tree_of_groups(length: int) -> list[ScoreGroup]:
+    """Contexts that part at several depths, with continuations: 96 words."""
+    ids = partial(some_ids, vocabulary=96)
+    block = ids(length, 1)
+    contexts = [block + ids(5 * (at // 2), 10 + at // 2) + ids(4 + at % 2, at) for at in range(6)]
+    return with_shared(
+        [
+            ScoreGroup(context, (ids(4, at), ids(4, at)[:2] + ids(2, 99), ids(1, 7)))
+            for at, context in enumerate(sorted(contexts))
+        ]
+    )
+
+
+def one_by_one(backend: LlamaCppBackend, groups: Sequence[ScoreGroup]) -> Answers:
+    """Each sequence whole and from an empty cache: nothing is shared."""
+    answers: Answers = []
+    for group in groups:
+        found = []
+        for tokens in group.continuations:
+            ids, start = group.context + tokens[:-1], len(group.context) - 1
+            places = list(backend.top_logprobs(ids, 96))[start:]
+            known = [dict(zip(place.ids, place.logprobs, strict=True)) for place in places]
+            values = tuple(place[token] for place, token in zip(known, tokens, strict=True))
+            best = all(place.ids[0] == token for place, token in zip(places, tokens, strict=True))
+            found.append(Likelihood(values, best))
+        answers.append(tuple(found))
+    return answers
+
+
+def test_a_small_context_and_biases(tmp_path: Path) -> None:
+    backend = open_model(write_qwen2(tmp_path / "model.gguf"), dtype="float32")
+    oracle = ReferenceBackend(ModelRef(str(write_model(tmp_path / "folder", TINY_QWEN2))), {"threads": 1})
+    groups = [
+        *tree_of_groups(20),
+        ScoreGroup(some_ids(64, 1, 96), ((5,),)),
+        ScoreGroup((3,), (some_ids(64, 2, 96),)),
+    ]
+    ours, theirs = list(backend.score(groups)), list(oracle.score(groups))
+    assert furthest(ours, theirs) < 1e-3
+    assert greedy_flags(ours) == greedy_flags(theirs)
+    settings = GenerationSettings(max_tokens=70)
+    prompts = [Prompt(group.context) for group in groups]
+    assert list(backend.generate(prompts, settings, str)) == list(oracle.generate(prompts, settings, str))
+    backend.close()
+
+
+@pytest.mark.parametrize("window", [8, 40])
+def test_a_sliding_window(tmp_path: Path, window: int) -> None:
+    path = write_gemma2(tmp_path / "model.gguf", window)
+    backend = open_model(path, dtype="float32", batch_tokens=32)
+    groups = tree_of_groups(150)
+    wanted = one_by_one(backend, groups)
+    first = list(backend.score(groups))
+    assert furthest(first, wanted) < 1e-4
+    assert list(backend.score(groups)) == first
+    assert furthest(list(backend.score(groups[::-1])), wanted[::-1]) < 1e-4
+    long = [ScoreGroup(some_ids(400, 5, 96), (some_ids(100, 6, 96), some_ids(100, 7, 96)))] * 2
+    assert furthest(list(backend.score(long)), one_by_one(backend, long)) < 1e-4
+    alone = [list(backend.generate([Prompt(g.context)], GenerationSettings(60), str)) for g in groups]
+    together = list(
+        backend.generate([Prompt(group.context) for group in groups], GenerationSettings(60), str)
+    )
+    assert [text for (text,) in alone] == together
+    backend.close()
+
+
+def test_a_state_that_cannot_be_rewound(tmp_path: Path) -> None:
+    backend = open_model(write_mamba(tmp_path / "model.gguf"), dtype="float32", batch_tokens=32)
+    groups = tree_of_groups(60)
+    wanted = one_by_one(backend, groups)
+    first = list(backend.score(groups))
+    assert furthest(first, wanted) < 1e-4
+    assert list(backend.score(groups)) == first
+    assert any("cannot be rewound" in note for note in backend.notes())
+    prompts = [Prompt(group.context) for group in groups[:2]]
+    (one, two) = backend.generate(prompts, GenerationSettings(5), str)
+    ids = groups[0].context
+    for token in one.ids:
+        assert [*backend.top_logprobs(ids, 1)][-1].ids == (token,)
+        ids = (*ids, token)
+    assert len(two.ids) == 5
+    backend.close()
+
+
+def test_a_cache_that_grows_changes_no_bit(tmp_path: Path) -> None:
+    path = write_qwen2(tmp_path / "model.gguf", context_length=20000)
+    backend = open_model(path)
+    groups, long = tree_of_groups(150), [ScoreGroup(some_ids(5000, 4, 96), ((5, 6),))]
+    first, cache = list(backend.score(groups)), size_of_cache(backend)
+    assert len(list(backend.score(long))) == 1
+    assert size_of_cache(backend) == 2 * cache
+    assert list(backend.score(groups)) == first
+    backend.close()
+
+
+def size_of_cache(backend: LlamaCppBackend) -> float:
+    return sum(reading.value for reading in backend.memory() if reading.scope.startswith("cache"))
+
+
+def test_numbers_that_overflow(tmp_path: Path, decode: Callable[[Sequence[int]], str]) -> None:
+    tensors = qwen2_tensors()
+    tensors["output_norm.weight"] = np.full(32, np.nan)
+    backend = open_model(write_gguf(tmp_path / "model.gguf", "qwen2", QWEN2_FACTS, tensors))
+    with pytest.raises(JobFailed, match="logits are not numbers"):
+        list(backend.score([ScoreGroup((5,), ((6,),))]))
+    with pytest.raises(JobFailed, match="logits are not numbers"):
+        list(backend.generate([Prompt((5,))], GenerationSettings(), decode))
+    backend.close()
