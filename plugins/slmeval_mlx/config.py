@@ -30,7 +30,17 @@ ACTIVATIONS = {
     "gpt_neox": _GELU_TANH,
 }
 #: architectures that have a sliding window in transformers and none in mlx-lm
-WITHOUT_WINDOW = ("mistral", "mixtral", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "starcoder2")
+WITHOUT_WINDOW = (
+    "gemma2",
+    "mistral",
+    "mixtral",
+    "phi3",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "starcoder2",
+)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -75,33 +85,60 @@ def vocabulary_of(config: Config) -> int:
 
 def in_mlx_words(config: Config, tensors: Collection[str]) -> dict[str, Any]:
     """Fields to be laid over ``config`` for mlx-lm; ``tensors`` are the names in the checkpoint."""
-    fields = _rotary(config)
+    fields = rotary(config) | _shape(config)
     if "tie_word_embeddings" not in config and "lm_head.weight" in tensors:
         # where nothing is said, mlx-lm takes many for tied, and drops the head that is there
         fields["tie_word_embeddings"] = False
     if isinstance(config.get("text_config"), dict):
-        fields["text_config"] = {**config["text_config"], **_rotary(config["text_config"])}
+        inner = config["text_config"]
+        fields["text_config"] = {**inner, **rotary(inner), **_shape(inner)}
     return fields
 
 
-def _rotary(config: Config) -> dict[str, Any]:
+def rotary(config: Config) -> dict[str, Any]:
+    """The rotary embedding, in the fields that transformers 4 had, and mlx-lm reads."""
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    neox = config.get("model_type") == "gpt_neox"
-    # an object for each type of layer is known to those architectures that have several
-    if not isinstance(rope, dict) or any(isinstance(value, dict) for value in rope.values()):
-        return {}
-    fields = {name: rope[name] for name in ("rope_theta", "partial_rotary_factor") if name in rope}
-    if rope.get("rope_type", rope.get("type", "default")) != "default":
-        fields["rope_scaling"] = rope
-    return {**fields, **_neox_rotary(config, rope)} if neox else fields
+    # one object for all layers, or one for each type of layer
+    whole = rope.get("full_attention") or rope
+    fields = {name: whole[name] for name in ("rope_theta", "partial_rotary_factor") if name in whole}
+    if whole.get("rope_type", whole.get("type", "default")) != "default":
+        fields["rope_scaling"] = whole
+    if "sliding_attention" in rope:
+        fields["rope_local_base_freq"] = (rope["sliding_attention"] or {}).get("rope_theta")
+    return _neox_rotary(config, fields) if config.get("model_type") == "gpt_neox" else fields
 
 
-def _neox_rotary(config: Config, rope: Config) -> dict[str, Any]:
+def _neox_rotary(config: Config, fields: Config) -> dict[str, Any]:
     # mlx-lm demands both; transformers has defaults
+    scaling = {"rope_scaling": fields["rope_scaling"]} if "rope_scaling" in fields else {}
     return {
-        "rotary_emb_base": rope.get("rope_theta", config.get("rotary_emb_base", 10_000)),
-        "rotary_pct": rope.get("partial_rotary_factor", config.get("rotary_pct", 0.25)),
+        "rotary_emb_base": fields.get("rope_theta", config.get("rotary_emb_base", 10_000)),
+        "rotary_pct": fields.get("partial_rotary_factor", config.get("rotary_pct", 0.25)),
+        **scaling,
     }
+
+
+def _shape(config: Config) -> dict[str, Any]:
+    if config.get("model_type") == "gpt2" and "n_ctx" not in config:
+        return {"n_ctx": config.get("n_positions", 1024)}
+    if "_sliding_window_pattern" in config and "sliding_window_pattern" not in config:
+        return {"sliding_window_pattern": config["_sliding_window_pattern"]}
+    return {}
+
+
+def check_read(config: Config, accepted: Collection[str]) -> None:
+    """Refuse a model whose rotary embedding mlx-lm does not read; ``accepted`` are the fields that it does.
+
+    :raises ModelError: it would be computed with another one.
+    """
+    if "rope_parameters" in accepted or "text_config" in accepted:
+        return
+    fields = rotary(config)
+    harmless = {"partial_rotary_factor": 1, "rope_local_base_freq": fields.get("rope_theta")}
+    for name, value in fields.items():
+        if name not in accepted and value != harmless.get(name):
+            family = config.get("model_type")
+            raise ModelError(f"mlx-lm does not read {name}, which config.json gives, in {family!r} models")
 
 
 def deviations(config: Config) -> tuple[str, ...]:
@@ -122,7 +159,8 @@ def lost_window(config: Config) -> int | None:
     """The sliding window, in tokens, that mlx-lm leaves out; ``None`` where it leaves none out."""
     config = text_config(config)
     family = config.get("model_type")
-    if family not in WITHOUT_WINDOW or not config.get("use_sliding_window", family in ("mistral", "phi3")):
+    # of Qwen's it is used only where that is said
+    if family not in WITHOUT_WINDOW or not config.get("use_sliding_window", "qwen" not in family):
         return None
     window = config.get("sliding_window", 4096 if family == "mistral" else None)
     return int(window) if isinstance(window, int) and window < context_of(config) else None

@@ -49,7 +49,7 @@ def write(source: Path, form: Form, place: Path) -> None:
 
 
 def _stage(source: Path, copy: Path, config: dict[str, Any]) -> None:
-    """Links to the model's files beside a config in mlx-lm's words, for its converter reads the files alone."""
+    """Links to the model's files, beside a config in mlx-lm's words: its converter takes no other."""
     for file in source.iterdir():
         if file.is_file() and file.name != "config.json":
             (copy / file.name).symlink_to(file.resolve())

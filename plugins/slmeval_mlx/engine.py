@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from math import isfinite
+from typing import Any
 
 import mlx.core as mx
 
@@ -48,7 +49,7 @@ class Engine:
         self._device = resolve_device(str(options["device"]))
         self._options = options
         mx.reset_peak_memory()
-        with computing(self._device), _memory("the weights"):
+        with computing(self._device), memory_guard("the weights"):
             self._checkpoint = open_checkpoint(ref, options)
             self._passes, self._found = _tried(ref, self._checkpoint, options)
         self._tokenizer_notes: tuple[str, ...] = ()
@@ -109,7 +110,7 @@ class Engine:
                 self._check(group.context, longest - 1)
                 for tokens in group.continuations:
                     self._check_ids(tokens)
-                with self._at_work(len(group.context) + longest):
+                with self._at_work(len(group.context) + max(longest - 1, 0)):
                     answers = score_group(trunk, group, batch_tokens)
                 yield answers
 
@@ -125,7 +126,7 @@ class Engine:
             for prompt in prompts:
                 self._check(prompt.ids)
                 room = min(settings.max_tokens, self._checkpoint.context - len(prompt.ids))
-                with self._at_work(len(prompt.ids) + room):
+                with self._at_work(len(prompt.ids) + max(room - 1, 0)):
                     completion = _complete(
                         trunk, prompt.ids, Stopper(replace(settings, max_tokens=room), decode)
                     )
@@ -146,22 +147,21 @@ class Engine:
     @contextmanager
     def _at_work(self, tokens: int) -> Iterator[None]:
         window = self._checkpoint.window
-        if window is not None and tokens - 1 > window:
+        if window is not None and tokens > window:
             raise JobFailed(
                 f"{tokens} tokens are more than this model's sliding window of {window}, which mlx-lm does "
                 "not compute: ask for fewer shots, or take another backend"
             )
-        with computing(self._device), _memory(f"{tokens} tokens"):
+        with computing(self._device), memory_guard(f"{tokens} tokens"):
             yield
 
     def _check(self, ids: TokenIds, more: int = 0) -> None:
         """:raises ValueError: the tokens do not fit the model."""
         if not ids:
             raise ValueError("a context has no tokens: it needs at least one")
-        if len(ids) + max(more, 0) > self._checkpoint.context:
-            raise ValueError(
-                f"{len(ids) + max(more, 0)} tokens do not fit the model's context of {self._checkpoint.context}"
-            )
+        tokens, context = len(ids) + max(more, 0), self._checkpoint.context
+        if tokens > context:
+            raise ValueError(f"{tokens} tokens do not fit the model's context of {context}")
         self._check_ids(ids)
 
     def _check_ids(self, ids: TokenIds) -> None:
@@ -182,9 +182,9 @@ def _complete(trunk: Trunk, ids: TokenIds, stopper: Stopper) -> Completion:
     return stopper.completion()
 
 
-def _likeliest(logits: mx.array) -> int:
+def _likeliest(logits: Any) -> int:
     """:raises JobFailed: they are no numbers; the likeliest of these would be some token all the same."""
-    best = mx.argmax(logits)
+    best: Any = mx.argmax(logits)
     # together, so that the device is waited for once
     value = logits[best]
     mx.eval(best, value)
@@ -197,7 +197,7 @@ def _likeliest(logits: mx.array) -> int:
 
 
 @contextmanager
-def _memory(what: str) -> Iterator[None]:
+def memory_guard(what: str) -> Iterator[None]:
     """:raises JobFailed: there was not enough memory."""
     try:
         yield
@@ -238,7 +238,7 @@ def _faults(passes: Passes, rough: bool) -> tuple[str, ...]:
     if passes.odd:
         notes: tuple[str, ...] = (
             f"nothing that contexts have in common is shared, and {alone}: "
-            f"a {passes.odd} can be neither cut off nor put in a batch",
+            f"mlx-lm's {passes.odd} can be neither cut off nor put in a batch",
         )
     else:
         notes = ()
@@ -256,7 +256,7 @@ def _of_weights(checkpoint: Checkpoint, dtype: str) -> Iterator[str]:
         return
     yield f"{shape.bits_per_weight(checkpoint.model):.3f} bits per weight, scales and all"
     if left := shape.unquantized_matrices(checkpoint.model):
-        yield f"{left} matrices are not quantized"
+        yield f"matrices that are not quantized: {left}"
     if dtype != "auto":
         yield f"{dtype} is the type of the arithmetic and of scales; the quantized weights are as stored"
 

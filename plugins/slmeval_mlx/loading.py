@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,15 @@ from mlx_lm.utils import load_model
 
 from slmeval.errors import ModelError
 from slmeval.types import ModelRef, OptionValue
-from slmeval_mlx.config import context_of, deviations, in_mlx_words, lost_window, read_config, vocabulary_of
+from slmeval_mlx.config import (
+    check_read,
+    context_of,
+    deviations,
+    in_mlx_words,
+    lost_window,
+    read_config,
+    vocabulary_of,
+)
 from slmeval_mlx.tensors import Tensors, read_tensors
 
 #: what a checkpoint can make mlx-lm raise: its files say what is computed
@@ -60,6 +70,7 @@ def open_checkpoint(ref: ModelRef, options: Mapping[str, OptionValue]) -> Checkp
     notes = deviations(config)
     try:
         model, config = load_model(folder, lazy=True, model_config=in_mlx_words(config, tensors))
+        check_read(config, _fields_read(model))
         if options["dtype"] != "auto":
             _cast(model, getattr(mx, str(options["dtype"])))
         mx.eval(model.parameters())
@@ -96,6 +107,12 @@ def _from_hub(ref: ModelRef) -> Path:
         raise ModelError(
             f"{ref} is neither a folder here nor to be had from the hub: {reason(error)}"
         ) from error
+
+
+def _fields_read(model: Any) -> Collection[str]:
+    """The fields of a config that this architecture reads."""
+    arguments = sys.modules[type(model).__module__].ModelArgs
+    return inspect.signature(arguments).parameters.keys()
 
 
 def _cast(model: Any, dtype: Any) -> None:

@@ -86,9 +86,9 @@ def judge(logits: Any, places: Sequence[Place]) -> Judged:
     rows = mx.array([place.row for place in places])
     columns = mx.array([place.column for place in places])
     tokens = mx.array([place.token for place in places])
-    wide = logits.astype(mx.float32)
-    logprobs = wide[rows, columns, tokens] - mx.logsumexp(wide, axis=-1)[rows, columns]
-    hits = mx.argmax(logits, axis=-1)[rows, columns] == tokens
+    wide: Any = logits.astype(mx.float32)
+    logprobs: Any = wide[rows, columns, tokens] - mx.logsumexp(wide, axis=-1)[rows, columns]
+    hits: Any = mx.argmax(logits, axis=-1)[rows, columns] == tokens
     mx.eval(logprobs, hits)
     # a certain token may be rounded to more than certain
     return [(min(each, 0.0), hit) for each, hit in zip(logprobs.tolist(), hits.tolist(), strict=True)]

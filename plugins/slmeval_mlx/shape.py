@@ -20,10 +20,11 @@ def parameters_of(model: Any) -> int:
 
 
 def _weights(module: Any) -> int:
-    own = {name: value for name, value in module.items() if hasattr(value, "nbytes")}
+    # tables with an underscore are computed, not learned
+    own = {name: held for name, held in module.items() if hasattr(held, "nbytes") and name[0] != "_"}
     if not _is_quantized(module):
-        return sum(value.size for value in own.values())
-    rest = sum(value.size for name, value in own.items() if name not in ("weight", *_SCALES))
+        return sum(int(value.size) for value in own.values())
+    rest = sum(int(value.size) for name, value in own.items() if name not in ("weight", *_SCALES))
     return rest + int(own["weight"].size) * 32 // int(module.bits)
 
 

@@ -19,7 +19,7 @@ ROUGH = 0.4
 
 
 def worst_difference(passes: Passes, *, rough: bool) -> float:
-    """How far log-probabilities by the cache lie from plain ones beyond what rounding explains; 0: not at all."""
+    """How far log-probabilities by the cache lie from plain ones; 0 where rounding explains it."""
     start = _tokens(3, 1, passes.vocabulary)
     groups = (
         ScoreGroup(start + _tokens(5, 2, passes.vocabulary), _two(passes.vocabulary)),

@@ -51,7 +51,7 @@ class Passes:
 
     def run(self, cache: list[Any], rows: Sequence[TokenIds]) -> Any:
         """Logits after each token of ``rows``, which are equally long: [rows, columns, vocabulary]."""
-        return self.model(mx.array(rows), cache=cache)
+        return self.model(mx.array(list(rows)), cache=cache)
 
     def fill(self, cache: list[Any], ids: TokenIds) -> None:
         """Put ``ids`` into the cache of a single sequence; no logits are computed."""
