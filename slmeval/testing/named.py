@@ -1,0 +1,48 @@
+"""The contract of the backend that ``pytest --slmeval-backend NAME`` names: the plugin collects this file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from slmeval.api import Backend
+from slmeval.errors import MissingExtra, UsageError
+from slmeval.registry import load, pick
+from slmeval.testing.contract import BackendContract
+from slmeval.testing.subject import options_for
+
+
+class TestNamed(BackendContract):
+    """Nothing until a backend is named."""
+
+    __test__: ClassVar[bool] = False
+
+
+def name_backend(name: str, options: Sequence[str]) -> None:
+    """Make ``TestNamed`` the contract of an installed backend; options are texts ``key=value``.
+
+    :raises UsageError: there is no such backend or option, or the engine is not installed.
+    """
+    backend = pick("backend", name, load().parts.backends)
+    _check_present(backend)
+    TestNamed.backend = backend
+    TestNamed.options = dict(_pair(text) for text in options)
+    # a wrong option is a mistake of the command, not of the backend
+    options_for(backend, TestNamed.options)
+    TestNamed.__test__ = True
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, given, value = text.partition("=")
+    if not given:
+        raise UsageError(f"--slmeval-option {text}: write key=value")
+    return key, value
+
+
+def _check_present(backend: type[Backend]) -> None:
+    reason = backend.missing()
+    if reason is None:
+        return
+    if backend.extra is None:
+        raise UsageError(f"backend {backend.name!r} cannot run here ({reason})")
+    raise MissingExtra(f"backend {backend.name!r}", backend.extra, f"cannot run here ({reason})")
