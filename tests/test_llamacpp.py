@@ -329,12 +329,12 @@ def test_one_token_past_the_context(exact: LlamaCppBackend, oracle: ReferenceBac
 
 def test_what_does_not_fit_is_refused(exact: LlamaCppBackend, decode: Callable[[Sequence[int]], str]) -> None:
     for group in (ScoreGroup((), ((5,),)), ScoreGroup((5,), ((VOCABULARY,),)), ScoreGroup((-1,), ((5,),))):
-        with pytest.raises(ValueError, match="no tokens|not in the model's vocabulary"):
+        with pytest.raises(ValueError, match=r"no tokens|not in the model's vocabulary"):
             exact.score([group])
     for ids in ((), some_ids(CONTEXT + 1), (VOCABULARY,)):
-        with pytest.raises(ValueError, match="tokens|not in the model's vocabulary"):
+        with pytest.raises(ValueError, match=r"tokens|not in the model's vocabulary"):
             exact.generate([Prompt(ids)], GenerationSettings(), decode)
-        with pytest.raises(ValueError, match="tokens|not in the model's vocabulary"):
+        with pytest.raises(ValueError, match=r"tokens|not in the model's vocabulary"):
             exact.top_logprobs(ids, 5)
     with pytest.raises(ValueError, match="0 tokens cannot be had"):
         exact.top_logprobs((5,), 0)
@@ -577,4 +577,324 @@ def test_numbers_that_overflow(tmp_path: Path, decode: Callable[[Sequence[int]],
         list(backend.score([ScoreGroup((5,), ((6,),))]))
     with pytest.raises(JobFailed, match="logits are not numbers"):
         list(backend.generate([Prompt((5,))], GenerationSettings(), decode))
+    backend.close()
+
+
+# ---- quantized weights, caches, options --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def q4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model as Q4_K_M."""
+    target = tmp_path_factory.mktemp("quantized") / "q4.gguf"
+    quantize(DEMO / "model.gguf", target, "Q4_K_M")
+    return target
+
+
+def mean_loss(backend: Any, encode: Callable[[str], TokenIds]) -> float:
+    ids = encode(TEXT)
+    ((answer,),) = backend.score([ScoreGroup(ids[:1], (ids[1:],))])
+    return float(-answer.logprob / (len(ids) - 1))
+
+
+def test_quantized_weights_are_close_and_named(
+    q4: Path, oracle: ReferenceBackend, encode: Callable[[str], TokenIds]
+) -> None:
+    backend = open_model(q4)
+    assert 1e-4 < abs(mean_loss(backend, encode) - mean_loss(oracle, encode)) < 0.3
+    info = backend.model_info()
+    assert info.dtype.startswith("Q4_K_M, 5.0")
+    assert info.dtype.endswith("bits per weight")
+    assert (info.parameters, info.parameters_stored) == (3672320, 3672320)
+    assert f"{info.dtype} over all tensors" in backend.notes()
+    wide = open_model(q4, dtype="float32")
+    assert wide.model_info().dtype == f"float32 (from {info.dtype})"
+    assert mean_loss(wide, encode) == pytest.approx(mean_loss(backend, encode), abs=0.1)
+    assert mean_loss(wide, encode) != mean_loss(backend, encode)
+    for one in (backend, wide):
+        one.close()
+
+
+def test_what_was_opened(plain: LlamaCppBackend) -> None:
+    info = plain.model_info()
+    assert (info.architecture, info.device, info.engine) == ("llama", "cpu", "llama.cpp")
+    assert (info.context, info.vocabulary) == (CONTEXT, VOCABULARY)
+    assert info.dtype == "F16, 16.01 bits per weight"
+    assert "llama.cpp" in info.engine_version
+    assert "keys cached as f16, values as f16; flash attention off" in plain.notes()
+
+
+def test_memory_is_what_llama_cpp_says(plain: LlamaCppBackend) -> None:
+    found = {reading.scope.split(" ")[0]: reading for reading in plain.memory()}
+    assert set(found) == {"weights", "cache", "compute", "logits"}
+    # keys and values of 4 layers with 2 heads of 64 numbers, in two bytes each
+    assert found["cache"].value == 2 * 4 * 2 * 64 * 2 * CONTEXT
+    assert found["weights"].value == pytest.approx((DEMO / "model.gguf").stat().st_size, rel=0.02)
+    assert {reading.unit for reading in plain.memory()} == {"bytes"}
+
+
+@pytest.mark.parametrize(
+    ("options", "within"),
+    [
+        ({"kv_type": "f32"}, 0.1),
+        ({"kv_type": "bf16"}, 0.5),
+        ({"kv_type": "q8_0"}, 0.5),
+        ({"kv_type": "q8_0", "kv_type_v": "f16", "flash_attention": "off"}, 0.5),
+        ({"flash_attention": "on"}, 0.1),
+        ({"dtype": "float32", "kv_type": "f16"}, 0.1),
+        ({"dtype": "float32", "flash_attention": "on"}, 0.1),
+        ({"batch_tokens": 32}, 0.1),
+        ({"threads": 2}, 0.1),
+    ],
+    ids=str,
+)
+def test_every_cache_is_close(
+    options: dict[str, OptionValue],
+    within: float,
+    oracle: ReferenceBackend,
+    questions: list[ScoreGroup],
+) -> None:
+    backend = open_model(DEMO / "model.gguf", **options)
+    assert furthest(list(backend.score(questions)), list(oracle.score(questions))) < within
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"kv_type": "q8_0", "flash_attention": "off"}, "q8_0 need flash attention"),
+        ({"kv_type_v": "q4_0", "flash_attention": "off"}, "q4_0 need flash attention"),
+        ({"gpu_layers": 3}, "sees no GPU"),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_go_together(options: dict[str, OptionValue], why: str) -> None:
+    import llama_cpp
+
+    if "gpu_layers" in options and llama_cpp.llama_supports_gpu_offload():
+        pytest.skip("this llama-cpp-python has a GPU")
+    defaults = {option.name: option.default for option in LlamaCppBackend.options}
+    with pytest.raises(ModelError, match=why):
+        LlamaCppBackend.fingerprint({**defaults, **options})
+    with pytest.raises(ModelError, match=why):
+        open_model(DEMO / "model.gguf", **options)
+
+
+def test_a_cache_that_the_heads_do_not_fill(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="heads of 8 numbers, which blocks of 32 do not fill"):
+        open_model(write_qwen2(tmp_path / "model.gguf"), kv_type="q8_0")
+
+
+def test_rearranged_weights_are_refused_where_they_crash(plain: LlamaCppBackend) -> None:
+    from slmeval_llamacpp.native import build_features
+
+    if "AMX_INT8 = 1" not in build_features():
+        open_model(DEMO / "model.gguf", repack=True).close()
+        return
+    with pytest.raises(ModelError, match=r"repack=true ends llama\.cpp on a CPU with AMX"):
+        open_model(DEMO / "model.gguf", repack=True)
+
+
+def test_the_fingerprint_says_what_was_resolved() -> None:
+    defaults = {option.name: option.default for option in LlamaCppBackend.options}
+    found = LlamaCppBackend.fingerprint(defaults)
+    assert (found["engine"], found["kv_type"], found["kv_type_v"]) == ("llamacpp", "f16", "f16")
+    assert found["flash_attention"] == "off"
+    assert "llama.cpp" in str(found["version"])
+    assert "CPU : " in str(found["build"])
+    assert found["threads"] not in (0, "auto")
+    exact = LlamaCppBackend.fingerprint({**defaults, "dtype": "float32"})
+    assert (exact["dtype"], exact["kv_type"]) == ("float32", "f32")
+    assert LlamaCppBackend.fingerprint({**defaults, "kv_type": "q8_0"})["flash_attention"] == "on"
+    json.dumps(found)
+
+
+def test_importing_the_plugin_imports_no_engine() -> None:
+    code = "import sys, slmeval_llamacpp as m; m.LlamaCppBackend.missing(); print('llama_cpp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    assert list(slmeval_register_backends()) == [LlamaCppBackend]
+
+
+def test_opening_again_and_again_leaks_nothing(q4: Path) -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    if sys.platform != "linux":
+        pytest.skip("memory is read from /proc")
+    group = ScoreGroup(some_ids(50), (some_ids(5),))
+    sizes = []
+    for _ in range(12):
+        backend = open_model(q4)
+        list(backend.score([group]))
+        backend.close()
+        sizes.append(resident())
+    # one more cache and its buffers are 30 MB
+    assert sizes[-1] - sizes[3] < 20e6
+
+
+def test_nothing_is_left_of_the_widened_weights(
+    q4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    backend = open_model(q4, dtype="float32")
+    assert list(tmp_path.iterdir()) == []
+    assert next(backend.score([ScoreGroup((5,), ((6,),))]))
+    backend.close()
+
+
+def test_no_room_for_the_widened_weights(q4: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    with pytest.raises(ModelError, match=r"in float32 takes 0\.0 GB, and .* set TMPDIR"):
+        open_model(q4, dtype="float32")
+
+
+def test_shards_are_opened_by_the_first(
+    tmp_path: Path, plain: LlamaCppBackend, questions: list[ScoreGroup]
+) -> None:
+    for shard in shards_of_demo(tmp_path):
+        assert shard.is_file()
+    backend = open_model(tmp_path / "demo-00001-of-00002.gguf")
+    assert list(backend.score(questions)) == list(plain.score(questions))
+    backend.close()
+    wide = open_model(tmp_path / "demo-00001-of-00002.gguf", dtype="float32")
+    wide.close()
+    with pytest.raises(ModelError, match="name the first one"):
+        open_model(tmp_path / "demo-00002-of-00002.gguf")
+
+
+def shards_of_demo(folder: Path) -> list[Path]:
+    """The demo model in two files, as llama.cpp's gguf-split writes them."""
+    reader = gguf.GGUFReader(DEMO / "model.gguf")
+    tensors = list(reader.tensors)
+    halves = [tensors[:20], tensors[20:]]
+    files = []
+    for number, half in enumerate(halves):
+        files.append(folder / f"demo-{number + 1:05}-of-00002.gguf")
+        writer = gguf.GGUFWriter(files[-1], "llama")
+        if not number:
+            copy_metadata(reader, writer)
+        writer.add_uint16("split.no", number)
+        writer.add_uint16("split.count", 2)
+        writer.add_int32("split.tensors.count", len(tensors))
+        for tensor in half:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    return files
+
+
+def copy_metadata(reader: Any, writer: Any) -> None:
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue
+        sub_type = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=sub_type)
+
+
+# ---- tokenizers --------------------------------------------------------------------------------------
+
+
+def test_the_tokenizer_is_the_models_own(plain: LlamaCppBackend) -> None:
+    assert plain.verify_tokenizer(read_tokenizer(DEMO / "model" / "tokenizer.json", "the demo")) is None
+
+
+def changed_tokenizer(folder: Path, change: Callable[[dict[str, Any]], None]) -> Any:
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(DEMO / "model" / name, folder / name)
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    change(definition)
+    (folder / "tokenizer.json").write_text(json.dumps(definition))
+    return read_tokenizer(folder, "changed")
+
+
+@pytest.mark.parametrize("place", [900, -1])
+def test_one_changed_merge_is_found(plain: LlamaCppBackend, tmp_path: Path, place: int) -> None:
+    def change(definition: dict[str, Any]) -> None:
+        del definition["model"]["merges"][place]
+
+    found = plain.verify_tokenizer(changed_tokenizer(tmp_path / "changed", change))
+    assert found is not None
+    assert "special tokens) is [" in found
+    assert found.endswith("] to llama.cpp")
+    assert len(found) < 300
+
+
+def test_a_missing_mark_is_found(plain: LlamaCppBackend, tmp_path: Path) -> None:
+    def change(definition: dict[str, Any]) -> None:
+        definition["post_processor"] = None
+
+    found = plain.verify_tokenizer(changed_tokenizer(tmp_path / "changed", change))
+    assert found is not None
+    assert "(with special tokens)" in found
+
+
+# ---- files that cannot be opened ---------------------------------------------------------------------
+
+
+def refusal(path: Path, **options: OptionValue) -> str:
+    with pytest.raises(ModelError) as caught:
+        open_model(path, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    assert "is not a file here" in refusal(tmp_path / "nothing.gguf")
+    assert "is not a file here" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 20, 1000, 40_000, 200_000, 7_000_000])
+def test_a_file_that_is_cut_short(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes((DEMO / "model.gguf").read_bytes()[:size])
+    assert str(path) in refusal(path)
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    path, content = tmp_path / "model.gguf", (DEMO / "model.gguf").read_bytes()
+    for wrong in (
+        b"GGML" + content[4:],
+        content[:4] + b"\x09" + content[5:],
+        b"PK\x03\x04" * 100,
+        b"\x00" * 999,
+    ):
+        path.write_bytes(wrong)
+        assert str(path) in refusal(path)
+    path.write_bytes(content[:4] + np.random.default_rng(0).bytes(5000))
+    assert str(path) in refusal(path)
+
+
+def test_an_unknown_family(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf", "newfangled", QWEN2_FACTS, qwen2_tensors())
+    said = refusal(path)
+    assert said == f"llama.cpp cannot open {path}: unknown model architecture: 'newfangled'"
+
+
+def test_what_a_model_lacks_is_named(tmp_path: Path) -> None:
+    tensors = qwen2_tensors()
+    del tensors["blk.1.ffn_up.weight"]
+    path = write_gguf(tmp_path / "model.gguf", "qwen2", QWEN2_FACTS, tensors)
+    assert f"{path}: tensor 'blk.1.ffn_up.weight' not found" in refusal(path)
+    facts = {key: value for key, value in QWEN2_FACTS.items() if key != "embedding_length"}
+    path = write_gguf(tmp_path / "model.gguf", "qwen2", facts, qwen2_tensors())
+    assert "qwen2.embedding_length" in refusal(path)
+    tensors = qwen2_tensors() | {"blk.0.attn_q.weight": np.zeros((32, 16))}
+    path = write_gguf(tmp_path / "model.gguf", "qwen2", QWEN2_FACTS, tensors)
+    assert "blk.0.attn_q.weight" in refusal(path)
+    assert "cannot" in refusal(path, dtype="float32")
+
+
+def test_a_cache_that_no_memory_holds(tmp_path: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("memory is read from /proc")
+    backend = open_model(write_qwen2(tmp_path / "model.gguf", context_length=2_000_000_000))
+    # two layers with one head of 8 numbers, twice, in two bytes each
+    with pytest.raises(
+        JobFailed, match=r"of 2000000000 tokens in f16 \(128\.0 GB, and .* context= or another"
+    ):
+        backend._engine._reserve(2_000_000_000)
     backend.close()

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from slmeval.errors import JobFailed, ModelError
 from slmeval_llamacpp.loading import Loaded
+from slmeval_llamacpp.memory import available, cache_bytes
 from slmeval_llamacpp.native import library, log
 from slmeval_llamacpp.packing import Pack
 from slmeval_llamacpp.settings import Settings
@@ -34,6 +35,7 @@ class Context:
     def __init__(self, loaded: Loaded, settings: Settings, cells: int, sequences: int) -> None:
         self._vocabulary = loaded.vocabulary
         self._outputs = max(sequences, _LOGITS_AT_ONCE // loaded.vocabulary)
+        _check_memory(loaded, settings, cells)
         params = _params(settings, cells, sequences, self._outputs)
         log().clear()
         self._pointer = library().llama_init_from_model(loaded.pointer, params)
@@ -170,11 +172,23 @@ def _params(settings: Settings, cells: int, sequences: int, outputs: int) -> Any
     return params
 
 
+def _check_memory(loaded: Loaded, settings: Settings, cells: int) -> None:
+    """llama.cpp writes to all of a cache at once, and a system that promised too much ends the process."""
+    need, left = cache_bytes(loaded.header, settings, cells), available()
+    if not settings.gpu_layers and left is not None and need > left:
+        raise _too_much(settings, cells, f"{need / 1e9:.1f} GB, and {left / 1e9:.1f} are left")
+
+
+def _too_much(settings: Settings, cells: int, why: str) -> JobFailed:
+    types = " and ".join(dict.fromkeys((settings.kv_type_k, settings.kv_type_v)))
+    return JobFailed(
+        f"not enough memory for a cache of {cells} tokens in {types} ({why}): "
+        "a smaller -o context= or another -o kv_type= takes less, as do fewer -o gpu_layers= of a GPU"
+    )
+
+
 def _no_context(loaded: Loaded, settings: Settings, cells: int) -> JobFailed | ModelError:
     why = log().reason()
-    if "alloc" not in why and "memory" not in why:
-        return ModelError(f"llama.cpp cannot run {loaded.path} with these options: {why}")
-    return JobFailed(
-        f"not enough memory for {cells} tokens of context with a cache of {settings.kv_type_k} "
-        f"({why}): a smaller -o context=, -o kv_type=f16 or fewer -o gpu_layers= take less"
-    )
+    if "alloc" in why or "memory" in why:
+        return _too_much(settings, cells, why)
+    return ModelError(f"llama.cpp cannot run {loaded.path} with these options: {why}")

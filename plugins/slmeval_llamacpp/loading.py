@@ -95,6 +95,8 @@ def _checked(pointer: Any, path: Path, header: GGUFHeader, settings: Settings) -
             f"{path} ({header.architecture}) does not write from left to right: it has no scores"
         )
     trained = llama.llama_model_n_ctx_train(pointer)
+    if trained < 1:
+        raise ModelError(f"{path} does not say how many tokens its context has")
     if settings.context > trained:
         raise ModelError(f"{path} has a context of {trained} tokens: -o context={settings.context} is more")
     vocab = llama.llama_model_get_vocab(pointer)

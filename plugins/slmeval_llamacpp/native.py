@@ -47,9 +47,8 @@ class Log:
     def reason(self) -> str:
         """The error that explains the others, without the names of llama.cpp's functions."""
         said = [*self.lines(_ERROR)] or [*self.lines(_WARNING)]
-        bare = [re.sub(r"^\w+: ", "", line) for line in said]
-        telling = [line for line in bare if re.match(_TELLING, line)] or bare
-        return re.sub(rf"^({_TELLING}: )+", "", telling[0]) if telling else "it does not say why"
+        telling = [line for line in said if re.search(_TELLING, line)] or said
+        return re.sub(rf"^((\w+|{_TELLING}): )+", "", telling[0]) if telling else "it does not say why"
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,18 @@ _GGML_TYPES = {
 }
 #: weights in a block of each quantized type of the cache
 BLOCK = 32
+#: bits of a number in the cache, the scale of its block included
+_BITS = {
+    "f32": 32.0,
+    "f16": 16.0,
+    "bf16": 16.0,
+    "q8_0": 8.5,
+    "q5_1": 6.0,
+    "q5_0": 5.5,
+    "q4_1": 5.0,
+    "q4_0": 4.5,
+    "iq4_nl": 4.5,
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,11 @@ class Settings:
     def kv_types(self) -> tuple[int, int]:
         """The ``ggml_type`` of keys and of values."""
         return _GGML_TYPES[self.kv_type_k], _GGML_TYPES[self.kv_type_v]
+
+    @property
+    def kv_bits(self) -> tuple[float, float]:
+        """The bits of a number in the keys and in the values."""
+        return _BITS[self.kv_type_k], _BITS[self.kv_type_v]
 
 
 def is_quantized(kv_type: str) -> bool:

@@ -82,7 +82,7 @@ def first_difference(tokenizer: Tokenizer, own: OwnTokenizer) -> str | None:
     """One sentence on the first text that both encode differently, or ``None``.
 
     Asked are texts of every kind, the marks of the vocabulary, and then its every word, so that a merge
-    that differs is found.
+    that a word needs is found missing.
     """
     marks = [f"{mark}a {mark}\n{mark} b" for mark in own.marks()]
     texts = [*PROBES, *marks]
@@ -95,8 +95,9 @@ def _first_among_words(tokenizer: Tokenizer, own: OwnTokenizer, words: Sequence[
     texts = ["\n".join(page) for page in pages]
     for page, text, ours in zip(pages, texts, tokenizer.encode_many(texts, special=False), strict=True):
         if list(ours) != own.encode(text, special=False):
-            # the shortest example tells the most
-            return _first(tokenizer, own, [*page, text], special=False)
+            # the shortest example tells the most; some put a space where a text begins
+            shorter = [text for word in page for text in (word, f"\n{word}")]
+            return _first(tokenizer, own, [*shorter, text], special=False)
     return None
 
 
