@@ -148,13 +148,13 @@ def _origin(record: Mapping[str, object], home: Path) -> Origin:
     try:
         return Origin(**{name: str(record[name]) for name in Origin.__dataclass_fields__})
     except KeyError as error:
-        raise UsageError(f"{home / RECORD} is damaged: it lacks {error}; remove {home}") from None
+        raise ModelError(f"{home / RECORD} is damaged: it lacks {error}; remove {home}") from None
 
 
 def origin_of(model: FoundModel) -> Origin | None:
     """The record of a model that was made by a converter, if it is still what was made.
 
-    :raises UsageError: the record is damaged.
+    :raises ModelError: the record is damaged.
     """
     home = model.place if model.form == "folder" else model.place.parent
     record = read_json(home / RECORD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -143,7 +144,7 @@ def _told_apart(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 def _label(ref: ModelRef) -> str:
     """The last part of its name, as a report's column needs it."""
     named = Path(ref.location)
-    return named.resolve().name if is_there(named) else str(ref).rpartition("/")[2]
+    return named.resolve().name if is_there(named) else re.split("[/:]", str(ref))[-1]
 
 
 def _models_for(

@@ -61,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.asked.append(f"{self.command} {urlsplit(self.path).path}")
         api = path[0] == "api"
         # files of models lie at the root, those of data sets below "datasets"
+        if len(path) < 5:
+            return self._send(404, b"", {})
         owner, name, verb, revision, *rest = path[2 if api else path[0] == "datasets" :]
         repository = f"{owner}/{name}"
         if repository in self.hub.refused:
@@ -73,7 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self.hub.named(repository, revision)
         if api:
             return self._send(200, json.dumps(self._listing(verb, repository, commit, files)).encode(), {})
-        data = files["/".join(rest)]
+        data = files.get("/".join(rest))
+        if data is None:
+            return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
         etag = f'"{hashlib.sha1(data).hexdigest()}"'
         return self._send(200, data, {"ETag": etag, "X-Repo-Commit": commit})
 
@@ -102,6 +106,8 @@ def serving(hub: SmallHub) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

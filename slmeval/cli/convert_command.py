@@ -18,8 +18,8 @@ from slmeval.cli.output import print_text
 def command(model: str, form: str, output: str | None, store: str | None) -> None:
     """Write MODEL in another form, and print where it lies: slmeval convert model.gguf llamacpp:Q4_K_M
 
-    MODEL is a folder, a GGUF file, a hub id, or 'demo'; slmeval list converters names the forms. What was
-    made once is kept, by the hashes of all it was made of.
+    MODEL is a folder, a GGUF file, a hub id, or 'demo' (a folder of that name is ./demo); slmeval list
+    converters names the forms. What was made once is kept, by the hashes of all it was made of.
     """
     from slmeval.conversions import choose, convert, copied, default_cache
     from slmeval.models import find_model, parse_model
@@ -28,8 +28,7 @@ def command(model: str, form: str, output: str | None, store: str | None) -> Non
     from slmeval.store import Store, default_path
 
     converter, wanted = choose(form, load().parts.converters)
-    demo = model == "demo" and not Path(model).exists()
-    reference = str(demo_model(converter.sources[0])) if demo else model
+    reference = str(demo_model(converter.sources[0])) if model == "demo" else model
     with Store.open(Path(store) if store else default_path()) as opened:
         found = find_model(parse_model(reference), opened.file_hash)
         made = convert(found, converter, wanted, opened.file_hash, default_cache())
