@@ -71,6 +71,6 @@ def engine_version() -> str:
 
 
 def build_features() -> str:
-    """What this build does its arithmetic with, as llama.cpp says: "AVX2 = 1 | FMA = 1", say."""
+    """What this build does its arithmetic with, as llama.cpp says: "CPU : AVX2 FMA", say."""
     said = library().llama_print_system_info().decode()
-    return " | ".join(part.strip() for part in said.split("|") if part.strip())
+    return " ".join(part.strip().removesuffix(" = 1") for part in said.split("|") if part.strip())

@@ -117,7 +117,7 @@ def _gpu_layers(asked: int) -> int:
 
 def _repack(asked: bool) -> bool:
     # with AMX, rearranged quantized weights end the process (llama-cpp-python 0.3.36)
-    if asked and "AMX_INT8 = 1" in build_features():
+    if asked and "AMX_INT8" in build_features().split():
         raise ModelError("-o repack=true ends llama.cpp on a CPU with AMX, as this one: leave it out")
     return asked
 
