@@ -191,6 +191,13 @@ def test_small_batches_change_nothing_but_roundings(tiny: Path) -> None:
     assert far(opened(tiny).score(GROUPS), opened(tiny, batch_tokens=1).score(GROUPS)) < 1e-5
 
 
+def test_one_at_a_time_from_copies_changes_nothing_but_roundings(tiny: Path) -> None:
+    # as it is done where the cache is of another kind, or the trial at opening failed
+    alone = opened(tiny)
+    alone._engine._passes.plain = False
+    assert far(opened(tiny).score(GROUPS), alone.score(GROUPS)) < 1e-5
+
+
 def test_a_text_as_long_as_the_context_is_scored(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from slmeval_mlx import scoring
 
@@ -464,7 +471,9 @@ def test_a_converted_folder_keeps_what_makes_texts(four_bit: ModelRef, demo_mode
         assert (Path(four_bit.location) / name).read_bytes() == (demo_model / name).read_bytes()
 
 
-def test_what_cannot_be_converted_is_a_clear_error(four_bit: ModelRef, tiny: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_converted_is_a_clear_error(
+    four_bit: ModelRef, demo_model: Path, tmp_path: Path
+) -> None:
     convert = MLXConverter().convert
     with pytest.raises(ModelError, match="quantized already: convert the model from which it was made"):
         convert(four_bit, "8bit", str(tmp_path))
@@ -472,6 +481,9 @@ def test_what_cannot_be_converted_is_a_clear_error(four_bit: ModelRef, tiny: Pat
         convert(four_bit, "Q4_K_M", str(tmp_path))
     with pytest.raises(ModelError, match="there is no folder /nowhere/at/all"):
         convert(ModelRef("/nowhere/at/all"), "F16", str(tmp_path))
+    odd = write_model(tmp_path / "odd", TINY_LLAMA, tokenizer=demo_model / "tokenizer.json")
+    with pytest.raises(ModelError, match="no matrix has rows that are a multiple of 128 long"):
+        convert(ModelRef(str(odd)), "4bit-g128", str(tmp_path))
 
 
 # ---- what cannot be asked or opened ----------------------------------------------------------------
@@ -589,7 +601,7 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
 
 
 def test_memory_that_runs_out_ends_the_job_with_a_way_out(demo: MLXBackend) -> None:
-    from slmeval_mlx.engine import memory_guard
+    from slmeval_mlx.memory import memory_guard
 
     with pytest.raises(JobFailed, match="batch_tokens"), memory_guard("7 tokens"):
         raise RuntimeError("[malloc] Unable to allocate 1 bytes.")

@@ -21,14 +21,16 @@ def converted(model: ModelRef, form: str, folder: str) -> ModelRef:
     """
     if form not in FORMS:
         raise ModelError(f"mlx-lm has no form {form!r}: take one of {', '.join(FORMS)}")
-    place = Path(folder) / form
-    command = [sys.executable, "-m", "slmeval_mlx.convert", model.location, form, str(place)]
+    home = Path(folder).resolve()
+    source = Path(model.location).resolve() if Path(model.location).exists() else model.location
+    command = [sys.executable, "-m", "slmeval_mlx.convert", str(source), form, str(home / form)]
     if model.revision:
         command.append(model.revision)
-    ended = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    # in the empty folder: Python would import what lies in the current one
+    ended = subprocess.run(command, cwd=home, capture_output=True, text=True, errors="replace", check=False)
     if ended.returncode:
         raise ModelError(f"{model} cannot be converted to {form}: {_why(ended)}")
-    return ModelRef(str(place))
+    return ModelRef(str(Path(folder) / form))
 
 
 def _why(ended: subprocess.CompletedProcess[str]) -> str:

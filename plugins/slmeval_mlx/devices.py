@@ -13,7 +13,6 @@ from typing import Any
 os.environ.setdefault("MLX_ENABLE_TF32", "0")
 
 import mlx.core as mx
-from mlx_lm.generate import wired_limit
 
 from slmeval.errors import ModelError
 from slmeval.types import OptionValue
@@ -65,6 +64,8 @@ def computing(device: str) -> Iterator[None]:
 def wired(model: Any, device: str) -> Iterator[None]:
     """The model's memory kept resident while it works, as mlx-lm does it; on Apple's GPU alone."""
     if device == "gpu" and mx.metal.is_available():
+        from mlx_lm.generate import wired_limit
+
         with wired_limit(model):
             yield
     else:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from math import isfinite
-from typing import Any
 
 import mlx.core as mx
 
@@ -29,14 +27,13 @@ from slmeval.types import (
 from slmeval_mlx import shape
 from slmeval_mlx.devices import computing, resolve_device, wired
 from slmeval_mlx.distributions import top_logprobs
+from slmeval_mlx.generation import complete
 from slmeval_mlx.loading import UNREADABLE, Checkpoint, open_checkpoint, reason
+from slmeval_mlx.memory import memory_guard
 from slmeval_mlx.scoring import score_group
 from slmeval_mlx.tokenizers import first_difference, own_tokenizer
 from slmeval_mlx.trial import worst_difference
 from slmeval_mlx.trunk import Passes, Trunk
-
-#: how MLX's allocators say that there is no more
-OUT_OF_MEMORY = ("unable to allocate", "attempting to allocate", "insufficient memory", "out of memory")
 
 
 class Engine:
@@ -49,7 +46,7 @@ class Engine:
         self._device = resolve_device(str(options["device"]))
         self._options = options
         mx.reset_peak_memory()
-        with computing(self._device), memory_guard("the weights"):
+        with computing(self._device):
             self._checkpoint = open_checkpoint(ref, options)
             self._passes, self._found = _tried(ref, self._checkpoint, options)
         self._tokenizer_notes: tuple[str, ...] = ()
@@ -127,7 +124,7 @@ class Engine:
                 self._check(prompt.ids)
                 room = min(settings.max_tokens, self._checkpoint.context - len(prompt.ids))
                 with self._at_work(len(prompt.ids) + max(room - 1, 0)):
-                    completion = _complete(
+                    completion = complete(
                         trunk, prompt.ids, Stopper(replace(settings, max_tokens=room), decode)
                     )
                 yield completion
@@ -172,52 +169,13 @@ class Engine:
             )
 
 
-def _complete(trunk: Trunk, ids: TokenIds, stopper: Stopper) -> Completion:
-    if stopper.reason is None:
-        trunk.move_to(ids[:-1])
-        token = ids[-1]
-        while stopper.reason is None:
-            token = _likeliest(trunk.step(token))
-            stopper.push(token)
-    return stopper.completion()
-
-
-def _likeliest(logits: Any) -> int:
-    """:raises JobFailed: they are no numbers; the likeliest of these would be some token all the same."""
-    best: Any = mx.argmax(logits)
-    # together, so that the device is waited for once
-    value = logits[best]
-    mx.eval(best, value)
-    if not isfinite(value.item()):
-        raise JobFailed(
-            "the model's logits are not numbers: its weights are damaged, or its numbers overflow "
-            "(another --dtype may help)"
-        )
-    return int(best.item())
-
-
-@contextmanager
-def memory_guard(what: str) -> Iterator[None]:
-    """:raises JobFailed: there was not enough memory."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and not any(
-            words in str(error).lower() for words in OUT_OF_MEMORY
-        ):
-            raise
-        raise JobFailed(
-            f"memory ran out with {what}: take a smaller -o batch_tokens or -o prefill_step, "
-            "-o kv_bits=8, or a smaller or quantized model"
-        ) from error
-
-
 def _tried(
     ref: ModelRef, checkpoint: Checkpoint, options: Mapping[str, OptionValue]
 ) -> tuple[Passes, tuple[str, ...]]:
     """The model's passes, tried once, and what there is to be said of them.
 
     :raises ModelError: it cannot be run.
+    :raises JobFailed: there is not enough memory.
     """
     rough = shape.is_quantized(checkpoint.model) or bool(options["kv_bits"])
     try:
@@ -228,7 +186,8 @@ def _tried(
             kv_group=int(options["kv_group_size"] or 0),
             step=int(options["prefill_step"] or 1),
         )
-        return passes, _faults(passes, rough)
+        with memory_guard("a first trial"):
+            return passes, _faults(passes, rough)
     except UNREADABLE as error:
         raise ModelError(f"{ref} is opened by mlx-lm, and cannot be run: {reason(error)}") from error
 

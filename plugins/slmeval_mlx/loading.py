@@ -25,6 +25,7 @@ from slmeval_mlx.config import (
     read_config,
     vocabulary_of,
 )
+from slmeval_mlx.memory import memory_guard
 from slmeval_mlx.tensors import Tensors, read_tensors
 
 #: what a checkpoint can make mlx-lm raise: its files say what is computed
@@ -64,6 +65,7 @@ def open_checkpoint(ref: ModelRef, options: Mapping[str, OptionValue]) -> Checkp
     """The weights of ``ref`` in memory, ready to be asked.
 
     :raises ModelError: they are missing, damaged, incomplete, or of an architecture that mlx-lm has not.
+    :raises JobFailed: there is not enough memory.
     """
     folder = find_folder(ref)
     config, tensors = read_config(folder), read_tensors(folder)
@@ -73,7 +75,8 @@ def open_checkpoint(ref: ModelRef, options: Mapping[str, OptionValue]) -> Checkp
         check_read(config, _fields_read(model))
         if options["dtype"] != "auto":
             _cast(model, getattr(mx, str(options["dtype"])))
-        mx.eval(model.parameters())
+        with memory_guard("the weights"):
+            mx.eval(model.parameters())
     except UNREADABLE as error:
         raise ModelError(f"{ref} cannot be opened: {reason(error)}") from error
     return Checkpoint(
