@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_models import TINY_QWEN2, random_tensors, write_model
 
 pytest.importorskip("llama_cpp", reason="the llamacpp backend needs llama-cpp-python")
@@ -32,6 +34,7 @@ from slmeval.types import (  # noqa: E402
     TokenIds,
 )
 from slmeval_llamacpp import LlamaCppBackend, slmeval_register_backends  # noqa: E402
+from slmeval_llamacpp.packing import Limits, Packer, Row, common  # noqa: E402
 from slmeval_llamacpp.quantize import quantize  # noqa: E402
 from slmeval_reference import ReferenceBackend  # noqa: E402
 
@@ -167,18 +170,18 @@ def test_texts_are_the_oracles(
         "x",
     )
     prompts = [Prompt(encode(start)) for start in starts]
-    settings = GenerationSettings(max_tokens=length, stop=(". ",), end_ids=(2,))
-    ours = list(exact.generate(prompts, settings, decode))
-    assert ours == list(oracle.generate(prompts, settings, decode))
+    asked = GenerationSettings(max_tokens=length, stop=(". ",), end_ids=(2,))
+    ours = list(exact.generate(prompts, asked, decode))
+    assert ours == list(oracle.generate(prompts, asked, decode))
 
 
 def test_a_text_ends_where_the_context_is_full(
     exact: LlamaCppBackend, oracle: ReferenceBackend, decode: Callable[[Sequence[int]], str]
 ) -> None:
     prompts = [Prompt(some_ids(length, 3)) for length in (CONTEXT - 3, CONTEXT - 1, CONTEXT)]
-    settings = GenerationSettings(max_tokens=9)
-    ours = list(exact.generate(prompts, settings, decode))
-    assert ours == list(oracle.generate(prompts, settings, decode))
+    asked = GenerationSettings(max_tokens=9)
+    ours = list(exact.generate(prompts, asked, decode))
+    assert ours == list(oracle.generate(prompts, asked, decode))
     assert [(len(text.ids), text.reason) for text in ours] == [(3, "length"), (1, "length"), (0, "length")]
 
 
@@ -306,6 +309,48 @@ def test_a_thousand_short_requests(exact: LlamaCppBackend) -> None:
     answers = list(exact.score(groups))
     assert len(answers) == 1000
     assert furthest(answers[500:510], list(exact.score(groups[500:510]))) < 1e-4
+
+
+# ---- packs -------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    trunk=st.lists(st.integers(0, 1), max_size=6).map(tuple),
+    texts=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=8).map(tuple), min_size=1, max_size=9),
+    separate=st.booleans(),
+    data=st.data(),
+)
+def test_a_pack_holds_each_sequence(
+    trunk: TokenIds, texts: list[TokenIds], separate: bool, data: st.DataObject
+) -> None:
+    rows = [Row(ids, data.draw(st.integers(0, len(ids) - 1))) for ids in texts]
+    # what is kept of the cache never reaches the first row's start
+    trunk = trunk[: min(common(trunk, rows[0].ids), rows[0].start)]
+    limits = Limits(tokens=12, sequences=4, cells=16)
+    packer, before = Packer(len(trunk), limits, separate=separate), trunk
+    for row in rows:
+        if not packer.add(row, common(before, row.ids)):
+            break
+        before = row.ids
+    pack = packer.finish()
+    columns = list(zip(pack.tokens, pack.positions, pack.first, pack.counts, strict=True))
+    sequences = [
+        trunk[:copied] + tuple(token for token, _, first, count in columns if first <= at < first + count)
+        for at, copied in enumerate(pack.copied, start=1)
+    ]
+    for row, places in zip(rows[: pack.rows], pack.places, strict=True):
+        assert any(sequence[: len(row.ids)] == row.ids for sequence in sequences)
+        assert [pack.positions[place] for place in places] == list(range(row.start, len(row.ids)))
+        assert [pack.tokens[place] for place in places] == list(row.ids[row.start :])
+    assert len(pack.copied) == pack.rows or not separate
+    assert pack.rows == 1 or (len(columns) <= 12 and len(pack.copied) <= 4)
+
+
+def test_common_beginnings() -> None:
+    assert [common((1, 2, 3), other) for other in ((), (2,), (1,), (1, 2, 4), (1, 2, 3), (1, 2, 3, 4))] == [
+        0, 0, 1, 2, 3, 3,
+    ]  # fmt: skip
 
 
 # ---- lengths ---------------------------------------------------------------------------------------
@@ -510,9 +555,9 @@ def test_a_small_context_and_biases(tmp_path: Path) -> None:
     ours, theirs = list(backend.score(groups)), list(oracle.score(groups))
     assert furthest(ours, theirs) < 1e-3
     assert greedy_flags(ours) == greedy_flags(theirs)
-    settings = GenerationSettings(max_tokens=70)
+    asked = GenerationSettings(max_tokens=70)
     prompts = [Prompt(group.context) for group in groups]
-    assert list(backend.generate(prompts, settings, str)) == list(oracle.generate(prompts, settings, str))
+    assert list(backend.generate(prompts, asked, str)) == list(oracle.generate(prompts, asked, str))
     backend.close()
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from slmeval.api import Reading, Tokenizer
-from slmeval.errors import ModelError
+from slmeval.errors import ModelError, SlmevalError
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -55,7 +55,7 @@ class Engine:
         self._cells = self._calls = 0
         try:
             self._trunk = self._reserve(1)
-        except Exception:
+        except SlmevalError:
             self.close()
             raise
 
