@@ -263,6 +263,8 @@ class Truncates(SoundBackend):
     breaks = "test_what_does_not_fit_is_refused"
 
     def answer(self, groups: Sequence[ScoreGroup], at: int) -> Answer:
+        if not self.is_toy:
+            return super().answer(groups, at)
         room = toy.CONTEXT + 1 - max(map(len, groups[at].continuations))
         return super().answer([replace(groups[at], context=groups[at].context[-room:])], 0)
 
@@ -523,4 +525,4 @@ class GuessesItsMemory(SoundBackend):
 
 def broken_backends() -> list[type[SoundBackend]]:
     """All of them."""
-    return SoundBackend.__subclasses__()
+    return [backend for backend in SoundBackend.__subclasses__() if backend.breaks]

@@ -86,6 +86,11 @@ def _toy_cases(encoder: Encoder) -> Cases:
 
 # ---- the demo model ----------------------------------------------------------------------------------
 
+_STORY = (
+    "Dip the apron in the water. Rub the apron with soap. Rinse the soap off the apron. "
+    "Leave it in the yard. A man hands the picture to the clerk. "
+    "The clerk lifts the picture into the boat, and sings. "
+) * 6
 _LONG = (
     (
         "Question: How can I clean the millstone?\nAnswer:",
@@ -95,6 +100,8 @@ _LONG = (
         "A man hands the picture to the clerk. He wants to",
         " pay for the picture at the desk, then he walks home.",
     ),
+    # long enough that a wrong position would be seen
+    (_STORY, "He wants to pay for the picture at the desk, then he walks home."),
     ("long far den", "\nRinse the soap off the apron, and brush the back of it in the yard."),
 )
 _APART = (
@@ -111,10 +118,11 @@ _UNICODE = (
     ("smile 🙂", " 👩‍👧 again"),
     ("naïve", " café"),
 )
+#: of the ids of the last two, decoded, the tokenizer makes others
 _MERGED = (
     ("Leave the ti", "le in the shed"),
-    ("Take the tai", "lor's chalk"),
-    ("Go over the mill", "stone slowly"),
+    ("Take the ta", "ilor's chalk"),
+    ("Take the tailo", "r's chalk and sign"),
 )
 _PROMPTS = (
     "Question: How can I clean the millstone?\nAnswer:",

@@ -47,13 +47,6 @@ class Clauses:
         for subject in _OPEN.pop(cls, {}).values():
             subject.backend.close()
 
-    def needs(self, capability: str) -> None:
-        """Skip the clause where the backend does not declare it."""
-        if capability not in self.backend.capabilities:
-            import pytest
-
-            pytest.skip(f"backend {self.backend.name!r} does not declare {capability!r}")
-
     @property
     def roughly(self) -> float:
         """A mistake is larger than this: what is not about exactness is held against the truth with it."""

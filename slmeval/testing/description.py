@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 
 from slmeval.testing import toy
 from slmeval.testing.clauses import Clauses
-from slmeval.testing.subject import Subject, expect, options_for
+from slmeval.testing.subject import Subject, expect, needs, options_for
 from slmeval.testing.toy_files import parameters
-from slmeval.types import TokenIds, TopLogprobs
+from slmeval.types import GenerationSettings, Prompt, ScoreGroup, TokenIds, TopLogprobs
 
 #: what a backend may declare; "time" and "profile" are names for later
 CAPABILITIES = ("score", "generate", "top_logprobs", "memory")
@@ -59,7 +59,7 @@ class DescriptionClauses(Clauses):
 
     def test_the_likeliest_tokens(self) -> None:
         """ "top_logprobs": after each token so many, the likeliest first, as likely as ``score`` says."""
-        self.needs("top_logprobs")
+        needs(self.backend, "top_logprobs")
         for subject in self.subjects:
             context, continuation = subject.cases.long[0]
             self._tops_are_right(subject, context, continuation[:9])
@@ -86,7 +86,7 @@ class DescriptionClauses(Clauses):
 
     def test_memory_is_read(self) -> None:
         """ "memory": at least one reading, in bytes, above zero, that says what it covers and who says so."""
-        self.needs("memory")
+        needs(self.backend, "memory")
         readings = self.toy.backend.memory()
         expect(bool(readings), "memory is declared, and there is no reading")
         for each in readings:
@@ -95,9 +95,12 @@ class DescriptionClauses(Clauses):
 
     def test_what_is_not_declared_is_refused(self) -> None:
         """A capability that is not declared is a NotImplementedError: it is never guessed."""
-        backend = self.toy.backend
+        backend, ids = self.toy.backend, toy.text_ids(4, 1)
+        settings, decode = GenerationSettings(2), self.toy.tokenizer.decode
         asked: dict[str, Callable[[], object]] = {
-            "top_logprobs": lambda: list(backend.top_logprobs(toy.text_ids(4, 1), 2)),
+            "score": lambda: list(backend.score([ScoreGroup(ids, (ids[1:],))])),
+            "generate": lambda: list(backend.generate([Prompt(ids)], settings, decode)),
+            "top_logprobs": lambda: list(backend.top_logprobs(ids, 2)),
             "memory": backend.memory,
         }
         for capability in asked.keys() - self.backend.capabilities:

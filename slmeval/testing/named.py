@@ -9,7 +9,7 @@ from slmeval.api import Backend
 from slmeval.errors import MissingExtra, UsageError
 from slmeval.registry import load, pick
 from slmeval.testing.contract import BackendContract
-from slmeval.testing.subject import options_for
+from slmeval.testing.subject import model_for, options_for
 
 
 class TestNamed(BackendContract):
@@ -29,6 +29,8 @@ def name_backend(name: str, options: Sequence[str]) -> None:
     TestNamed.options = dict(_pair(text) for text in options)
     # a wrong option is a mistake of the command, not of the backend
     options_for(backend, TestNamed.options)
+    # so is a library that is missing for the model
+    model_for(backend, "toy")
     TestNamed.__test__ = True
 
 

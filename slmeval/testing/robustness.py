@@ -12,7 +12,7 @@ from typing import NamedTuple
 from slmeval.errors import ModelError
 from slmeval.testing import toy
 from slmeval.testing.clauses import Clauses
-from slmeval.testing.subject import Subject, expect, model_for, options_for
+from slmeval.testing.subject import Subject, expect, model_for, needs, options_for
 from slmeval.testing.toy_files import parameters
 from slmeval.types import GenerationSettings, Likelihood, ModelRef, Prompt, ScoreGroup
 
@@ -30,6 +30,7 @@ class RobustnessClauses(Clauses):
 
     def test_an_error_while_scoring_loses_nothing(self) -> None:
         """What was answered before a group that cannot be is right, and so is what is asked afterwards."""
+        needs(self.backend, "score")
         groups = self.toy.cases.apart
         wrong = ScoreGroup((*groups[2].context, toy.VOCABULARY), ((toy.PLAIN[0],),))
         answered = []
@@ -45,7 +46,7 @@ class RobustnessClauses(Clauses):
 
     def test_an_error_while_writing_loses_nothing(self) -> None:
         """What ``decode`` raises comes out as it is, and what is asked afterwards is right."""
-        self.needs("generate")
+        needs(self.backend, "generate")
         prompts = self.toy.sure_prompts(8)[:4]
         settings = GenerationSettings(8, stop=("\0",))
         calls = iter(range(1000))
@@ -64,6 +65,7 @@ class RobustnessClauses(Clauses):
 
     def test_answers_may_be_left_unread(self) -> None:
         """Where the first answer is taken and the rest is not, what is asked next is right."""
+        needs(self.backend, "score")
         groups = self.toy.cases.apart
         some = self.toy.backend.score(groups)
         self._right(groups, list(islice(some, 1)))

@@ -37,6 +37,14 @@ def expect(holds: bool, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
+def needs(backend: type[Backend], capability: str) -> None:
+    """Skip the clause where the backend does not declare it."""
+    if capability not in backend.capabilities:
+        import pytest
+
+        pytest.skip(f"backend {backend.name!r} does not declare {capability!r}")
+
+
 def model_for(backend: type[Backend], model: str) -> ModelRef:
     """The model "toy" or "demo" in a form that the backend opens: a folder where it can, else a GGUF file.
 
@@ -77,7 +85,10 @@ def options_for(backend: type[Backend], given: Mapping[str, OptionValue]) -> dic
 
 
 class Subject:
-    """An open backend, asked in ways that check the shape of its answers."""
+    """An open backend, asked in ways that check the shape of its answers.
+
+    A clause that asks what the backend does not declare is skipped.
+    """
 
     def __init__(self, backend: type[Backend], options: Mapping[str, OptionValue], model: str) -> None:
         self.model = model
@@ -92,6 +103,7 @@ class Subject:
 
     def score(self, groups: Sequence[ScoreGroup]) -> list[tuple[Likelihood, ...]]:
         """One call; the answers to each group."""
+        needs(type(self.backend), "score")
         answers = list(self.backend.score(groups))
         expect(len(answers) == len(groups), f"{len(groups)} groups were given {len(answers)} answers")
         for group, replies in zip(groups, answers, strict=True):
@@ -106,6 +118,7 @@ class Subject:
 
     def write(self, prompts: Sequence[Prompt], settings: GenerationSettings) -> list[Completion]:
         """One call; the text after each prompt."""
+        needs(type(self.backend), "generate")
         answers = list(self.backend.generate(prompts, settings, self.tokenizer.decode))
         expect(len(answers) == len(prompts), f"{len(prompts)} prompts were given {len(answers)} texts")
         return answers

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slmeval.errors import MissingExtra
+from slmeval.errors import UsageError
 from slmeval.testing import toy
 
 Array = NDArray[np.float32]
@@ -199,12 +200,15 @@ def tokenizer() -> dict[str, Any]:
 def write_gguf(path: Path) -> Path:
     """Write the model as one GGUF file in float32, and return its path.
 
-    :raises MissingExtra: the library ``gguf`` is not installed.
+    :raises UsageError: the library ``gguf`` is not installed.
     """
     try:
-        import gguf
+        gguf = import_module("gguf")
     except ImportError:
-        raise MissingExtra("gguf, which writes the toy model for engines of GGUF files,", "gguf") from None
+        raise UsageError(
+            "the toy model is written as a GGUF file by the library gguf, which is not installed: "
+            "pip install gguf"
+        ) from None
     writer = gguf.GGUFWriter(path, "llama")
     _add_shape(writer, gguf)
     _add_tokenizer(writer, gguf)

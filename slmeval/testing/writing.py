@@ -20,7 +20,6 @@ class GenerateClauses(Clauses):
 
     def test_greedy_texts_are_the_oracles(self) -> None:
         """The likeliest token is taken each time, as far as it is beyond doubt which one that is."""
-        self.needs("generate")
         for subject in self.subjects:
             for prompt in subject.cases.prompts[:8]:
                 right = subject.truth.greedy(prompt, 24)
@@ -30,7 +29,6 @@ class GenerateClauses(Clauses):
 
     def test_a_text_has_as_many_tokens_as_asked_for(self) -> None:
         """The token cap is kept to the token, and called "length"; none may be asked for."""
-        self.needs("generate")
         for subject in self.subjects:
             prompt = subject.sure_prompts(SOME)[0]
             for cap in (0, 1, 5):
@@ -42,7 +40,6 @@ class GenerateClauses(Clauses):
 
     def test_a_text_is_decoded_as_a_whole(self) -> None:
         """A character of several tokens comes out as one."""
-        self.needs("generate")
         prompt, right = self._first("é", self.toy)
         found = self.toy.text(prompt, GenerationSettings(SOME))
         self._is(
@@ -53,7 +50,6 @@ class GenerateClauses(Clauses):
 
     def test_a_stop_string_ends_a_text(self) -> None:
         """The text ends with the token that completes a stop string, and is cut before the first of them."""
-        self.needs("generate")
         for subject in self.subjects:
             prompt, right, at = self._fresh_token(subject)
             stop = subject.tokenizer.decode(right[at : at + 1])
@@ -61,7 +57,6 @@ class GenerateClauses(Clauses):
 
     def test_a_stop_string_may_span_tokens(self) -> None:
         """A stop string that begins in one token and ends in another ends the text all the same."""
-        self.needs("generate")
         for subject in self.subjects:
             prompt, right, at = self._fresh_token(subject)
             before, new = (subject.tokenizer.decode(ids) for ids in (right[:at], right[: at + 1]))
@@ -76,7 +71,6 @@ class GenerateClauses(Clauses):
 
     def test_an_end_token_ends_a_text(self) -> None:
         """Any of the end tokens ends the text, is the last of its ids, and is no part of what it says."""
-        self.needs("generate")
         for subject in self.subjects:
             prompt, right, at = self._fresh_token(subject)
             found = subject.text(prompt, GenerationSettings(SOME, end_ids=(0, right[at])))
@@ -85,7 +79,6 @@ class GenerateClauses(Clauses):
 
     def test_no_other_token_ends_a_text(self) -> None:
         """Where EOS is not among the end tokens, the text goes on after it."""
-        self.needs("generate")
         prompt, right = next(
             (prompt, right)
             for prompt in self.toy.sure_prompts(SOME)
@@ -96,7 +89,6 @@ class GenerateClauses(Clauses):
 
     def test_a_text_ends_where_the_context_is_full(self) -> None:
         """Prompt and text together have as many tokens as the model's context; that too is "length"."""
-        self.needs("generate")
         for room in (0, 3):
             prompt = toy.text_ids(toy.CONTEXT - room, 2)
             right = self.toy.truth.greedy(prompt, room)
@@ -105,7 +97,6 @@ class GenerateClauses(Clauses):
 
     def test_a_prompt_that_does_not_fit_is_refused(self) -> None:
         """A prompt of more tokens than the model's context is a ValueError."""
-        self.needs("generate")
         prompt = toy.text_ids(toy.CONTEXT + 1, 4)
         try:
             found = self.toy.text(prompt, GenerationSettings(SOME))
@@ -117,14 +108,12 @@ class GenerateClauses(Clauses):
 
     def test_prompts_in_a_batch_are_answered_in_order(self) -> None:
         """Prompts of several lengths in one call are followed by what follows each of them alone."""
-        self.needs("generate")
         for subject in self.subjects:
             prompts = sorted(subject.sure_prompts(SOME)[:6], key=lambda ids: -len(ids))
             self._batch(subject, [Prompt(ids) for ids in prompts], "a batch")
 
     def test_prompts_may_share_a_prefix(self) -> None:
         """Prompts that share more and more, and say so, are followed by what follows each of them alone."""
-        self.needs("generate")
         start = toy.text_ids(33, 4)
         tails = [toy.text_ids(length, length)[1:] for length in range(1, 24)]
         sure = [ids for tail in tails if len(self.toy.truth.greedy(ids := start + tail, SOME)) == SOME]
