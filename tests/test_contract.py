@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import toys
 from broken_backends import SoundBackend, broken_backends, kept
 
+from slmeval import __version__
 from slmeval.api import Option
 from slmeval.errors import UsageError
 from slmeval.models import find_model
@@ -62,6 +65,8 @@ def test_our_backends_keep_the_contract(name: str) -> None:
     backend = load().parts.backends.get(name)
     if backend is None:
         pytest.skip(f"there is no {name} backend yet")
+    if "folder" not in backend.forms:
+        pytest.importorskip("gguf", reason="GGUF files are written by the library gguf")
     found = outcomes(contract_of(backend))
     assert {clause: said for clause, said in found.items() if said not in {"passed", "skipped"}} == {}
     declared = {"score", "generate", "top_logprobs", "memory"} & backend.capabilities
@@ -293,3 +298,30 @@ def test_what_a_backend_does_not_do_is_skipped_not_failed() -> None:
     assert set(found.values()) == {"passed", "skipped"}
     assert found["test_greedy_texts_are_the_oracles"] == found["test_the_likeliest_tokens"] == "skipped"
     assert found["test_log_probabilities_are_the_oracles"] == "passed"
+
+
+# ---- what the guide says -----------------------------------------------------------------------------
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+
+
+def test_the_lines_of_the_guide_are_a_test_of_a_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lines,) = re.findall(r"```python\n(from slmeval.testing import BackendContract.*?)```", GUIDE, re.DOTALL)
+    mine = STRANGER.replace("MISSING", "None").replace("Stranger", "Mine")
+    toys.install(tmp_path, monkeypatch, mine, name="my_engine")
+    (tmp_path / "test_mine.py").write_text(lines)
+    done = run_pytest(tmp_path, "-k", "most_likely or sum_to_one")
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "slmeval contract: stranger " in done.stdout
+
+
+def test_the_badge_of_the_guide_is_a_real_one() -> None:
+    (shown,) = re.findall(r"<!-- badge -->\n```\n(.*?)\n```", GUIDE, re.DOTALL)
+    badge = Badge("hf", "5.23.0", "dtype=float32", ("score", "generate", "top_logprobs"), 0)
+    for clause in clauses(BackendContract):
+        badge = badge.with_outcome(clause, "skipped" if clause == "test_memory_is_read" else "passed")
+    # at another version the guide need not be written again
+    shown = re.sub(r"slmeval \d[\w.]*", f"slmeval {__version__}", shown)
+    assert replace(badge, clauses=len(badge.outcomes)).lines() == shown.splitlines()
