@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,36 @@ def random_llama(tmp_path_factory: pytest.TempPathFactory, shared_tokenizer: Pat
         '"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}'
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """llama.cpp's source: the folder that ``LLAMA_CPP_SOURCE`` names, or what the bindings' sdist holds.
+
+    The bindings bring llama.cpp's library alone, and not the script that reads what transformers writes.
+    """
+    if named := os.environ.get("LLAMA_CPP_SOURCE"):
+        return Path(named)
+    pytest.importorskip("llama_cpp", reason="llama.cpp is not installed")
+    from importlib.metadata import version
+
+    folder = tmp_path_factory.mktemp("llama-cpp")
+    wanted = f"llama-cpp-python=={version('llama-cpp-python')}"
+    sources = ["--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "download", "-q", *sources, "-d", str(folder), wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    archives = list(folder.glob("*.tar.gz"))
+    if not archives:
+        pytest.skip(f"the sdist of {wanted} cannot be had here: {done.stderr.strip().splitlines()[-1:]}")
+    with tarfile.open(archives[0]) as archive:
+        wanted_parts = (
+            "/vendor/llama.cpp/conversion/",
+            "/vendor/llama.cpp/gguf-py/",
+            "convert_hf_to_gguf.py",
+        )
+        members = [each for each in archive.getmembers() if any(part in each.name for part in wanted_parts)]
+        archive.extractall(folder, members, filter="data")
+    return next(folder.glob("*/vendor/llama.cpp"))
 
 
 @pytest.fixture

@@ -59,10 +59,11 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         path = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         self.hub.asked.append(f"{self.command} {urlsplit(self.path).path}")
+        return self._send(404, b"", {}) if len(path) < 5 else self._answer_of_repository(path)
+
+    def _answer_of_repository(self, path: list[str]) -> None:
         api = path[0] == "api"
         # files of models lie at the root, those of data sets below "datasets"
-        if len(path) < 5:
-            return self._send(404, b"", {})
         owner, name, verb, revision, *rest = path[2 if api else path[0] == "datasets" :]
         repository = f"{owner}/{name}"
         if repository in self.hub.refused:
@@ -72,8 +73,13 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.hub.at(repository, revision)
         if files is None:
             return self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        return self._answer_of_files(files, repository, revision, rest, verb if api else "")
+
+    def _answer_of_files(
+        self, files: Mapping[str, bytes], repository: str, revision: str, rest: list[str], verb: str
+    ) -> None:
         commit = self.hub.named(repository, revision)
-        if api:
+        if verb:
             return self._send(200, json.dumps(self._listing(verb, repository, commit, files)).encode(), {})
         data = files.get("/".join(rest))
         if data is None:

@@ -27,7 +27,7 @@ ACTIVATIONS = {
     "mistral": _SILU,
     "qwen2": _SILU,
     "qwen3": _SILU,
-    "gpt_neox": _GELU_TANH,
+    "gpt_neox": {"gelu", *_GELU_TANH},
 }
 #: architectures that have a sliding window in transformers and none in mlx-lm
 WITHOUT_WINDOW = (
@@ -141,18 +141,23 @@ def check_read(config: Config, accepted: Collection[str]) -> None:
             raise ModelError(f"mlx-lm does not read {name}, which config.json gives, in {family!r} models")
 
 
-def deviations(config: Config) -> tuple[str, ...]:
-    """What mlx-lm is known to compute otherwise than ``config`` says, near enough to be measured.
+def check_activation(config: Config) -> None:
+    """Refuse a model whose activation mlx-lm replaces with another.
 
-    :raises ModelError: it is too far away.
+    :raises ModelError: it is not among those that its architecture is computed with.
     """
     family = str(config.get("model_type"))
-    wanted = str(config.get("hidden_act", "gelu" if family == "gpt_neox" else "silu"))
-    if family not in ACTIVATIONS or wanted in ACTIVATIONS[family]:
-        return ()
-    if (family, wanted) == ("gpt_neox", "gelu"):
-        return ("mlx-lm computes GELU by its tanh approximation where this model has the exact one",)
-    raise ModelError(f"mlx-lm does not compute hidden_act {wanted!r} in {family!r} models")
+    if family in ACTIVATIONS and _activation(config) not in ACTIVATIONS[family]:
+        raise ModelError(f"mlx-lm does not compute hidden_act {_activation(config)!r} in {family!r} models")
+
+
+def has_exact_gelu(config: Config) -> bool:
+    """Whether a GPT-NeoX has the exact GELU, for which mlx-lm takes the tanh approximation."""
+    return config.get("model_type") == "gpt_neox" and _activation(config) == "gelu"
+
+
+def _activation(config: Config) -> str:
+    return str(config.get("hidden_act", "gelu" if config.get("model_type") == "gpt_neox" else "silu"))
 
 
 def lost_window(config: Config) -> int | None:

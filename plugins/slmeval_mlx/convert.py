@@ -13,7 +13,7 @@ from mlx_lm import convert
 
 from slmeval.errors import ModelError, SlmevalError
 from slmeval.types import ModelRef
-from slmeval_mlx.config import deviations, in_mlx_words, read_config
+from slmeval_mlx.config import check_activation, in_mlx_words, read_config
 from slmeval_mlx.conversion import REFUSED
 from slmeval_mlx.forms import FORMS, Form
 from slmeval_mlx.loading import UNREADABLE, find_folder, reason
@@ -31,7 +31,7 @@ def write(source: Path, form: Form, place: Path) -> None:
     :raises ModelError: mlx-lm cannot do that.
     """
     config, tensors = read_config(source), read_tensors(source)
-    deviations(config)
+    check_activation(config)
     quantized = any(config.get(name) for name in QUANTIZED)
     if quantized and form.bits:
         raise ModelError("it is quantized already: convert the model from which it was made")

@@ -79,7 +79,6 @@ class Engine:
     def notes(self) -> tuple[str, ...]:
         """What the report must say about how this was measured."""
         return (
-            *self._checkpoint.notes,
             *_of_weights(self._checkpoint, str(self._options["dtype"])),
             *_of_cache(self._options),
             *self._found,

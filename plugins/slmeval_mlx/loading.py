@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+from mlx import nn
 from mlx.utils import tree_map_with_path
 from mlx_lm.utils import load_model
 
 from slmeval.errors import ModelError
 from slmeval.types import ModelRef, OptionValue
 from slmeval_mlx.config import (
+    check_activation,
     check_read,
     context_of,
-    deviations,
+    has_exact_gelu,
     in_mlx_words,
     lost_window,
     read_config,
@@ -58,7 +60,6 @@ class Checkpoint:
     context: int
     vocabulary: int
     window: int | None
-    notes: tuple[str, ...]
 
 
 def open_checkpoint(ref: ModelRef, options: Mapping[str, OptionValue]) -> Checkpoint:
@@ -69,10 +70,12 @@ def open_checkpoint(ref: ModelRef, options: Mapping[str, OptionValue]) -> Checkp
     """
     folder = find_folder(ref)
     config, tensors = read_config(folder), read_tensors(folder)
-    notes = deviations(config)
+    check_activation(config)
     try:
         model, config = load_model(folder, lazy=True, model_config=in_mlx_words(config, tensors))
         check_read(config, _fields_read(model))
+        if has_exact_gelu(config):
+            _take_exact_gelu(model)
         if options["dtype"] != "auto":
             _cast(model, getattr(mx, str(options["dtype"])))
         with memory_guard("the weights"):
@@ -80,7 +83,7 @@ def open_checkpoint(ref: ModelRef, options: Mapping[str, OptionValue]) -> Checkp
     except UNREADABLE as error:
         raise ModelError(f"{ref} cannot be opened: {reason(error)}") from error
     return Checkpoint(
-        model, folder, config, tensors, context_of(config), vocabulary_of(config), lost_window(config), notes
+        model, folder, config, tensors, context_of(config), vocabulary_of(config), lost_window(config)
     )
 
 
@@ -116,6 +119,18 @@ def _fields_read(model: Any) -> Collection[str]:
     """The fields of a config that this architecture reads."""
     arguments = sys.modules[type(model).__module__].ModelArgs
     return inspect.signature(arguments).parameters.keys()
+
+
+def _take_exact_gelu(model: Any) -> None:
+    """Pythia and its kin: mlx-lm's tanh approximation moves a sum of log-probabilities by some 5e-3."""
+    from mlx_lm.models import gpt_neox
+
+    class ExactMLP(gpt_neox.MLP):  # type: ignore[misc]  # mlx-lm ships no types
+        def __call__(self, x: Any) -> Any:
+            return self.dense_4h_to_h(nn.gelu(self.dense_h_to_4h(x)))
+
+    for layer in model.layers:
+        layer.mlp.__class__ = ExactMLP
 
 
 def _cast(model: Any, dtype: Any) -> None:
