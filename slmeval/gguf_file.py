@@ -298,7 +298,7 @@ class _Reader:
         if not isinstance(alignment, int) or alignment < 1:
             raise ModelError(f"{self._path} is damaged: an alignment of {alignment!r}")
         start = -(-self._at // alignment) * alignment
-        end = start + max((tensor.offset + tensor.bytes for tensor in tensors), default=0)
+        end = max((start + tensor.offset + tensor.bytes for tensor in tensors), default=0)
         if end > len(self._content):
             raise ModelError(
                 f"{self._path} is cut short: {len(self._content)} bytes of {end}; fetch it again"

@@ -85,7 +85,7 @@ def tokenizer_of(header: GGUFHeader, path: Path) -> FastTokenizer:
         for key, value in header.metadata.items()
         if key.startswith("tokenizer.ggml.")
     }
-    vocabulary = _Vocabulary(metadata, path)
+    vocabulary = _Vocabulary(metadata, path, str(header.metadata.get("general.name", "")))
     kinds = {"llama": _sentencepiece, "gpt2": _byte_level}
     if metadata.get("model") not in kinds:
         raise vocabulary.refused(f"is of kind {metadata.get('model')!r}")
@@ -110,9 +110,10 @@ class _Vocabulary:
     :raises ModelError: there are none, or lists that belong together differ in length.
     """
 
-    def __init__(self, metadata: Mapping[str, Any], path: Path) -> None:
+    def __init__(self, metadata: Mapping[str, Any], path: Path, model: str) -> None:
         self.metadata = metadata
         self._path = path
+        self._model = model.lower()
         self.tokens = self.texts("tokens")
         self.kinds = self._numbers("token_type", _NORMAL)
 
@@ -158,13 +159,19 @@ class _Vocabulary:
                 "content": text,
                 "single_word": False,
                 "lstrip": False,
-                "rstrip": False,
+                "rstrip": self._takes_spaces(text),
                 "normalized": False,
                 "special": kind != _USER_DEFINED,
             }
             for number, (text, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
             if kind in (_UNKNOWN, _CONTROL, _USER_DEFINED) and text
         ]
+
+    def _takes_spaces(self, text: str) -> bool:
+        """Whether a special token swallows the spaces behind it: Phi-3's do, which no field of GGUF says, and
+        llama.cpp knows by the model's name as well."""
+        phi3 = "phi-3" in self._model or "phi3" in self._model
+        return phi3 and text not in ("<unk>", "<s>", "<|endoftext|>")
 
     def numbered(self) -> dict[str, int]:
         """Ids by text; of equal texts, the first."""

@@ -81,6 +81,11 @@ def parse_model(text: str) -> ModelRef:
     return ModelRef(location, revision or None)
 
 
+def form_of(ref: ModelRef) -> str:
+    """The form of a model by its name alone: "gguf" or "folder"."""
+    return "gguf" if ref.location.endswith(_GGUF) else "folder"
+
+
 def is_there(path: str | Path) -> bool:
     """Whether there is such a file or folder; what no file system could hold is not there."""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slmeval.api import Backend
 from slmeval.errors import MissingExtra, ModelError, ModelMissing, UnknownName, UsageError
-from slmeval.models import FoundModel, find_model, is_there, parse_model
+from slmeval.models import FoundModel, find_model, form_of, is_there, parse_model
 from slmeval.types import Failure, ModelRef, RunOptions
 
 #: the bundled model, in each form in which it is there
@@ -51,6 +51,27 @@ class Pairing:
 def demo_model(form: str = "folder") -> Path:
     """The bundled demo model: a "folder", or one file in "gguf"."""
     return Path(str(files("slmeval.demo") / _DEMO[form]))
+
+
+def best_backend(options: RunOptions, backends: Sequence[type[Backend]]) -> type[Backend]:
+    """The engine where the user names none: the best one here that opens all models.
+
+    :raises UsageError: there is none, and what would add one.
+    """
+    forms = {form_of(parse_model(text)) for text in options.models}
+    fit = [backend for backend in backends if forms <= set(backend.forms)]
+    able = [backend for backend in fit if backend.missing() is None]
+    if able:
+        return max(able, key=_rank)
+    if fit:
+        _check_present(max(fit, key=_rank))
+    raise UsageError(
+        "no backend opens all of these models: give each its own, --backend A,B --model A=REF --model B=REF"
+    )
+
+
+def _rank(backend: type[Backend]) -> tuple[int, str]:
+    return backend.preference, backend.name
 
 
 def pair(options: RunOptions, backends: Sequence[type[Backend]], file_hash: Callable[[Path], str]) -> Pairing:

@@ -15,7 +15,7 @@ from slmeval.conversions import origin_of
 from slmeval.datasets import DataSource
 from slmeval.errors import ModelError, UnknownName, UsageError
 from slmeval.models import FoundModel
-from slmeval.pairing import Pair, Refusal, pair
+from slmeval.pairing import Pair, Refusal, best_backend, pair
 from slmeval.plan import Cell, GroupCell, Item, Job, Plan, Unit
 from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
@@ -62,10 +62,7 @@ def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) ->
 def _choose_backends(options: RunOptions, parts: Parts) -> tuple[type[Backend], ...]:
     if options.backends:
         return tuple(pick("backend", name, parts.backends) for name in dict.fromkeys(options.backends))
-    able = [backend for backend in parts.backends.values() if backend.missing() is None]
-    if not able:
-        raise UsageError("no backend can run here: slmeval doctor says what each one lacks")
-    return (max(able, key=lambda backend: (backend.preference, backend.name)),)
+    return (best_backend(options, tuple(parts.backends.values())),)
 
 
 def _check_pythons(options: RunOptions, backends: Sequence[type[Backend]]) -> None:

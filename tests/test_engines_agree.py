@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from answers import answers, predictions
 from conftest import SHARED
 
 from slmeval.pairing import demo_model
 from slmeval.registry import load
 from slmeval.testing import evaluate
+from slmeval.testing.answers import answers, predictions
 from slmeval.types import Completion, Likelihood, ModelRef, Reply, RunOptions, RunResult
 
 pytest.importorskip("torch", reason="the Hugging Face engine is not installed")

@@ -21,6 +21,7 @@ GROUND = {
     "slmeval.frames",
     "slmeval.gguf_file",
     "slmeval.hookspecs",
+    "slmeval.option_kinds",
     "slmeval.shots",
     "slmeval.statistics",
     "slmeval.stopping",

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import answers
 
 from slmeval.registry import load
 from slmeval.testing import evaluate
+from slmeval.testing.answers import answers
 from slmeval.types import CellResult, Completion, Likelihood, RunOptions
 
 pytest.importorskip("torch", reason="the Hugging Face engine is not installed")

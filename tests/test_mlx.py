@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from answers import answers, predictions
 from random_models import TINY_LLAMA, TINY_QWEN2, random_tensors, write_model
 from safetensors.numpy import load_file, save_file
 
 from slmeval.errors import JobFailed, ModelError
 from slmeval.testing import evaluate
+from slmeval.testing.answers import answers, predictions
 from slmeval.tokenizing import FastTokenizer
 from slmeval.types import GenerationSettings, Likelihood, ModelRef, Prompt, RunOptions, ScoreGroup, TokenIds
 from slmeval_mlx import MLXBackend, MLXConverter

@@ -109,6 +109,36 @@ def test_the_demo_is_given_in_the_form_that_the_engine_opens() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "engine"),
+    [
+        (("--model", str(DEMO)), "toy"),
+        (("--model", f"toy={DEMO}"), "toy"),
+        (("--model", "{folder}", "-p", "no:hf", "-p", "no:mlx"), "reference"),
+    ],
+)
+def test_the_engine_is_one_that_opens_the_model(
+    demo_model: Path, given: tuple[str, ...], engine: str
+) -> None:
+    arguments = [text.format(folder=demo_model) for text in given]
+    done = run(*arguments, "-p", "no:llamacpp", *FEW)
+    assert done.returncode == 0, done.stderr
+    assert [told["backend"] for told in json.loads(done.stdout)["models"]] == [engine]
+
+
+def test_an_engine_that_would_open_the_model_is_told() -> None:
+    done = run("--model", str(DEMO), "-p", "no:llamacpp", "-p", "no:toyplugin", *FEW)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "backend 'absent' cannot run here" in done.stderr
+    assert "slmeval[absent]" in done.stderr
+
+
+def test_models_that_no_engine_opens_together_are_told(demo_model: Path) -> None:
+    done = run("--model", str(DEMO), "--model", str(demo_model), "-p", "no:absentplugin", *FEW)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no backend opens all of these models" in done.stderr
+
+
 def test_a_gguf_file_comes_from_the_hub() -> None:
     files = {"small/m-Q8_0.gguf": DEMO.read_bytes(), "README.md": b"words"}
     hub = SmallHub({"someone/tiny-GGUF": {"main": files, "v1": {}}})

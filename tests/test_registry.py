@@ -26,7 +26,9 @@ def plugin(**hooks: Any) -> Any:
 
 def whole(base: Any, name: str) -> Any:
     """A subclass that fills everything its base leaves open."""
-    return type(name, (base,), {"name": name, "suffix": "x", **dict.fromkeys(base.__abstractmethods__)})
+    return type(
+        name, (base,), {"name": name, "suffix": "x", "forms": (), **dict.fromkeys(base.__abstractmethods__)}
+    )
 
 
 def test_ours_come_through_the_same_entry_points_as_a_strangers(

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 from slmeval import hookimpl
 from slmeval.api import Backend, Option, Tokenizer
+from slmeval.option_kinds import count, positive, truth
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -28,39 +29,6 @@ from slmeval.types import (
 def slmeval_register_backends() -> Iterable[type[Backend]]:
     """Bring the one backend of this plugin."""
     return (HFBackend,)
-
-
-def truth(text: str) -> bool:
-    """``true`` or ``false``, in any case.
-
-    :raises ValueError: it is neither.
-    """
-    values = {"true": True, "false": False}
-    if text.lower() not in values:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return values[text.lower()]
-
-
-def count(text: str) -> int:
-    """A whole number that is not negative.
-
-    :raises ValueError: it is none.
-    """
-    number = int(text)
-    if number < 0:
-        raise ValueError(f"{number} is negative")
-    return number
-
-
-def positive(text: str) -> int:
-    """A whole number above zero.
-
-    :raises ValueError: it is none.
-    """
-    number = count(text)
-    if not number:
-        raise ValueError("0 is too small")
-    return number
 
 
 class HFBackend(Backend):

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 from slmeval import hookimpl
 from slmeval.api import Backend, Converter, Option, Reading, Tokenizer
+from slmeval.option_kinds import count, truth
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -38,28 +39,6 @@ def slmeval_register_backends() -> Iterable[type[Backend]]:
 def slmeval_register_converters() -> Iterable[type[Converter]]:
     """Bring the one converter of this plugin."""
     return (LlamaCppConverter,)
-
-
-def truth(text: str) -> bool:
-    """``true`` or ``false``, in any case.
-
-    :raises ValueError: it is neither.
-    """
-    values = {"true": True, "false": False}
-    if text.lower() not in values:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return values[text.lower()]
-
-
-def count(text: str) -> int:
-    """A whole number that is not negative.
-
-    :raises ValueError: it is none.
-    """
-    number = int(text)
-    if number < 0:
-        raise ValueError(f"{number} is negative")
-    return number
 
 
 def batch(text: str) -> int:

@@ -7,6 +7,7 @@ must not be the caller's.
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,12 @@ def quantize(source: Path, target: Path, form: str) -> None:
 
     :raises ModelError: llama.cpp cannot, and why.
     """
-    command = [sys.executable, "-m", "slmeval_llamacpp.quantize", str(source), str(target), form]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    places = (str(source.absolute()), str(target.absolute()))
+    command = [sys.executable, "-m", "slmeval_llamacpp.quantize", *places, form]
+    # -m looks in the current folder first, where a model may bring a numpy.py
+    done = subprocess.run(
+        command, cwd=target.parent, capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode or not target.is_file():
         target.unlink(missing_ok=True)
         raise ModelError(f"llama.cpp cannot write {source} as {form}: {_reason(done)}")
@@ -57,7 +62,8 @@ def main(source: str, target: str, form: str) -> int:
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = NUMBERS[form]
     params.allow_requantize = form in PLAIN
-    return int(llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params)))
+    names = (os.fsencode(source), os.fsencode(target))
+    return int(llama_cpp.llama_model_quantize(*names, ctypes.byref(params)))
 
 
 if __name__ == "__main__":

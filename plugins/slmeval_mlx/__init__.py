@@ -13,6 +13,7 @@ from importlib.util import find_spec
 
 from slmeval import hookimpl
 from slmeval.api import Backend, Converter, Option, Reading, Tokenizer
+from slmeval.option_kinds import positive
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -40,17 +41,6 @@ def slmeval_register_backends() -> Iterable[type[Backend]]:
 def slmeval_register_converters() -> Iterable[type[Converter]]:
     """Bring the one converter of this plugin."""
     return (MLXConverter,)
-
-
-def positive(text: str) -> int:
-    """A whole number above zero.
-
-    :raises ValueError: it is none.
-    """
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{number} is too small")
-    return number
 
 
 def _missing() -> str | None:

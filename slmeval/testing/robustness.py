@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 from collections.abc import Sequence
@@ -137,6 +138,9 @@ class _Holdings(NamedTuple):
 
 def _holdings() -> _Holdings:
     gc.collect()
+    # else pages that were freed long ago hide what is newly kept
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if _STATUS.is_file() else None:
+        trim(0)
     if not _STATUS.is_file():
         return _Holdings(threading.active_count(), 0, None)
     told = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())

@@ -1,12 +1,16 @@
-"""What a run's store holds, item by item."""
+"""What an engine answered in a run, item by item."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from slmeval.store import Store
-from slmeval.types import Reply
+from slmeval.types import Likelihood, Reply
+
+KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 def answers(store: Path, run: str, cell: int) -> dict[int, list[Reply]]:
@@ -20,7 +24,10 @@ def answers(store: Path, run: str, cell: int) -> dict[int, list[Reply]]:
     return found
 
 
-def predictions(found: dict[int, list[Reply]]) -> dict[int, int]:
-    """For each row the most likely choice, the first where several are."""
-    sums = {row: [reply.logprob for reply in replies] for row, replies in found.items()}
+def predictions(found: Mapping[KeyT, Sequence[Reply]]) -> dict[KeyT, int]:
+    """For each row the most likely choice, the first where several are; texts make no choice."""
+    sums = {
+        row: [reply.logprob for reply in replies if isinstance(reply, Likelihood)]
+        for row, replies in found.items()
+    }
     return {row: many.index(max(many)) for row, many in sums.items()}
