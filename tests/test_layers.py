@@ -18,6 +18,7 @@ GROUND = {
     "slmeval.datasets",
     "slmeval.document",
     "slmeval.errors",
+    "slmeval.fitting",
     "slmeval.frames",
     "slmeval.gguf_file",
     "slmeval.hookspecs",

@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 
 from slmeval.api import Tokenizer
 from slmeval.errors import ModelError
+from slmeval.fitting import Fitting
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -58,6 +59,7 @@ class Engine:
         # a checkpoint's own settings for generation (a penalty, say) are not what is measured
         model.generation_config = GenerationConfig()
         self._context, self._vocabulary = context_of(model, self._checkpoint.folder), vocabulary_of(model)
+        self._fitting = Fitting(self._context, self._vocabulary)
         self._budget = Budget(int(options["batch_tokens"] or 1), self._vocabulary)
         self._passes = Passes(model)
         # kernels that are missing are named at their first use, on stderr
@@ -112,9 +114,7 @@ class Engine:
         :raises ValueError: a group does not fit the model: too long, no context, or an unknown token id.
         """
         for group in groups:
-            self._check(group.context, max(map(len, group.continuations), default=0) - 1)
-            for tokens in group.continuations:
-                self._check_ids(tokens)
+            self._fitting.check_group(group)
         common = common_prefix([group.context for group in groups])
 
         def work(batch: list[int]) -> list[tuple[Likelihood, ...]]:
@@ -136,7 +136,7 @@ class Engine:
         :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
         """
         for prompt in prompts:
-            self._check(prompt.ids, 0)
+            self._fitting.check(prompt.ids)
         common = common_prefix([prompt.ids for prompt in prompts])
         room = [min(settings.max_tokens, self._context - len(prompt.ids)) for prompt in prompts]
 
@@ -158,27 +158,13 @@ class Engine:
 
         :raises ValueError: ``ids`` do not fit the model, or it has no ``k`` tokens.
         """
-        self._check(ids, 0)
-        if not 1 <= k <= self._vocabulary:
-            raise ValueError(f"there are no {k} likeliest tokens in a vocabulary of {self._vocabulary}")
+        self._fitting.check_top(ids, k)
         if self._fault:
             return top_whole(self._passes, ids, k)
         return top_cached(self._passes, ids, k, self._budget.positions)
 
     def _run_prefix(self, ids: TokenIds) -> State | None:
         return self._passes.prefill([ids])[1] if ids else None
-
-    def _check(self, ids: TokenIds, more: int) -> None:
-        if not ids:
-            raise ValueError("a context has no tokens: it needs at least one")
-        if len(ids) + more > self._context:
-            raise ValueError(f"{len(ids) + more} tokens do not fit the model's context of {self._context}")
-        self._check_ids(ids)
-
-    def _check_ids(self, ids: TokenIds) -> None:
-        # on a GPU an index out of range ends the process
-        for wrong in (found for found in ids if not 0 <= found < self._vocabulary):
-            raise ValueError(f"token id {wrong} is not in the model's vocabulary of {self._vocabulary}")
 
 
 def common_prefix(rows: Sequence[TokenIds]) -> TokenIds:

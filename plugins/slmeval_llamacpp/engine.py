@@ -10,6 +10,7 @@ import numpy as np
 
 from slmeval.api import Reading, Tokenizer
 from slmeval.errors import ModelError, SlmevalError
+from slmeval.fitting import Fitting
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -50,6 +51,7 @@ class Engine:
     def __init__(self, ref: ModelRef, options: Mapping[str, OptionValue]) -> None:
         self._settings = resolve(options)
         self._loaded = load(ref, self._settings)
+        self._fitting = Fitting(self._loaded.context, self._loaded.vocabulary)
         self._rewinds = self._loaded.rewinds
         self._context: Context | None = None
         self._cells = self._calls = 0
@@ -120,9 +122,7 @@ class Engine:
         :raises ValueError: a group does not fit the model: too long, no context, or an unknown token id.
         """
         for group in groups:
-            self._check(group.context, max(map(len, group.continuations), default=0) - 1)
-            for tokens in group.continuations:
-                self._check_ids(tokens)
+            self._fitting.check_group(group)
         return self._score(groups)
 
     def generate(
@@ -136,7 +136,7 @@ class Engine:
         :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
         """
         for prompt in prompts:
-            self._check(prompt.ids, 0)
+            self._fitting.check(prompt.ids)
         return self._generate([prompt.ids for prompt in prompts], settings, decode)
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
@@ -144,9 +144,7 @@ class Engine:
 
         :raises ValueError: ``ids`` do not fit the model, or ``k`` does not fit the vocabulary.
         """
-        self._check(ids, 0)
-        if not 1 <= k <= self._loaded.vocabulary:
-            raise ValueError(f"{k} tokens cannot be had of a vocabulary of {self._loaded.vocabulary}")
+        self._fitting.check_top(ids, k)
         return self._top(Row(ids, 0), k)
 
     # ---- likelihoods ---------------------------------------------------------------------------------
@@ -293,22 +291,6 @@ class Engine:
         if not self._context.has_memory:
             raise ModelError(f"{self._loaded.path} ({self._loaded.header.architecture}) does not write text")
         return Trunk(self._context, rewinds=self._rewinds)
-
-    def _check(self, ids: TokenIds, more: int) -> None:
-        if not ids:
-            raise ValueError("a context has no tokens: it needs at least one")
-        if len(ids) + more > self._loaded.context:
-            raise ValueError(
-                f"{len(ids) + more} tokens do not fit the model's context of {self._loaded.context}"
-            )
-        self._check_ids(ids)
-
-    def _check_ids(self, ids: TokenIds) -> None:
-        # one that is out of range would end the process
-        for wrong in (found for found in ids if not 0 <= found < self._loaded.vocabulary):
-            raise ValueError(
-                f"token id {wrong} is not in the model's vocabulary of {self._loaded.vocabulary}"
-            )
 
 
 def _answers(

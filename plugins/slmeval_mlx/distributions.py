@@ -26,9 +26,8 @@ def top_logprobs(passes: Passes, ids: TokenIds, k: int) -> Iterator[list[TopLogp
 
 
 def _top(logprobs: np.ndarray, k: int) -> TopLogprobs:
-    k = min(k, len(logprobs))
     # of those on the border some would be left out by chance; a stable sort of all takes the lowest ids
-    least = np.partition(logprobs, -k)[-k] if k else np.inf
+    least = np.partition(logprobs, -k)[-k]
     candidates = np.flatnonzero(logprobs >= least)
     order = candidates[np.argsort(-logprobs[candidates], kind="stable")][:k]
     return TopLogprobs(tuple(order.tolist()), tuple(np.minimum(logprobs[order], 0.0).tolist()))

@@ -11,6 +11,7 @@ import mlx.core as mx
 
 from slmeval.api import Reading, Tokenizer
 from slmeval.errors import JobFailed, ModelError
+from slmeval.fitting import Fitting
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -49,6 +50,7 @@ class Engine:
         with computing(self._device):
             self._checkpoint = open_checkpoint(ref, options)
             self._passes, self._found = _tried(ref, self._checkpoint, options)
+        self._fitting = Fitting(self._checkpoint.context, self._checkpoint.vocabulary)
         self._tokenizer_notes: tuple[str, ...] = ()
 
     def model_info(self) -> ModelInfo:
@@ -102,10 +104,8 @@ class Engine:
         trunk, batch_tokens = Trunk(self._passes), int(self._options["batch_tokens"] or 1)
         with wired(self._checkpoint.model, self._device):
             for group in groups:
+                self._fitting.check_group(group)
                 longest = max(map(len, group.continuations), default=0)
-                self._check(group.context, longest - 1)
-                for tokens in group.continuations:
-                    self._check_ids(tokens)
                 with self._at_work(len(group.context) + max(longest - 1, 0)):
                     answers = score_group(trunk, group, batch_tokens)
                 yield answers
@@ -120,7 +120,7 @@ class Engine:
         trunk = Trunk(self._passes)
         with wired(self._checkpoint.model, self._device):
             for prompt in prompts:
-                self._check(prompt.ids)
+                self._fitting.check(prompt.ids)
                 room = min(settings.max_tokens, self._checkpoint.context - len(prompt.ids))
                 with self._at_work(len(prompt.ids) + max(room - 1, 0)):
                     completion = complete(
@@ -130,7 +130,7 @@ class Engine:
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         """After each token of ``ids``, the ``k`` likeliest next tokens."""
-        self._check(ids)
+        self._fitting.check_top(ids, k)
         pieces = top_logprobs(self._passes, ids, k)
         with wired(self._checkpoint.model, self._device):
             while True:
@@ -150,22 +150,6 @@ class Engine:
             )
         with computing(self._device), memory_guard(f"{tokens} tokens"):
             yield
-
-    def _check(self, ids: TokenIds, more: int = 0) -> None:
-        """:raises ValueError: the tokens do not fit the model."""
-        if not ids:
-            raise ValueError("a context has no tokens: it needs at least one")
-        tokens, context = len(ids) + max(more, 0), self._checkpoint.context
-        if tokens > context:
-            raise ValueError(f"{tokens} tokens do not fit the model's context of {context}")
-        self._check_ids(ids)
-
-    def _check_ids(self, ids: TokenIds) -> None:
-        # MLX looks up whatever lies behind the table
-        for wrong in (found for found in ids if not 0 <= found < self._checkpoint.vocabulary):
-            raise ValueError(
-                f"token id {wrong} is not in the model's vocabulary of {self._checkpoint.vocabulary}"
-            )
 
 
 def _tried(

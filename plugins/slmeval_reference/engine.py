@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from slmeval.errors import JobFailed, ModelError
+from slmeval.fitting import Fitting
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -21,7 +22,7 @@ from slmeval.types import (
     TokenIds,
     TopLogprobs,
 )
-from slmeval_reference.config import Config, read_config
+from slmeval_reference.config import read_config
 from slmeval_reference.layers import load_weights
 from slmeval_reference.model import Model
 from slmeval_reference.trunk import TOKENS_AT_ONCE, Trunk
@@ -49,6 +50,7 @@ class Engine:
         config = read_config(folder / "config.json")
         self._weights = load_weights(folder, config)
         self._model = Model(config, self._weights)
+        self._fitting = Fitting(config.context, config.vocabulary)
 
     def model_info(self, engine: str, version: str) -> ModelInfo:
         """What was opened."""
@@ -68,7 +70,7 @@ class Engine:
         """For each group, one likelihood per continuation, in order."""
         trunk = Trunk(self._model)
         for group in groups:
-            _check(self._model.config, group.context, group.continuations)
+            self._fitting.check_group(group)
             trunk.move_to(group.context, group.shared)
             # equal choices are run once, so that they come out equal to the last bit
             distinct = tuple(dict.fromkeys(group.continuations))
@@ -87,16 +89,13 @@ class Engine:
         """
         trunk = Trunk(self._model)
         for prompt in prompts:
-            _check(self._model.config, prompt.ids)
+            self._fitting.check(prompt.ids)
             trunk.move_to(prompt.ids, prompt.shared)
             yield self._complete(trunk, Stopper(settings, decode), len(prompt.ids))
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         """After each token of ``ids``, the ``k`` likeliest next tokens, the likeliest first."""
-        config = self._model.config
-        _check(config, ids)
-        if not 1 <= k <= config.vocabulary:
-            raise ValueError(f"there are no {k} likeliest tokens in a vocabulary of {config.vocabulary}")
+        self._fitting.check_top(ids, k)
         trunk = Trunk(self._model)
         trunk.move_to(ids[:1], 0)
         # of a branch that has one token more, each token is predicted after one of ids
@@ -157,19 +156,3 @@ def _packs(continuations: Sequence[TokenIds]) -> Iterator[list[TokenIds]]:
         pack.append(continuation)
     if pack:
         yield pack
-
-
-def _check(config: Config, context: TokenIds, continuations: Sequence[TokenIds] = ()) -> None:
-    """:raises ValueError: the tokens do not fit the model."""
-    if not context:
-        raise ValueError("a context must have at least one token")
-    longest = max(map(len, continuations), default=0)
-    # the last token of a continuation is predicted, and is never an input
-    if len(context) + max(longest - 1, 0) > config.context:
-        raise ValueError(
-            f"{len(context)} tokens of context and {longest} of continuation are more than "
-            f"the model's context length of {config.context}"
-        )
-    for token in chain(context, *continuations):
-        if not 0 <= token < config.vocabulary:
-            raise ValueError(f"token id {token} is outside the model's vocabulary of {config.vocabulary}")
