@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from slmeval import hookspecs
 from slmeval.cli import run
+from slmeval.models import find_model, parse_model
+from slmeval.pairing import demo_model
 from slmeval.registry import load
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +35,22 @@ def test_readme_names_every_part(kind: str) -> None:
     named = tuple(f"{group}_" for group in parts.groups if f"`{group}`" in README)
     for name in getattr(parts, kind):
         assert f"`{name}`" in README or (name.startswith(named) and kind == "tasks"), name
+
+
+def test_the_page_of_fidelity_is_of_this_demo_model() -> None:
+    page = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    found = find_model(parse_model(str(demo_model())), lambda path: sha256(path.read_bytes()).hexdigest())
+    assert found.sha256[:12] in page, "run benchmarks/fidelity.py --write"
+    for name in ("hf", "llamacpp", "mlx"):
+        assert f"| `{name}` |" in page
+    assert page.count("| 0 of 512 | 16 of 16 |") >= 3, "in float32 nothing differs"
+
+
+def test_every_option_of_an_engine_is_explained() -> None:
+    page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
+    for backend in load().parts.backends.values():
+        for option in backend.options:
+            assert f"`{option.name}" in page, option.name
 
 
 def test_every_metric_is_explained() -> None:
