@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from slmeval.models import RECORD, FoundModel, find_model
 from slmeval.registry import pick
 from slmeval.tokenizing import read_json
 from slmeval.types import ModelRef
+
+#: the names of folders in which a conversion is at work, and the age in seconds at which none is
+_UNFINISHED, _DAY = "unfinished-", 86_400.0
 
 FileHash = Callable[[Path], str]
 
@@ -46,8 +51,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class Artefact:
-    """A converted model, and whether it was made just now."""
+    """A converted model in its folder of the cache, and whether it was made just now."""
 
+    home: Path
     place: Path
     origin: Origin
     fresh: bool
@@ -89,10 +95,14 @@ def convert(
             f"converter {converter.name!r} reads no model of the form {model.form!r}: {model.ref}"
         )
     home = cache / "converted" / _key(model, converter, form)
-    if not (home / RECORD).is_file():
-        _make(model, converter, form, file_hash, home)
-        return _kept(home, fresh=True)
-    return _kept(home, fresh=False)
+    kept = _kept(home, file_hash)
+    if kept is not None:
+        return kept
+    _make(model, converter, form, file_hash, home)
+    made = _kept(home, file_hash)
+    if made is None:
+        raise ModelError(f"what converter {converter.name!r} wrote to {home} is not there as it was written")
+    return replace(made, fresh=True)
 
 
 def _key(model: FoundModel, converter: type[Converter], form: str) -> str:
@@ -104,8 +114,10 @@ def _make(model: FoundModel, converter: type[Converter], form: str, file_hash: F
     """Into a folder beside ``home``, which it becomes when it is whole."""
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home.parent, prefix="unfinished-") as work:
+        _sweep(home.parent)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=_UNFINISHED) as work:
             made = Path(converter().convert(model.local, form, work).location)
+            _check_unchanged(model, file_hash)
             origin = Origin(
                 converter.name,
                 form,
@@ -115,20 +127,34 @@ def _make(model: FoundModel, converter: type[Converter], form: str, file_hash: F
                 find_model(ModelRef(str(made)), file_hash).sha256,
                 datetime.now(timezone.utc).isoformat(timespec="seconds"),
             )
-            record = {
-                "schema": "slmeval.origin/1",
-                "place": made.relative_to(work).as_posix(),
-                **asdict(origin),
-            }
+            place = made.relative_to(work).as_posix()
+            record = {"schema": "slmeval.origin/1", "place": place, **asdict(origin)}
             (Path(work) / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            _settle(Path(work), home)
+            _settle(Path(work), home, file_hash)
     except OSError as error:
         raise ModelError(f"{error.filename or home} cannot be written: {error.strerror or error}") from None
 
 
-def _settle(work: Path, home: Path) -> None:
+def _sweep(cache: Path) -> None:
+    """Remove what conversions left behind that were killed; none of them takes a day."""
+    for left in cache.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _check_unchanged(model: FoundModel, file_hash: FileHash) -> None:
+    """:raises ModelError: the source is another one than when its conversion began."""
+    if find_model(model.local, file_hash).sha256 != model.sha256:
+        raise ModelError(f"{model.ref} changed while it was converted: convert it again")
+
+
+def _settle(work: Path, home: Path, file_hash: FileHash) -> None:
+    work.chmod(0o755)
+    if home.exists() and _kept(home, file_hash) is None:
+        # what is there is damaged
+        shutil.rmtree(home)
     try:
-        work.chmod(0o755)
         work.rename(home)
     except OSError:
         # another process was quicker: what it made is the same
@@ -139,39 +165,47 @@ def _settle(work: Path, home: Path) -> None:
         work.mkdir()
 
 
-def _kept(home: Path, *, fresh: bool) -> Artefact:
-    record = read_json(home / RECORD)
-    return Artefact(home / str(record.get("place", "")), _origin(record, home), fresh)
-
-
-def _origin(record: Mapping[str, object], home: Path) -> Origin:
+def _kept(home: Path, file_hash: FileHash) -> Artefact | None:
+    """What lies in the cache, if it is what its record says."""
+    found = _recorded(home)
+    if found is None:
+        return None
+    place, origin = found
+    if not place.resolve().is_relative_to(home.resolve()):
+        return None
     try:
-        return Origin(**{name: str(record[name]) for name in Origin.__dataclass_fields__})
-    except KeyError as error:
-        raise ModelError(f"{home / RECORD} is damaged: it lacks {error}; remove {home}") from None
+        whole = find_model(ModelRef(str(place)), file_hash).sha256 == origin.artefact
+    except ModelError:
+        return None
+    return Artefact(home, place, origin, fresh=False) if whole else None
+
+
+def _recorded(home: Path) -> tuple[Path, Origin] | None:
+    """Place and origin by the record in ``home``; ``None`` where there is none, or a damaged one."""
+    try:
+        record = read_json(home / RECORD)
+        origin = Origin(**{name: str(record[name]) for name in Origin.__dataclass_fields__})
+        return home / str(record["place"]), origin
+    except (KeyError, ModelError):
+        return None
 
 
 def origin_of(model: FoundModel) -> Origin | None:
-    """The record of a model that was made by a converter, if it is still what was made.
-
-    :raises ModelError: the record is damaged.
-    """
-    home = model.place if model.form == "folder" else model.place.parent
-    record = read_json(home / RECORD)
-    origin = _origin(record, home) if record else None
-    return origin if origin is not None and origin.artefact == model.sha256 else None
+    """The record of a model that was made by a converter, if it is still what was made."""
+    homes = (model.place, model.place.parent) if model.form == "folder" else (model.place.parent,)
+    found = (recorded for home in homes if (recorded := _recorded(home)) is not None)
+    return next((origin for _, origin in found if origin.artefact == model.sha256), None)
 
 
 def copied(artefact: Artefact, folder: Path) -> Path:
-    """A copy of the artefact's folder, record included, at ``folder``; where the model lies in there.
+    """A copy of the artefact, record included, at ``folder``; where the model lies in there.
 
     :raises UsageError: something is there already, or it cannot be written.
     """
     if folder.exists():
         raise UsageError(f"{folder} is there already: name a new folder")
-    home = artefact.place if artefact.place.is_dir() else artefact.place.parent
     try:
-        shutil.copytree(home, folder)
+        shutil.copytree(artefact.home, folder)
     except (OSError, shutil.Error) as error:
         raise UsageError(f"{folder} cannot be written: {error}") from None
-    return folder / artefact.place.relative_to(home)
+    return folder / artefact.place.relative_to(artefact.home)

@@ -103,6 +103,14 @@ FILE_TYPES = {
 }
 PathT = TypeVar("PathT", bound=PurePath)
 
+#: what else belongs to a model, where its tokenizer lies beside its GGUF file
+NEIGHBOURS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "config.json",
+)
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
 
 
@@ -186,6 +194,13 @@ def shards_of(path: Path) -> tuple[Path, ...]:
         if not shard.is_file():
             raise ModelError(f"{path.parent} lacks {shard.name}, a piece of {path.name}")
     return shard_names(path)
+
+
+def neighbours_of(path: Path) -> tuple[Path, ...]:
+    """The files beside a GGUF file that belong to its model, if a ``tokenizer.json`` is among them."""
+    if not path.with_name(NEIGHBOURS[0]).is_file():
+        return ()
+    return tuple(file for name in NEIGHBOURS if (file := path.with_name(name)).is_file())
 
 
 def read_gguf(path: Path) -> GGUFHeader:

@@ -132,6 +132,8 @@ class _Vocabulary:
         found = self.metadata.get(key, (default,) * len(self.tokens))
         if not isinstance(found, tuple) or len(found) != len(self.tokens):
             raise self.refused(f"is damaged: {len(self.tokens)} tokens, and not as many of {key}")
+        if not all(isinstance(number, (int, float)) for number in found):
+            raise self.refused(f"is damaged: {key} are no numbers")
         return found
 
     @property

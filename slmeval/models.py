@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from slmeval.errors import MissingExtra, ModelError, ModelMissing
-from slmeval.gguf_file import GGUFHeader, read_gguf, shard_names, shards_of
+from slmeval.gguf_file import GGUFHeader, neighbours_of, read_gguf, shard_names, shards_of
 from slmeval.gguf_tokenizer import tokenizer_of
 from slmeval.tokenizing import FastTokenizer, read_json, read_tokenizer
 from slmeval.types import ModelRef
@@ -83,7 +83,8 @@ def parse_model(text: str) -> ModelRef:
 
 def form_of(ref: ModelRef) -> str:
     """The form of a model by its name alone: "gguf" or "folder"."""
-    return "gguf" if ref.location.endswith(_GGUF) else "folder"
+    named_so = ref.location.lower().endswith(_GGUF)
+    return "gguf" if named_so and not Path(ref.location).is_dir() else "folder"
 
 
 def is_there(path: str | Path) -> bool:
@@ -125,14 +126,16 @@ def _found(ref: ModelRef, folder: Path, file_hash: Callable[[Path], str]) -> Fou
 def _found_file(ref: ModelRef, file: Path, file_hash: Callable[[Path], str]) -> FoundModel:
     header = read_gguf(file)
     # a file is the same model under any name
-    whole = hashlib.sha256("\n".join(file_hash(shard) for shard in shards_of(file)).encode())
+    parts = [file_hash(shard) for shard in shards_of(file)]
+    parts += [f"{beside.name} {file_hash(beside)}" for beside in neighbours_of(file)]
+    whole = hashlib.sha256("\n".join(parts).encode())
     return FoundModel(ref, file, whole.hexdigest(), _context_of_gguf(file, header), "gguf")
 
 
 def _context_of_gguf(file: Path, header: GGUFHeader) -> int:
     context = header.of_architecture("context_length")
-    if not isinstance(context, int) or context < 1:
-        raise ModelError(f"{file} does not say how long the context of {header.architecture!r} is")
+    if type(context) is not int or context < 1:
+        raise ModelError(f"{file} gives {context!r} as the length of its context ({header.architecture!r})")
     return context
 
 
@@ -148,7 +151,7 @@ def _place(ref: ModelRef) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        if path.suffix != _GGUF:
+        if path.suffix.lower() != _GGUF:
             raise ModelMissing(
                 f"{ref.location} is a file, and no GGUF file: name a folder, a GGUF file or a hub id"
             )

@@ -13,7 +13,7 @@ from slmeval.api import Backend, Option, Task
 from slmeval.asking import Asker, cut_units
 from slmeval.conversions import origin_of
 from slmeval.datasets import DataSource
-from slmeval.errors import ModelError, UnknownName, UsageError
+from slmeval.errors import DataError, ModelError, UnknownName, UsageError
 from slmeval.models import FoundModel
 from slmeval.pairing import Pair, Refusal, best_backend, pair
 from slmeval.plan import Cell, GroupCell, Item, Job, Plan, Unit
@@ -49,7 +49,8 @@ def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) ->
     for each in pairing.pairs:
         try:
             jobs.append(_job(options, each, laid.asked(each.model), selection.groups))
-        except ModelError as error:
+        except (ModelError, DataError) as error:
+            # of the data all is well: this model has no room for what they ask
             refusals.append(Refusal(each.backend.name, each.label, error))
     if not jobs:
         raise refusals[0].error

@@ -80,6 +80,12 @@ def test_for_every_clause_there_is_a_backend_that_breaks_it() -> None:
     assert {backend.breaks for backend in broken_backends()} == set(clauses(BackendContract))
 
 
+@pytest.mark.parametrize("backend", [None, "reference", object()])
+def test_a_contract_without_a_class_of_backends_is_told(backend: object) -> None:
+    with pytest.raises(TypeError, match=r"Mine\.backend is .*: name the class of the backend"):
+        type("Mine", (BackendContract,), {"backend": backend})
+
+
 @pytest.mark.parametrize("broken", broken_backends(), ids=lambda broken: broken.__name__)
 def test_a_backend_that_breaks_one_clause_fails_that_one_alone(broken: type[SoundBackend]) -> None:
     try:

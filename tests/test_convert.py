@@ -17,10 +17,10 @@ from random_models import TINY_LLAMA, write_model
 from test_tokenizing import words
 
 from slmeval.api import Converter
-from slmeval.conversions import RECORD, choose, convert, origin_of
+from slmeval.conversions import choose, convert, copied, origin_of
 from slmeval.errors import ModelError, UnknownName
 from slmeval.gguf_file import read_gguf
-from slmeval.models import find_model, parse_model
+from slmeval.models import RECORD, FoundModel, find_model, parse_model
 from slmeval.store import Store
 from slmeval.types import ModelRef
 
@@ -180,10 +180,105 @@ def test_a_folder_needs_the_script_of_llama_cpp(demo_model: Path, tmp_path: Path
     assert "LLAMA_CPP_SOURCE" in done.stderr
 
 
-def test_a_damaged_record_is_told(model: Path, file_hash: FileHash) -> None:
+def test_a_damaged_record_tells_nothing(model: Path, file_hash: FileHash) -> None:
     before = find_model(parse_model(str(model)), file_hash)
     (model / RECORD).write_text('{"schema": "slmeval.origin/1"}')
     after = find_model(parse_model(str(model)), file_hash)
     assert before.sha256 == after.sha256, "the record is no part of the model"
-    with pytest.raises(ModelError, match="is damaged: it lacks 'converter'"):
-        origin_of(after)
+    assert origin_of(after) is None
+
+
+# ---- what lies beside, what changes, what is left behind ----------------------------------------------------
+
+
+def test_a_source_that_changes_meanwhile_is_refused(
+    model: Path, tmp_path: Path, file_hash: FileHash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, plain = find_model(parse_model(str(model)), file_hash), Copier.convert
+
+    def slowly(self: Copier, model: ModelRef, form: str, folder: str) -> ModelRef:
+        write_model(Path(model.location), TINY_LLAMA, seed=5)
+        return plain(self, model, form, folder)
+
+    monkeypatch.setattr(Copier, "convert", slowly)
+    with pytest.raises(ModelError, match="changed while it was converted"):
+        convert(source, Copier, "same", file_hash, tmp_path / "cache")
+    assert not list((tmp_path / "cache" / "converted").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["model", "record", "place", "weights"])
+def test_what_is_damaged_in_the_cache_is_made_again(
+    model: Path, tmp_path: Path, file_hash: FileHash, damage: str
+) -> None:
+    source = find_model(parse_model(str(model)), file_hash)
+    first = convert(source, Copier, "same", file_hash, tmp_path / "cache")
+    if damage == "model":
+        shutil.rmtree(first.place)
+    elif damage == "record":
+        (first.home / RECORD).write_text("[")
+    elif damage == "place":
+        record = json.loads((first.home / RECORD).read_text())
+        (first.home / RECORD).write_text(json.dumps({**record, "place": "../../../model"}))
+    else:
+        write_model(first.place, TINY_LLAMA, seed=9)
+    again = convert(source, Copier, "same", file_hash, tmp_path / "cache")
+    assert again.fresh
+    assert again.place == first.place
+    assert (again.place / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+
+
+def test_what_a_killed_conversion_left_is_swept_after_a_day(
+    model: Path, tmp_path: Path, file_hash: FileHash
+) -> None:
+    old, young = (tmp_path / "cache" / "converted" / f"unfinished-{name}" for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    source = find_model(parse_model(str(model)), file_hash)
+    convert(source, Copier, "same", file_hash, tmp_path / "cache")
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_the_record_stands_with_a_model_in_a_folder_of_its_own(
+    model: Path, tmp_path: Path, file_hash: FileHash
+) -> None:
+    source = find_model(parse_model(str(model)), file_hash)
+    made = convert(source, Copier, "same", file_hash, tmp_path / "cache")
+    for place in (made.place, copied(made, tmp_path / "out")):
+        origin = origin_of(find_model(parse_model(str(place)), file_hash))
+        assert origin is not None
+        assert origin.converter == "copier"
+
+
+def test_what_lies_beside_a_gguf_file_is_part_of_the_model(
+    tmp_path: Path, demo_model: Path, file_hash: FileHash
+) -> None:
+    def found(name: str, **beside: str) -> FoundModel:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "m.gguf").write_bytes(DEMO.read_bytes())
+        for file, text in beside.items():
+            (folder / f"{file}.json").write_text(text)
+        return find_model(parse_model(str(folder / "m.gguf")), file_hash)
+
+    tokenizer = (demo_model / "tokenizer.json").read_text()
+    alone = found("alone")
+    assert found("config", generation_config='{"eos_token_id": 7}').sha256 == alone.sha256, "it is not read"
+    with_one = found("one", tokenizer=tokenizer)
+    with_ends = found("ends", tokenizer=tokenizer, generation_config='{"eos_token_id": [2, 272]}')
+    assert len({alone.sha256, with_one.sha256, with_ends.sha256}) == 3
+    assert with_ends.tokenizer().end_ids == (2, 272)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_model_with_code_of_its_own_is_not_given_to_the_script(
+    tmp_path: Path, demo_model: Path, llama_cpp_source: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(demo_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoConfig": "mine.Config"}}))
+    done = run("convert", str(folder), "llamacpp:F16", home=tmp_path, LLAMA_CPP_SOURCE=str(llama_cpp_source))
+    assert done.returncode == 2
+    assert "Python code of the model's own" in done.stderr

@@ -190,6 +190,7 @@ def test_marks_are_put_where_the_file_says(tmp_path: Path, shared_tokenizer: Pat
         ({"merges": ("a b", "c")}, "a merge that is no pair"),
         ({"tokens": ()}, "as many of"),
         ({"tokens": None}, "has no tokens"),
+        ({"model": "llama", "scores": ("a",) * 49152}, "scores are no numbers"),
     ],
 )
 def test_a_tokenizer_that_is_not_read_here_asks_for_a_file(

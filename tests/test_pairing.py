@@ -75,6 +75,21 @@ def test_an_engine_that_is_not_installed_fails_its_own_job(demo_model: Path) -> 
     assert "pip install 'slmeval[absent]'" in report["failures"][0]["reason"]
 
 
+def test_a_model_too_short_for_a_question_fails_its_own_job(demo_model: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.gguf"
+    key = b"llama.context_length" + (4).to_bytes(4, "little")
+    content = DEMO.read_bytes()
+    assert key + (2048).to_bytes(4, "little") in content
+    short.write_bytes(content.replace(key + (2048).to_bytes(4, "little"), key + (1).to_bytes(4, "little")))
+    done = run(
+        "--backend", "toy,reference", "--model", f"toy={short}", "--model", f"reference={demo_model}", *FEW
+    )
+    assert done.returncode == 3, done.stderr
+    report = json.loads(done.stdout)
+    assert [cell["backend"] for cell in report["cells"]] == ["reference"]
+    assert "does not fit the model's context of 1" in report["failures"][0]["reason"]
+
+
 def test_where_nothing_is_left_nothing_is_measured(demo_model: Path) -> None:
     done = run("--backend", "absent", "--model", str(demo_model), *FEW)
     assert (done.returncode, done.stdout) == (2, "")

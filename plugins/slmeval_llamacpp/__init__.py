@@ -41,6 +41,17 @@ def slmeval_register_converters() -> Iterable[type[Converter]]:
     return (LlamaCppConverter,)
 
 
+def threads(text: str) -> int:
+    """Threads, as many as llama.cpp has room for (``GGML_MAX_N_THREADS``): with more it ends its process.
+
+    :raises ValueError: it is no such number.
+    """
+    number = count(text)
+    if number > 512:
+        raise ValueError(f"{number} is more than the 512 threads that llama.cpp has room for")
+    return number
+
+
 def batch(text: str) -> int:
     """A number of tokens that is worth a batch.
 
@@ -84,10 +95,9 @@ class LlamaCppBackend(Backend):
             "on or off; auto: off, which is the more exact, unless the cached values are quantized",
             choices=("auto", "on", "off"),
         ),
-        Option("threads", count, 0, "threads on the CPU; 0: one for each core"),
+        Option("threads", threads, 0, "threads on the CPU; 0: one for each core"),
         Option("gpu_layers", int, -1, "layers on the GPU; -1: all, where llama.cpp was built for one"),
         Option("batch_tokens", batch, 512, "tokens that are run at once"),
-        Option("context", count, 0, "tokens of context; 0: as many as the model has"),
         Option(
             "repack",
             truth,

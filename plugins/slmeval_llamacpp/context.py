@@ -183,7 +183,7 @@ def _too_much(settings: Settings, cells: int, why: str) -> JobFailed:
     types = " and ".join(dict.fromkeys((settings.kv_type_k, settings.kv_type_v)))
     return JobFailed(
         f"not enough memory for a cache of {cells} tokens in {types} ({why}): "
-        "a smaller -o context= or another -o kv_type= takes less, as do fewer -o gpu_layers= of a GPU"
+        "another -o kv_type= takes less, as do fewer shots, and fewer -o gpu_layers= of a GPU"
     )
 
 

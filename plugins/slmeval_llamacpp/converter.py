@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,20 +13,13 @@ from pathlib import Path
 
 from slmeval.api import Converter
 from slmeval.errors import ModelError
+from slmeval.gguf_file import neighbours_of
 from slmeval.types import ModelRef
 from slmeval_llamacpp.quantize import PLAIN, quantize
 
 #: the folder of llama.cpp's source, whose script reads what transformers writes
 SOURCE = "LLAMA_CPP_SOURCE"
 _SCRIPT = "convert_hf_to_gguf.py"
-#: what else belongs to a model: with these beside it, a GGUF file is asked the same token ids
-_NEIGHBOURS = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "generation_config.json",
-    "config.json",
-)
 
 
 class LlamaCppConverter(Converter):
@@ -47,7 +41,10 @@ class LlamaCppConverter(Converter):
 
     @classmethod
     def version(cls) -> str:
-        return f"llama-cpp-python {version('llama-cpp-python')}"
+        parts = [f"llama-cpp-python {version('llama-cpp-python')}"]
+        if (script := _script()) is not None:
+            parts.append(f"{_SCRIPT} {_hash_of(script)}")
+        return ", ".join(parts)
 
     def convert(self, model: ModelRef, form: str, folder: str) -> ModelRef:
         """As the port says; a model folder is first written as GGUF by llama.cpp's script.
@@ -63,21 +60,46 @@ class LlamaCppConverter(Converter):
             quantize(source, target, form)
         if source.parent == target.parent and source != target:
             source.unlink()
-        for name in _NEIGHBOURS:
-            if (home / "tokenizer.json").is_file() and (home / name).is_file():
-                shutil.copyfile(home / name, target.with_name(name))
+        # with these beside it, a GGUF file is asked the same token ids
+        for beside in neighbours_of(home / target.name):
+            shutil.copyfile(beside, target.with_name(beside.name))
         return ModelRef(str(target))
+
+
+def _script() -> Path | None:
+    script = Path(os.environ.get(SOURCE, "")) / _SCRIPT
+    return script if SOURCE in os.environ and script.is_file() else None
+
+
+def _hash_of(script: Path) -> str:
+    """A few digits of a hash over the script and the modules that know the architectures."""
+    whole = hashlib.sha256()
+    for file in (script, *sorted((script.parent / "conversion").glob("*.py"))):
+        whole.update(file.name.encode() + file.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def _refuse_code(model: Path) -> None:
+    """:raises ModelError: the model brings code, which the script would run for some families."""
+    for name in ("config.json", "tokenizer_config.json"):
+        if (model / name).is_file() and b'"auto_map"' in (model / name).read_bytes():
+            raise ModelError(
+                f"{model / name} names Python code of the model's own (auto_map), which {_SCRIPT} may run: "
+                "if you trust it, run the script yourself, and convert what it writes"
+            )
 
 
 def _written(model: Path, target: Path, form: str) -> Path:
     """The folder ``model`` as a GGUF file of numbers at full length."""
-    script = Path(os.environ.get(SOURCE, "")) / _SCRIPT
-    if SOURCE not in os.environ or not script.is_file():
+    script = _script()
+    if script is None:
         raise ModelError(
             f"{model} is a model folder, and llama.cpp's {_SCRIPT}, which writes it as GGUF, is not at hand: "
             f"name the folder of llama.cpp's source in the environment variable {SOURCE}, or give a GGUF file"
         )
-    command = [sys.executable, str(script), str(model), "--outfile", str(target), "--outtype", form.lower()]
+    _refuse_code(model)
+    arguments = [str(model.absolute()), "--outfile", str(target), "--outtype", form.lower()]
+    command = [sys.executable, str(script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode or not target.is_file():
         lines = [line for line in done.stderr.splitlines() if line.strip()]

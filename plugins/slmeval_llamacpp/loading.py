@@ -97,15 +97,13 @@ def _checked(pointer: Any, path: Path, header: GGUFHeader, settings: Settings) -
     trained = llama.llama_model_n_ctx_train(pointer)
     if trained < 1:
         raise ModelError(f"{path} does not say how many tokens its context has")
-    if settings.context > trained:
-        raise ModelError(f"{path} has a context of {trained} tokens: -o context={settings.context} is more")
     vocab = llama.llama_model_get_vocab(pointer)
     return Loaded(
         pointer=pointer,
         vocab=vocab,
         path=path,
         header=header,
-        context=settings.context or trained,
+        context=trained,
         vocabulary=llama.llama_vocab_n_tokens(vocab),
         rewinds=not (llama.llama_model_is_recurrent(pointer) or llama.llama_model_is_hybrid(pointer)),
         device=_device() if settings.gpu_layers else "cpu",

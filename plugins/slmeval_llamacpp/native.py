@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -47,7 +48,9 @@ class Log:
     def reason(self) -> str:
         """The error that explains the others, without the names of llama.cpp's functions."""
         said = [*self.lines(_ERROR)] or [*self.lines(_WARNING)]
-        telling = [line for line in said if re.search(_TELLING, line)] or said
+        telling = [line for line in said if re.search(rf"{_TELLING}: \S", line)]
+        # that an opening failed says nothing that was not known
+        telling = telling or [line for line in said if not re.search("failed to load", line)] or said
         return re.sub(rf"^((\w+|{_TELLING}): )+", "", telling[0]) if telling else "it does not say why"
 
 
@@ -60,6 +63,8 @@ def log() -> Log:
 @lru_cache(maxsize=1)
 def library() -> Any:
     """llama.cpp, ready for use; its functions as ``include/llama.h`` names them."""
+    # else a debugger speaks last where an assertion fails, if there is one on the machine
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     _library.llama_log_set(log().callback, c_void_p(0))
     _library.llama_backend_init()
     return _library

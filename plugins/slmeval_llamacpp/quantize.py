@@ -53,6 +53,8 @@ def main(source: str, target: str, form: str) -> int:
     """Do it here: 0 when it is done."""
     import llama_cpp
 
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
     @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
     def tell(level: int, text: bytes, _: ctypes.c_void_p) -> None:
         if level >= _WARNING:

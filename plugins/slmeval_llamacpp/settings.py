@@ -41,7 +41,7 @@ _BITS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Options with "auto" resolved; ``gpu_layers`` is -1 for all of them, ``context`` 0 for the model's."""
+    """Options with "auto" resolved; ``gpu_layers`` is -1 for all of them."""
 
     widened: bool
     kv_type_k: str
@@ -50,7 +50,6 @@ class Settings:
     threads: int
     gpu_layers: int
     batch_tokens: int
-    context: int
     repack: bool
 
     @property
@@ -85,7 +84,6 @@ def resolve(options: Mapping[str, OptionValue]) -> Settings:
         threads=int(options["threads"] or 0) or _cores(),
         gpu_layers=_gpu_layers(int(options["gpu_layers"] or 0)),
         batch_tokens=int(options["batch_tokens"] or 0),
-        context=int(options["context"] or 0),
         repack=_repack(bool(options["repack"])),
     )
 

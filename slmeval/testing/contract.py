@@ -9,6 +9,7 @@ backend without a line of code. Nothing here imports an engine.
 
 from __future__ import annotations
 
+from slmeval.api import Backend
 from slmeval.testing.description import DescriptionClauses
 from slmeval.testing.robustness import RobustnessClauses
 from slmeval.testing.scoring import ScoreClauses
@@ -17,6 +18,17 @@ from slmeval.testing.writing import GenerateClauses
 
 class BackendContract(ScoreClauses, GenerateClauses, RobustnessClauses, DescriptionClauses):
     """All clauses. A subclass names its ``backend``, and may name ``options`` and a ``tolerance``."""
+
+    def __init_subclass__(cls, **more: object) -> None:
+        super().__init_subclass__(**more)
+        backend = getattr(cls, "backend", None)
+        if cls.__dict__.get("__test__") is not False and not (
+            isinstance(backend, type) and issubclass(backend, Backend)
+        ):
+            raise TypeError(
+                f"{cls.__qualname__}.backend is {backend!r}: name the class of the backend, a subclass of "
+                "slmeval.api.Backend"
+            )
 
 
 def clauses(contract: type[BackendContract]) -> tuple[str, ...]:
