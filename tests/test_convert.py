@@ -188,7 +188,7 @@ def test_a_damaged_record_tells_nothing(model: Path, file_hash: FileHash) -> Non
     assert origin_of(after) is None
 
 
-# ---- what lies beside, what changes, what is left behind ----------------------------------------------------
+# ---- what lies beside, what changes, what is left behind ----------------------------------------------
 
 
 def test_a_source_that_changes_meanwhile_is_refused(
