@@ -72,7 +72,7 @@ def llama_cpp_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("llama-cpp")
     wanted = f"llama-cpp-python=={version('llama-cpp-python')}"
-    sources = ["--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
+    sources = ["--no-deps", "--no-binary", ":all:"]
     command = [sys.executable, "-m", "pip", "download", "-q", *sources, "-d", str(folder), wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     archives = list(folder.glob("*.tar.gz"))

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,9 +59,9 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def file_hash(tmp_path: Path) -> FileHash:
-    store = Store.open(tmp_path / "store.db").__enter__()
-    return store.file_hash
+def file_hash(tmp_path: Path) -> Iterator[FileHash]:
+    with Store.open(tmp_path / "hashes.db") as store:
+        yield store.file_hash
 
 
 def test_what_was_made_once_is_kept_with_its_origin(model: Path, tmp_path: Path, file_hash: FileHash) -> None:
