@@ -82,7 +82,8 @@ class Run:
     def execute(self) -> RunResult:
         """Every job in turn; one that fails does not end the others; an interrupt ends them all."""
         identity = self._plan.identity
-        if changed := self._store.identity_changes(self._id, identity):
+        changes = self._store.identity_changes(self._id, identity)
+        if changed := [name for name, (before, _) in changes.items() if before or not _of_model(name)]:
             raise UsageError(
                 f"run {self._id} cannot go on: {', '.join(sorted(changed))} changed since it began; "
                 "start a new run"
@@ -218,6 +219,11 @@ def execute(
 ) -> RunResult:
     """Carry out ``plan``; with the ``run_id`` of an unfinished run, go on with that one."""
     return Run(plan, registry, store, progress, run_id or new_run_id()).execute()
+
+
+def _of_model(name: str) -> bool:
+    """Whether an entry of a run's identity is of a model: one that could not be had may be there now."""
+    return name.startswith(("model ", "tokenizer of "))
 
 
 def _is_of(cell: CellResult, job: Job) -> bool:

@@ -67,6 +67,17 @@ def test_a_damaged_model_fails_its_own_job(demo_model: Path, tmp_path: Path) -> 
     assert "cut short" in failure["reason"]
 
 
+def test_a_model_that_was_mended_is_measured_when_the_run_goes_on(demo_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(DEMO.read_bytes()[:100_000])
+    models = ("--model", f"reference={demo_model}", "--model", f"toy={file}")
+    assert run("--backend", "toy,reference", *models, *FEW).returncode == 3
+    file.write_bytes(DEMO.read_bytes())
+    done = run("--resume", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert [cell["backend"] for cell in json.loads(done.stdout)["cells"]] == ["toy", "reference"]
+
+
 def test_an_engine_that_is_not_installed_fails_its_own_job(demo_model: Path) -> None:
     done = run("--backend", "absent,reference", "--model", str(demo_model), *FEW)
     assert done.returncode == 3
