@@ -18,7 +18,7 @@ from slmeval.testing.toy_files import parameters
 from slmeval.types import GenerationSettings, Likelihood, ModelRef, Prompt, ScoreGroup
 
 #: how often a model is opened and closed, after as many times as an engine needs to settle
-ROUNDS, SETTLING = 6, 3
+ROUNDS, SETTLING, TRIES = 6, 3, 3
 _STATUS = Path("/proc/self/status")
 
 
@@ -110,15 +110,19 @@ class RobustnessClauses(Clauses):
         before = self.toy.score(group)
         for _ in range(SETTLING):
             self._open_and_close(group)
+        # a process does other things too; what leaks does so each time
+        grown = [self._growth(group, before)]
+        while grown[-1] and len(grown) < TRIES:
+            grown.append(self._growth(group, before))
+        expect(not grown[-1], f"{grown[-1]} after {ROUNDS} times opened and closed")
+        _skip_where_memory_is_unknown()
+
+    def _growth(self, group: Sequence[ScoreGroup], before: Sequence[tuple[Likelihood, ...]]) -> str:
+        """What is held that was not before, in words; none where nothing is."""
         start = _holdings()
         for _ in range(ROUNDS):
-            found = self._open_and_close(group)
-            self.all_exact(found, before, "opened again")
-        end = _holdings()
-        for kind in ("threads", "files"):
-            more = getattr(end, kind) - getattr(start, kind)
-            expect(more < ROUNDS, f"{kind}: {more} more after {ROUNDS} times opened and closed")
-        _no_more_memory(start, end)
+            self.all_exact(self._open_and_close(group), before, "opened again")
+        return _more(start, _holdings())
 
     def _open_and_close(self, groups: Sequence[ScoreGroup]) -> list[tuple[Likelihood, ...]]:
         backend = self.backend(model_for(self.backend, "toy"), options_for(self.backend, self.options))
@@ -148,12 +152,19 @@ def _holdings() -> _Holdings:
     return _Holdings(int(told["Threads"]), files, 1024 * int(told["VmRSS"].split()[0]))
 
 
-def _no_more_memory(start: _Holdings, end: _Holdings) -> None:
+def _more(start: _Holdings, end: _Holdings) -> str:
+    for kind in ("threads", "files"):
+        if (more := getattr(end, kind) - getattr(start, kind)) >= ROUNDS:
+            return f"{more} {kind} more"
     if start.memory is None or end.memory is None:
+        return ""
+    # each model left behind, be it in half precision, is at least half of its weights in float32
+    bound, more = ROUNDS * parameters() * 4 // 2, end.memory - start.memory
+    return f"{more / 1e6:.1f} MB more memory" if more >= bound else ""
+
+
+def _skip_where_memory_is_unknown() -> None:
+    if not _STATUS.is_file():
         import pytest
 
         pytest.skip("threads were counted; how much memory is held is told by Linux alone")
-    # each model left behind, be it in half precision, is at least half of its weights in float32
-    bound = ROUNDS * parameters() * 4 // 2
-    more = end.memory - start.memory
-    expect(more < bound, f"{more / 1e6:.1f} MB more memory after {ROUNDS} times opened and closed")
