@@ -47,6 +47,8 @@ class Passes:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self._accepted = inspect.signature(model.forward).parameters
+        #: what the model calls its cache: transformers 5.24 renamed it
+        self.cache_name = "cache" if "cache" in self._accepted else "past_key_values"
 
     def prefill(self, rows: Sequence[TokenIds], prefix: State | None = None) -> tuple[Tensor, State]:
         """Logits after the last token of each row, [rows, vocabulary], and the state to go on from.
@@ -83,8 +85,8 @@ class Passes:
             keep,
             input_ids=ids,
             attention_mask=state.real,
-            past_key_values=state.cache,
             use_cache=True,
+            **{self.cache_name: state.cache},
             **given,
         )
 

@@ -43,7 +43,7 @@ def fault_of_cache(passes: Passes, vocabulary: int) -> str | None:
 def _kind_of_cache(passes: Passes) -> str | None:
     """What is not a cache of attention's keys and values in what the model itself makes, or ``None``."""
     ids = torch.tensor([[0, 1]], device=passes.model.device)
-    cache = getattr(passes.model(input_ids=ids, use_cache=True), "past_key_values", None)
+    cache = getattr(passes.model(input_ids=ids, use_cache=True), passes.cache_name, None)
     layers = getattr(cache, "layers", None)
     if not layers:
         return "its state"
