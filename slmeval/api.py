@@ -28,6 +28,7 @@ from slmeval.types import (
     RunResult,
     Sample,
     ScoreGroup,
+    Served,
     TokenIds,
     TopLogprobs,
     Use,
@@ -101,13 +102,30 @@ class Backend(ABC):
     options: ClassVar[tuple[Option, ...]] = ()
     #: what it can do: "score", "generate", "top_logprobs", "memory", and later "time" and "profile"
     capabilities: ClassVar[frozenset[str]] = frozenset({"score", "generate"})
-    #: the forms of a model that it opens: "folder" (config.json with its weights), "gguf" (one file)
+    #: the forms of a model that it opens: "folder" (config.json with its weights), "gguf" (one file),
+    #: "server" (the address of one that answers)
     forms: ClassVar[tuple[str, ...]] = ("folder",)
 
     @classmethod
     def missing(cls) -> str | None:
         """Why it cannot run here, in a few words, or ``None``. Must be cheap: no engine is imported."""
         return None
+
+    @classmethod
+    def environment(cls) -> tuple[tuple[str, ...], ...]:
+        """What pip must do, one tuple of arguments for each call, to make an environment of the engine's own.
+
+        None where the extra can be installed beside slmeval. Must be cheap.
+        """
+        return ()
+
+    @classmethod
+    def look_up(cls, model: ModelRef) -> Served:
+        """A model of the form "server", as its server tells of it. Asked once, before anything is planned.
+
+        :raises slmeval.errors.ModelMissing: nothing answers there, or there is no such model, and what to do.
+        """
+        raise NotImplementedError(f"backend {cls.name!r} opens no servers: {model}")
 
     @classmethod
     def fingerprint(cls, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
@@ -161,6 +179,13 @@ class Backend(ABC):
     def memory(self) -> tuple[Reading, ...]:
         """What the engine itself knows of its memory, in bytes; declared as "memory"."""
         raise NotImplementedError(f"backend {self.name!r} does not declare memory")
+
+    def lacking(self) -> Mapping[str, str]:
+        """Of the declared capabilities, those that this very model has not got, each with the reason.
+
+        What needs one of them is reported as failed, with that reason, and the rest is measured.
+        """
+        return {}
 
     def notes(self) -> tuple[str, ...]:
         """What the report must say about how this was measured (a batch that was halved, say)."""

@@ -16,13 +16,26 @@ OptionValue = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model as the user named it: a folder, a file, or a hub id with its revision."""
+    """A model as the user named it: a folder, a file, a hub id with its revision, or a server's address."""
 
     location: str
     revision: str | None = None
 
     def __str__(self) -> str:
         return f"{self.location}@{self.revision}" if self.revision else self.location
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model behind a server, as the server tells of it.
+
+    ``location`` is its whole address, its name among the server's models included. ``context`` is in tokens,
+    ``None`` where it is not told; ``edition`` is what tells it from another under the same name, if anything.
+    """
+
+    location: str
+    context: int | None = None
+    edition: str = ""
 
 
 @dataclass(frozen=True)
