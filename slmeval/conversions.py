@@ -17,8 +17,9 @@ from pathlib import Path
 import platformdirs
 
 from slmeval.api import Converter
-from slmeval.errors import MissingExtra, ModelError, UnknownName, UsageError
+from slmeval.errors import ModelError, UnknownName, UsageError
 from slmeval.models import RECORD, FoundModel, find_model
+from slmeval.presence import check_present
 from slmeval.registry import pick
 from slmeval.tokenizing import read_json
 from slmeval.types import ModelRef
@@ -75,11 +76,7 @@ def choose(wish: str, known: Mapping[str, type[Converter]]) -> tuple[type[Conver
     converter = pick("converter", name, known)
     if not colon or form not in converter.forms:
         raise UnknownName(f"form of converter {name!r}", form, converter.forms)
-    reason = converter.missing()
-    if reason is not None and converter.extra is not None:
-        raise MissingExtra(f"converter {name!r}", converter.extra, f"cannot run here ({reason})")
-    if reason is not None:
-        raise UsageError(f"converter {name!r} cannot run here ({reason})")
+    check_present(converter)
     return converter, form
 
 
@@ -192,6 +189,8 @@ def _recorded(home: Path) -> tuple[Path, Origin] | None:
 
 def origin_of(model: FoundModel) -> Origin | None:
     """The record of a model that was made by a converter, if it is still what was made."""
+    if model.address:
+        return None
     homes = (model.place, model.place.parent) if model.form == "folder" else (model.place.parent,)
     found = (recorded for home in homes if (recorded := _recorded(home)) is not None)
     return next((origin for _, origin in found if origin.artefact == model.sha256), None)

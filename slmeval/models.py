@@ -16,8 +16,8 @@ from typing import Any
 from slmeval.errors import MissingExtra, ModelError, ModelMissing
 from slmeval.gguf_file import GGUFHeader, neighbours_of, read_gguf, shard_names, shards_of
 from slmeval.gguf_tokenizer import tokenizer_of
-from slmeval.tokenizing import FastTokenizer, read_json, read_tokenizer
-from slmeval.types import ModelRef
+from slmeval.tokenizing import FastTokenizer, read_json, read_tokenizer, text_tokenizer
+from slmeval.types import ModelRef, Served
 
 #: what a model can be read from; anything else in a folder (logs, optimizer states) does not count
 _WEIGHTS = (".safetensors", ".bin", ".gguf")
@@ -35,6 +35,8 @@ _HUB_PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py
 _CONTEXT_FIELDS = ("n_positions", "max_position_embeddings", "n_ctx")
 #: what lm-evaluation-harness assumes where a model does not say
 _DEFAULT_CONTEXT = 2048
+#: the context of a model whose server does not tell it: the server then says what does not fit
+UNTOLD = 2**31 - 1
 #: tokenizers write "no limit" as a number of this size or larger
 _NO_LIMIT = 10**12
 
@@ -43,7 +45,8 @@ _NO_LIMIT = 10**12
 class FoundModel:
     """A model's files: a folder, or (``form`` is "gguf") one file, the first of its shards.
 
-    ``sha256`` is over all that defines the model; ``context`` is in tokens.
+    ``sha256`` is over all that defines the model; ``context`` is in tokens. A model behind a server (``form`` is
+    "server") has an ``address`` and no ``place``, and ``sha256`` is over its address alone.
     """
 
     ref: ModelRef
@@ -51,17 +54,27 @@ class FoundModel:
     sha256: str
     context: int
     form: str = "folder"
+    address: str = ""
 
     @property
     def local(self) -> ModelRef:
-        """The reference that an engine is given: the folder or the file."""
-        return ModelRef(str(self.place))
+        """The reference that an engine is given: the folder, the file or the server's address."""
+        return ModelRef(self.address or str(self.place))
+
+    @property
+    def identity(self) -> str:
+        """Equal for two names of one model."""
+        return self.address or str(self.place.resolve())
 
     def tokenizer(self) -> FastTokenizer:
         """The model's own: its ``tokenizer.json``, also beside a GGUF file, else what that file holds.
 
+        A server has one that is not seen from here: it is given text.
+
         :raises ModelError: there is none that can be read.
         """
+        if self.form == "server":
+            return text_tokenizer()
         beside = self.place.with_name("tokenizer.json")
         if self.form == "folder":
             return read_tokenizer(self.place, "the model's tokenizer.json")
@@ -71,20 +84,26 @@ class FoundModel:
 
 
 def parse_model(text: str) -> ModelRef:
-    """``FOLDER``, ``FILE.gguf``, ``HUB-ID[@REVISION]`` or ``HUB-ID:FILE.gguf[@REVISION]``.
+    """``FOLDER``, ``FILE.gguf``, ``HUB-ID[@REVISION]``, ``HUB-ID:FILE.gguf[@REVISION]``, a server's address.
 
     What exists is taken as it stands.
     """
-    if is_there(text):
+    if is_there(text) or _is_address(text):
         return ModelRef(text)
     location, _, revision = text.partition("@")
     return ModelRef(location, revision or None)
 
 
 def form_of(ref: ModelRef) -> str:
-    """The form of a model by its name alone: "gguf" or "folder"."""
+    """The form of a model by its name alone: "server", "gguf" or "folder"."""
+    if _is_address(ref.location):
+        return "server"
     named_so = ref.location.lower().endswith(_GGUF)
     return "gguf" if named_so and not Path(ref.location).is_dir() else "folder"
+
+
+def _is_address(location: str) -> bool:
+    return location.lower().startswith(("http://", "https://"))
 
 
 def is_there(path: str | Path) -> bool:
@@ -107,6 +126,13 @@ def find_model(ref: ModelRef, file_hash: Callable[[Path], str]) -> FoundModel:
         raise ModelError(
             f"{error.filename or ref.location} cannot be read: {error.strerror or error}"
         ) from None
+
+
+def served_model(ref: ModelRef, served: Served) -> FoundModel:
+    """The model behind a server; its weights are known to the server alone."""
+    whole = hashlib.sha256("\0".join((served.location, served.edition)).encode())
+    context = UNTOLD if served.context is None else served.context
+    return FoundModel(ref, Path(), whole.hexdigest(), context, "server", served.location)
 
 
 def _found(ref: ModelRef, folder: Path, file_hash: Callable[[Path], str]) -> FoundModel:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from slmeval.api import Backend
+from slmeval.environments import python_of
 from slmeval.errors import MissingExtra, ModelError, ModelMissing, UnknownName, UsageError
-from slmeval.models import FoundModel, find_model, form_of, is_there, parse_model
+from slmeval.models import FoundModel, find_model, form_of, is_there, parse_model, served_model
+from slmeval.presence import check_present
 from slmeval.types import Failure, ModelRef, RunOptions
 
 #: the bundled model, in each form in which it is there
@@ -59,12 +62,13 @@ def best_backend(options: RunOptions, backends: Sequence[type[Backend]]) -> type
     :raises UsageError: there is none, and what would add one.
     """
     forms = {form_of(parse_model(text)) for text in options.models}
-    fit = [backend for backend in backends if forms <= set(backend.forms)]
+    # where no model is named, the demo model is meant
+    fit = [each for each in backends if forms <= set(each.forms) and (forms or set(each.forms) & set(_DEMO))]
     able = [backend for backend in fit if backend.missing() is None]
     if able:
         return max(able, key=_rank)
     if fit:
-        _check_present(max(fit, key=_rank))
+        check_present(max(fit, key=_rank))
     raise UsageError(
         "no backend opens all of these models: give each its own, --backend A,B --model A=REF --model B=REF"
     )
@@ -88,14 +92,15 @@ def pair(options: RunOptions, backends: Sequence[type[Backend]], file_hash: Call
         for text in _models_for(backend, options, backends):
             label = _label(parse_model(text)) if options.models else "demo"
             try:
-                if backend.name not in options.pythons:
-                    _check_present(backend)
-                found = _opened_by(backend, search.find(text))
+                if backend.name not in options.pythons and python_of(backend.name) is None:
+                    check_present(backend)
+                found = search.find(text, backend)
             except ModelMissing:
                 raise
             except (MissingExtra, ModelError) as error:
                 refusals.append(Refusal(backend.name, label, error))
             else:
+                label = _label(found.local) if found.address else label
                 pairs.append(Pair(backend, label, found if options.models else _as_demo(found)))
     return Pairing(_told_apart(pairs), tuple(refusals))
 
@@ -109,51 +114,52 @@ class _Search:
 
     def __init__(self, file_hash: Callable[[Path], str]) -> None:
         self._file_hash = file_hash
-        self._known: dict[str, FoundModel | ModelError] = {}
+        self._known: dict[tuple[str, str], FoundModel | ModelError] = {}
 
-    def find(self, text: str) -> FoundModel:
-        """:raises ModelError: it is missing or damaged."""
-        if text not in self._known:
+    def find(self, text: str, backend: type[Backend]) -> FoundModel:
+        """:raises UsageError: it is missing or damaged, or of a form that the backend does not open."""
+        ref = parse_model(text)
+        form = form_of(ref)
+        # seen by the name alone; else a hub would be asked for what a server calls so
+        if "server" not in backend.forms if form == "server" else set(backend.forms) == {"server"}:
+            raise _not_opened(backend, str(ref), form)
+        key = (text, backend.name if form == "server" else "")
+        if key not in self._known:
             try:
-                self._known[text] = find_model(parse_model(text), self._file_hash)
+                self._known[key] = self._find(ref, backend)
             except ModelError as error:
-                self._known[text] = error
-        found = self._known[text]
+                self._known[key] = error
+        found = self._known[key]
         if isinstance(found, ModelError):
             raise found
+        if found.form not in backend.forms:
+            raise _not_opened(backend, str(ref), found.form)
         return found
 
-
-def _check_present(backend: type[Backend]) -> None:
-    reason = backend.missing()
-    if reason is None:
-        return
-    if backend.extra is not None:
-        raise MissingExtra(f"backend {backend.name!r}", backend.extra, f"cannot run here ({reason})")
-    raise ModelError(f"backend {backend.name!r} cannot run here ({reason})")
+    def _find(self, ref: ModelRef, backend: type[Backend]) -> FoundModel:
+        if form_of(ref) == "server":
+            return served_model(ref, backend.look_up(ref))
+        return find_model(ref, self._file_hash)
 
 
 #: the forms of a model, in words
-_FORMS = {"folder": "model folders", "gguf": "GGUF files"}
+_FORMS = {"folder": "model folders", "gguf": "GGUF files", "server": "servers (http://HOST:PORT/v1#NAME)"}
 
 
-def _opened_by(backend: type[Backend], model: FoundModel) -> FoundModel:
-    """:raises UsageError: the model is of a form that the backend does not open."""
-    if model.form not in backend.forms:
-        opens = " and ".join(_FORMS.get(form, form) for form in backend.forms)
-        raise UsageError(
-            f"backend {backend.name!r} opens {opens}, and {model.ref} is none of these: "
-            "slmeval convert makes one form from another (slmeval list converters)"
-        )
-    return model
+def _not_opened(backend: type[Backend], model: str, form: str) -> UsageError:
+    opens = " and ".join(_FORMS.get(form, form) for form in backend.forms)
+    told = f"backend {backend.name!r} opens {opens}, and {model} is none of these"
+    if "server" in (form, *backend.forms):
+        return UsageError(told)
+    return UsageError(f"{told}: slmeval convert makes one form from another (slmeval list converters)")
 
 
 def _told_apart(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     """A model named twice is run once; two that end in the same name get a piece of their hashes."""
-    places: dict[str, set[Path]] = {}
+    places: dict[str, set[str]] = {}
     for each in pairs:
-        places.setdefault(each.label, set()).add(each.model.place.resolve())
-    distinct = {(each.backend.name, each.model.place.resolve()): each for each in reversed(pairs)}
+        places.setdefault(each.label, set()).add(each.model.identity)
+    distinct = {(each.backend.name, each.model.identity): each for each in reversed(pairs)}
     return tuple(
         replace(each, label=f"{each.label}#{each.model.sha256[:8]}")
         if len(places[each.label]) > 1 and each.label != "demo"
@@ -164,6 +170,9 @@ def _told_apart(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 
 def _label(ref: ModelRef) -> str:
     """The last part of its name, as a report's column needs it."""
+    if form_of(ref) == "server":
+        address = urlsplit(ref.location)
+        return unquote(address.fragment).rstrip("/").rpartition("/")[2] or address.netloc
     named = Path(ref.location)
     return named.resolve().name if is_there(named) else re.split("[/:]", str(ref))[-1]
 
@@ -183,7 +192,12 @@ def _models_for(
 
 
 def _demo_for(backend: type[Backend]) -> Path:
-    return demo_model(next((form for form in backend.forms if form in _DEMO), "folder"))
+    """:raises UsageError: the demo model is there in no form that the backend opens."""
+    form = next((form for form in backend.forms if form in _DEMO), None)
+    if form is None:
+        opens = " and ".join(_FORMS.get(form, form) for form in backend.forms)
+        raise UsageError(f"backend {backend.name!r} opens {opens}: name one with --model")
+    return demo_model(form)
 
 
 def _split_model(text: str, backends: set[str]) -> tuple[str | None, str]:

@@ -13,14 +13,15 @@ from slmeval.api import Backend, Option, Task
 from slmeval.asking import Asker, cut_units
 from slmeval.conversions import origin_of
 from slmeval.datasets import DataSource
+from slmeval.environments import python_of
 from slmeval.errors import DataError, ModelError, UnknownName, UsageError
-from slmeval.models import FoundModel
+from slmeval.models import UNTOLD, FoundModel
 from slmeval.pairing import Pair, Refusal, best_backend, pair
 from slmeval.plan import Cell, GroupCell, Item, Job, Plan, Unit
 from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
 from slmeval.selection import Wish, select
-from slmeval.tokenizing import FastTokenizer, read_tokenizer
+from slmeval.tokenizing import TEXT_ORIGIN, FastTokenizer, read_tokenizer
 from slmeval.types import OptionValue, RunOptions
 
 #: what a task's kind asks of an engine
@@ -95,7 +96,7 @@ def resolve_options(backend: type[Backend], options: RunOptions) -> dict[str, Op
 
     :raises UsageError: a value that the option does not take.
     """
-    given = _given(options)
+    given = _given(backend, options)
     return {
         option.name: _value(backend, option, given[option.name]) if option.name in given else option.default
         for option in backend.options
@@ -103,15 +104,30 @@ def resolve_options(backend: type[Backend], options: RunOptions) -> dict[str, Op
 
 
 def _check_engine_options(options: RunOptions, backends: Iterable[type[Backend]]) -> None:
-    known = {option.name for backend in backends for option in backend.options}
-    for name in _given(options):
-        if name not in known:
+    own = {backend.name: {option.name for option in backend.options} for backend in backends}
+    known = {name for names in own.values() for name in names}
+    for name in options.engine_options:
+        meant, dot, option = name.partition(".")
+        if not dot and name not in known:
             raise UnknownName("option", name, known)
+        if dot and meant not in own:
+            raise UnknownName("backend of this run", meant, own)
+        if dot and option not in own[meant]:
+            raise UnknownName(f"option of backend {meant!r}", option, own[meant])
+    if options.dtype is not None and "dtype" not in known:
+        raise UnknownName("option", "dtype", known)
 
 
-def _given(options: RunOptions) -> dict[str, str]:
+def _given(backend: type[Backend], options: RunOptions) -> dict[str, str]:
+    """What was given for a backend: for all of them, and, which goes before that, for it alone."""
     dtype = {} if options.dtype is None else {"dtype": options.dtype}
-    return {**options.engine_options, **dtype}
+    shared = {name: text for name, text in options.engine_options.items() if "." not in name}
+    own = {
+        name.partition(".")[2]: text
+        for name, text in options.engine_options.items()
+        if name.startswith(f"{backend.name}.")
+    }
+    return {**shared, **dtype, **own}
 
 
 def _value(backend: type[Backend], option: Option, text: str) -> OptionValue:
@@ -148,9 +164,11 @@ class _LaidOut:
         """:raises ModelError: the model's tokenizer cannot be read, or lacks what the questions need."""
         named = self._options.tokenizer
         tokenizer = model.tokenizer() if named is None else read_tokenizer(Path(named), "--tokenizer")
-        kind = (tokenizer.sha256, tokenizer.bos_id, tokenizer.end_ids, model.context)
+        # bytes of a text are no tokens: the server itself says what does not fit
+        context = UNTOLD if tokenizer.origin == TEXT_ORIGIN else model.context
+        kind = (tokenizer.sha256, tokenizer.bos_id, tokenizer.end_ids, context)
         if kind not in self._known:
-            self._known[kind] = self._lay_out(tokenizer, model.context)
+            self._known[kind] = self._lay_out(tokenizer, context)
         return self._known[kind]
 
     def _lay_out(self, tokenizer: FastTokenizer, context: int) -> _Asked:
@@ -190,13 +208,19 @@ def _job(options: RunOptions, pair: Pair, asked: _Asked, groups: tuple[GroupCell
         pair.label,
         asked.tokenizer,
         resolve_options(backend, options),
-        options.pythons.get(backend.name, sys.executable),
+        _python(options, backend),
         asked.cells,
         asked.units,
         groups,
         (*_origin(pair.model), *_ignored_options(backend, options)),
         options.blocked_plugins,
     )
+
+
+def _python(options: RunOptions, backend: type[Backend]) -> str:
+    """The interpreter that is named, else remembered or made for the backend, else this one."""
+    named = options.pythons.get(backend.name)
+    return named if named is not None else str(python_of(backend.name) or sys.executable)
 
 
 def _origin(model: FoundModel) -> tuple[str, ...]:
@@ -212,5 +236,5 @@ def _check_capability(backend: type[Backend], task: Task) -> None:
 
 def _ignored_options(backend: type[Backend], options: RunOptions) -> tuple[str, ...]:
     own = {option.name for option in backend.options}
-    ignored = [name for name in _given(options) if name not in own]
+    ignored = [name for name in _given(backend, options) if name not in own]
     return tuple(f"{backend.name} has no option {name!r}, which was given" for name in ignored)

@@ -4,7 +4,7 @@ In order of a job::
 
     worker  hello        {protocol, version, python, pid}
     parent  describe     {backend, options, blocked}     -> worker  described {fingerprint}
-    parent  open         {location, revision, tokenizer} -> worker  opened {info, difference, notes}
+    parent  open         {location, revision, tokenizer} -> worker  opened {info, difference, notes, lacking}
     parent  unit         {number, unit}                  -> worker  progress, ...
                                                             worker  answers {number, replies, notes}
     parent  cancel                                       -> worker  cancelled
@@ -25,7 +25,7 @@ from slmeval.plan import GenerateUnit, ScoreUnit, Unit
 from slmeval.types import Completion, GenerationSettings, Likelihood, Prompt, Reply, ScoreGroup
 
 #: goes up whenever an older end would misread a newer one
-PROTOCOL = 1
+PROTOCOL = 2
 
 Message = dict[str, Any]
 

@@ -121,15 +121,32 @@ class Run:
             self._asked += run.asked
             self._reused += run.reused
         self._models.append(run.report())
-        curves = Curves(cell.key for cell in job.cells)
-        for cell in job.cells:
+        able = self._answered(job, run)
+        curves = Curves(cell.key for cell in able)
+        for cell in able:
             try:
                 self._finish_cell(job, run, cell, curves)
             except JobFailed as error:
                 self._failures.append(Failure(job.backend.name, job.label, str(error)))
         done = {(cell.name, cell.shots): cell for cell in self._cells if _is_of(cell, job)}
         for group in job.groups:
+            if not any(key in done for key in group.members):
+                continue
             done[group.group.name, group.shots] = self._finish_group(job, group, done, curves.shares)
+
+    def _answered(self, job: Job, run: JobRun) -> list[Cell]:
+        """The cells that could be asked; of the others it is said once for each reason why not."""
+        reasons: dict[str, list[str]] = {}
+        able = []
+        for cell in job.cells:
+            reason = run.refusal(cell)
+            if reason is None:
+                able.append(cell)
+            else:
+                reasons.setdefault(reason, []).append(cell.label)
+        for reason, labels in reasons.items():
+            self._failures.append(Failure(job.backend.name, job.label, f"{', '.join(labels)}: {reason}"))
+        return able
 
     def _finish_cell(self, job: Job, run: JobRun, cell: Cell, curves: Curves) -> None:
         label = f"{cell.label} on {job.backend.name}:{job.label}"

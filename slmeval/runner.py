@@ -68,6 +68,8 @@ class JobRun:
         self._resolved: Mapping[str, Any] = {}
         self._info: ModelInfo | None = None
         self._notes: tuple[str, ...] = ()
+        self._lacking: Mapping[str, str] = {}
+        self._unasked: dict[str, str] = {}
         #: requests put to the engine, and requests whose answers were in the store already
         self.asked = 0
         self.reused = 0
@@ -85,7 +87,7 @@ class JobRun:
             self._info = self._store.model_info(self._fingerprint)
             if units or self._info is None:
                 self._open(channel)
-            self._ask(channel, units)
+            self._ask(channel, self._without_lacking(units))
         except BaseException:
             channel.close(kill=True)
             raise
@@ -98,6 +100,11 @@ class JobRun:
     def replies(self, cell: Cell) -> dict[str, Reply]:
         """The cell's replies, by key."""
         return self._store.replies(self.key(ask.digest) for item in cell.items for ask in item.asks)
+
+    def refusal(self, cell: Cell) -> str | None:
+        """Why a part of the cell could not be asked of this model, or ``None``."""
+        reasons = (self._unasked.get(ask.digest) for item in cell.items for ask in item.asks)
+        return next((reason for reason in reasons if reason is not None), None)
 
     def report(self) -> ModelReport:
         """What the model and its engine are."""
@@ -165,6 +172,9 @@ class JobRun:
             raise self._untrue(f"a description of its model that cannot be kept: {reason}")
         self._info = ModelInfo(**opened["info"])
         self._take_notes(opened["notes"])
+        self._lacking = opened["lacking"]
+        if not _is_plain(self._lacking) or not all(isinstance(each, str) for each in self._lacking.values()):
+            raise self._untrue(f"no table of what it lacks: {reprlib.repr(self._lacking)}")
         self._store.remember_model(self._fingerprint, self._info)
 
     def _take_notes(self, notes: Any) -> None:
@@ -181,6 +191,17 @@ class JobRun:
         self.reused = sum(ask.digest in known for _, asks in units for group in asks for ask in group)
         left = (without(unit, asks, known) for unit, asks in units)
         return [opened for opened in left if opened is not None]
+
+    def _without_lacking(self, units: Sequence[Opened]) -> list[Opened]:
+        """The units that this very model can answer; why it cannot answer the others is kept."""
+        able = []
+        for unit, asks in units:
+            reason = self._lacking.get("generate" if isinstance(unit, GenerateUnit) else "score")
+            if reason is None:
+                able.append((unit, asks))
+            else:
+                self._unasked.update((ask.digest, reason) for group in asks for ask in group)
+        return able
 
     def _ask(self, channel: Channel, units: Sequence[Opened]) -> None:
         sizes = [sum(map(len, asks)) for _, asks in units]

@@ -7,12 +7,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from slmeval.api import Tokenizer
 from slmeval.errors import ModelError
 from slmeval.types import Score, TokenIds
+
+#: the origin of what is no tokenizer, but text handed on
+TEXT_ORIGIN = "none: the server is given text"
 
 
 class FastTokenizer(Tokenizer):
@@ -116,6 +120,27 @@ def read_tokenizer(path: Path, origin: str) -> FastTokenizer:
     )
     bos, eos = (_special(bare, names, (config, generation), which) for which in ("bos", "eos"))
     return FastTokenizer(definition, origin, bos, eos, _ids(generation or config, "eos"))
+
+
+@cache
+def text_tokenizer() -> FastTokenizer:
+    """For servers that are given text: each byte of it (in UTF-8) is a token, and decoding gives it again.
+
+    It stands in for a tokenizer that is not known; ids of it mean nothing to any model.
+    """
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    cut = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    signs = sorted(ByteLevel.alphabet())
+    definition = {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": cut,
+        "decoder": cut,
+        "model": {"type": "BPE", "vocab": {sign: at for at, sign in enumerate(signs)}, "merges": []},
+    }
+    # an empty context needs something to stand for it, and is never sent
+    return FastTokenizer(json.dumps(definition), TEXT_ORIGIN, 0, None)
 
 
 def _names(file: Path) -> dict[str, Any]:

@@ -101,6 +101,7 @@ class Worker:
             info=asdict(self._backend.model_info()),
             difference=self._backend.verify_tokenizer(self._tokenizer),
             notes=self._backend.notes(),
+            lacking=dict(self._backend.lacking()),
         )
 
     def _answer(self, number: int, unit: Unit) -> None:

@@ -4,25 +4,56 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import click
 
 from slmeval import __version__
 from slmeval.api import Backend
-from slmeval.cli.output import print_text
+from slmeval.cli.output import complain, print_text
+from slmeval.cli.run_command import named_values
+from slmeval.environments import examine, make, python_of, remember
+from slmeval.errors import UsageError
 from slmeval.machine import this_machine
-from slmeval.registry import PluginRecord, load
+from slmeval.presence import way_to
+from slmeval.registry import PluginRecord, load, pick
 
 
 @click.command("doctor")
-def command() -> None:
+@click.option(
+    "--make", "wanted", metavar="BACKEND", help="Make the environment that an engine wants for itself."
+)
+@click.option("--with", "more", multiple=True, metavar="PACKAGE", help="What to install in it as well.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    callback=named_values,
+    metavar="BACKEND=PATH",
+    help="Remember another interpreter for an engine.",
+)
+def command(wanted: str | None, more: tuple[str, ...], pythons: dict[str, str]) -> None:
     """Say what this machine can run, and what adds the rest."""
+    backends = load().parts.backends
+    if more and wanted is None:
+        raise UsageError("--with says what goes into an environment: add --make BACKEND")
+    for name, python in pythons.items():
+        # the interpreter of an environment is a link: where it leads to is another one
+        remember(pick("backend", name, backends).name, Path(python).absolute())
+    if wanted is not None:
+        python_made = make(pick("backend", wanted, backends), more, complain)
+        complain(f"backend {wanted!r} runs under {python_made} from now on")
+    if wanted is None:
+        print_text("\n".join(_lines()) + "\n")
+
+
+def _lines() -> list[str]:
     from slmeval.store import default_path
 
     machine = this_machine()
     registry = load()
     gib = f"{machine.memory / 2**30:.1f} GiB" if machine.memory else "memory unknown"
-    lines = [
+    return [
         f"slmeval {__version__}, Python {machine.python} at {sys.executable}",
         f"{machine.system}, {machine.processor}, {machine.cores} cores, {gib}",
         *(f"accelerator: {name}" for name in machine.accelerators),
@@ -32,15 +63,18 @@ def command() -> None:
         _libraries_line(),
         *(_plugin_line(plugin) for plugin in registry.plugins if plugin.broken),
     ]
-    print_text("\n".join(lines) + "\n")
 
 
 def _backend_line(backend: type[Backend]) -> str:
+    python = python_of(backend.name)
+    if python is not None:
+        trouble = examine(backend.name, python).trouble
+        return f"backend {backend.name}: {trouble or 'ready'}, under {python}"
     reason = backend.missing()
     if reason is None:
         return f"backend {backend.name}: ready"
-    add = f"; add it: pip install 'slmeval[{backend.extra}]'" if backend.extra else ""
-    return f"backend {backend.name}: {reason}{add}"
+    way = way_to(backend)
+    return f"backend {backend.name}: {reason}{f'; add it: {way}' if way else ''}"
 
 
 def _libraries_line() -> str:

@@ -39,7 +39,7 @@ def _counts(_: click.Context, parameter: click.Parameter, value: str | None) -> 
         raise UsageError(f"--{parameter.name} {value}: numbers, as in 0,5") from None
 
 
-def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def named_values(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for value in values:
         name, equals, rest = value.partition("=")
@@ -80,7 +80,7 @@ def _blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     "--python",
     "pythons",
     multiple=True,
-    callback=_pairs,
+    callback=named_values,
     metavar="BACKEND=PATH",
     help="Another interpreter for an engine.",
 )
@@ -88,9 +88,9 @@ def _blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     "-o",
     "engine_options",
     multiple=True,
-    callback=_pairs,
-    metavar="KEY=VALUE",
-    help="An option of the engine.",
+    callback=named_values,
+    metavar="[BACKEND.]KEY=VALUE",
+    help="An option of the engines that have it, or of one.",
 )
 @click.option(
     "-p", "blocked_plugins", multiple=True, callback=_blocked, metavar="no:NAME", help="Switch a plugin off."

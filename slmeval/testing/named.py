@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from slmeval.api import Backend
-from slmeval.errors import MissingExtra, UsageError
+from slmeval.errors import UsageError
+from slmeval.presence import check_present
 from slmeval.registry import load, pick
 from slmeval.testing.contract import BackendContract
 from slmeval.testing.subject import model_for, options_for
@@ -24,7 +24,7 @@ def name_backend(name: str, options: Sequence[str]) -> None:
     :raises UsageError: there is no such backend or option, or the engine is not installed.
     """
     backend = pick("backend", name, load().parts.backends)
-    _check_present(backend)
+    check_present(backend)
     TestNamed.backend = backend
     TestNamed.options = dict(_pair(text) for text in options)
     # a wrong option is a mistake of the command, not of the backend
@@ -39,12 +39,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not given:
         raise UsageError(f"--slmeval-option {text}: write key=value")
     return key, value
-
-
-def _check_present(backend: type[Backend]) -> None:
-    reason = backend.missing()
-    if reason is None:
-        return
-    if backend.extra is None:
-        raise UsageError(f"backend {backend.name!r} cannot run here ({reason})")
-    raise MissingExtra(f"backend {backend.name!r}", backend.extra, f"cannot run here ({reason})")

@@ -1,0 +1,186 @@
+"""Engines in environments of their own: where each one's interpreter is, and how one is made.
+
+An engine whose pins cannot live beside others' is installed apart, with slmeval beside it, and its worker
+runs there. What is found here is where it runs, never what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import platformdirs
+
+from slmeval import __version__
+from slmeval.api import Backend
+from slmeval.errors import UsageError
+
+#: in the folder of an environment that was made whole
+_MARK = "slmeval-environment.json"
+#: in the folder of all environments: interpreters elsewhere, by backend
+_REMEMBERED = "pythons.json"
+#: seconds in which an interpreter must say what it has
+_PATIENCE = 120
+#: said by another interpreter, so that nothing of its engine is loaded into this one
+_QUESTION = (
+    "import sys, json; sys.path[:1] == [''] and sys.path.pop(0); import slmeval; "
+    "from slmeval.registry import load; part = load().parts.backends.get(sys.argv[1]); "
+    "print(json.dumps([slmeval.__version__, 'no such backend' if part is None else part.missing()]))"
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An interpreter for a backend, and why it cannot be used, if so."""
+
+    python: Path
+    trouble: str | None
+
+
+def folder() -> Path:
+    """Where environments are made: ``SLMEVAL_ENVIRONMENTS``, or the user's data folder."""
+    if named := os.environ.get("SLMEVAL_ENVIRONMENTS"):
+        return Path(named).expanduser().absolute()
+    return platformdirs.user_data_path("slmeval", appauthor=False) / "environments"
+
+
+def python_of(name: str) -> Path | None:
+    """The interpreter that was remembered for a backend, else that of the environment made for it.
+
+    :raises UsageError: what was remembered cannot be read.
+    """
+    if (known := _remembered().get(name)) is not None:
+        return Path(known)
+    home = folder() / name
+    return _python_in(home) if (home / _MARK).is_file() else None
+
+
+def examine(name: str, python: Path) -> Found:
+    """Whether a worker of that backend can run under ``python``; it is asked, and imports no engine."""
+    try:
+        said = subprocess.run(
+            [python, "-c", _QUESTION, name], capture_output=True, text=True, timeout=_PATIENCE, check=False
+        )
+        version, missing = json.loads(said.stdout.strip().splitlines()[-1])
+    except OSError as error:
+        return Found(python, f"it cannot be started: {error.strerror}")
+    except subprocess.TimeoutExpired:
+        return Found(python, f"it said nothing for {_PATIENCE} seconds")
+    except (ValueError, IndexError, TypeError):
+        return Found(python, f"slmeval is not installed there ({_last_line(said.stderr)})")
+    if version != __version__:
+        return Found(python, f"it has slmeval {version}, and this is {__version__}")
+    return Found(python, missing)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+# ---- remembering -------------------------------------------------------------------------------------
+
+
+def remember(name: str, python: Path) -> None:
+    """Let the backend's workers run under ``python`` from now on.
+
+    :raises UsageError: they cannot, or it cannot be written down.
+    """
+    found = examine(name, python)
+    if found.trouble is not None:
+        raise UsageError(f"--python {name}={python}: {found.trouble}")
+    file = folder() / _REMEMBERED
+    known = {**_remembered(), name: str(python)}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_name(f"{file.name}.{os.getpid()}")
+        fresh.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        fresh.replace(file)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _remembered() -> dict[str, str]:
+    file = folder() / _REMEMBERED
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read ({error}): remove it") from None
+    if not isinstance(known, dict) or not all(isinstance(each, str) for each in known.values()):
+        raise UsageError(f"{file} does not map backends to interpreters: remove it")
+    return known
+
+
+# ---- making ------------------------------------------------------------------------------------------
+
+
+def make(backend: type[Backend], more: Sequence[str], tell: Callable[[str], None]) -> Path:
+    """An environment of the backend's own, with slmeval and ``more`` beside it; its interpreter.
+
+    What was there under its name is made anew. ``tell`` hears each command before it is run.
+
+    :raises UsageError: the backend needs none, or a command failed.
+    """
+    steps = backend.environment()
+    if not steps:
+        way = f": pip install 'slmeval[{backend.extra}]'" if backend.extra else ""
+        raise UsageError(f"backend {backend.name!r} needs no environment of its own{way}")
+    home = folder() / backend.name
+    python = _python_in(home)
+    shutil.rmtree(home, ignore_errors=True)
+    pip = [str(python), "-m", "pip"]
+    commands = [
+        [sys.executable, "-m", "venv", str(home)],
+        *([*pip, step[0], "--quiet", *step[1:]] for step in steps),
+        [*pip, "install", "--quiet", *itself(), *more],
+    ]
+    for command in commands:
+        tell(" ".join(command))
+        _run(command)
+    found = examine(backend.name, python)
+    if found.trouble is not None:
+        raise UsageError(f"the environment at {home} was made, and cannot be used: {found.trouble}")
+    (home / _MARK).write_text(json.dumps({"backend": backend.name, "slmeval": __version__}), encoding="utf-8")
+    return python
+
+
+def _run(command: Sequence[str]) -> None:
+    # what a command prints must not get between our results
+    try:
+        status = subprocess.run(command, stdout=sys.stderr.fileno(), check=False).returncode
+    except OSError as error:
+        raise UsageError(f"{command[0]} cannot be started: {error.strerror}") from None
+    if status:
+        raise UsageError(f"{' '.join(command)} failed with status {status}")
+
+
+def _python_in(home: Path) -> Path:
+    return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def itself() -> tuple[str, ...]:
+    """What pip must be told to install this very slmeval: its folder if it came from one, else its version.
+
+    Source: the file ``direct_url.json`` of the distribution (PEP 610).
+    """
+    try:
+        told = json.loads(distribution("slmeval").read_text("direct_url.json") or "{}")
+    except ValueError:
+        told = {}
+    url = urlsplit(str(told.get("url", "")))
+    place = url2pathname(url.path)
+    if url.scheme != "file" or not Path(place).exists():
+        return (f"slmeval=={__version__}",)
+    editable = told.get("dir_info", {}).get("editable", False)
+    return ("--editable", place) if editable else (place,)
