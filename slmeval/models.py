@@ -45,8 +45,8 @@ _NO_LIMIT = 10**12
 class FoundModel:
     """A model's files: a folder, or (``form`` is "gguf") one file, the first of its shards.
 
-    ``sha256`` is over all that defines the model; ``context`` is in tokens. A model behind a server (``form`` is
-    "server") has an ``address`` and no ``place``, and ``sha256`` is over its address alone.
+    ``sha256`` is over all that defines the model; ``context`` is in tokens. A model behind a server
+    (``form`` is "server") has an ``address`` and no ``place``, and ``sha256`` is over its address alone.
     """
 
     ref: ModelRef
