@@ -89,6 +89,19 @@ def llama_cpp_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*/vendor/llama.cpp"))
 
 
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """An interpreter that has vLLM, slmeval and pytest: ``slmeval doctor --make vllm --with pytest`` makes it."""
+    from slmeval.environments import examine, python_of
+
+    python = python_of("vllm")
+    if python is None:
+        pytest.skip("vLLM is not on this machine: slmeval doctor --make vllm --with pytest")
+    if (trouble := examine("vllm", python).trouble) is not None:
+        pytest.skip(f"vLLM cannot run under {python}: {trouble}")
+    return python
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of one megabyte."""
