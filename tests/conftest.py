@@ -91,7 +91,7 @@ def llama_cpp_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vllm_python() -> Path:
-    """An interpreter that has vLLM, slmeval and pytest: ``slmeval doctor --make vllm --with pytest`` makes it."""
+    """An interpreter with vLLM, slmeval and pytest: ``slmeval doctor --make vllm --with pytest`` makes it."""
     from slmeval.environments import examine, python_of
 
     python = python_of("vllm")

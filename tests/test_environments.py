@@ -76,6 +76,7 @@ def test_what_was_remembered_is_used(elsewhere: Path) -> None:
     told = slmeval("doctor", "--python", f"apart={elsewhere}")
     assert (told.returncode, told.stderr) == (0, "")
     assert f"backend apart: ready, under {elsewhere}" in told.stdout
+    assert "apart      in an environment of its own" in slmeval("list", "backends").stdout
     done = run_apart()
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["models"][0]["backend"] == "apart"

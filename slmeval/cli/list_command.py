@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import click
 
+from slmeval.api import Backend
 from slmeval.cli.output import print_text
+from slmeval.environments import python_of
 from slmeval.errors import UnknownName
 from slmeval.registry import Registry, load
 from slmeval.types import Group
@@ -25,11 +27,17 @@ def _backends(registry: Registry) -> Rows:
     return [
         (
             name,
-            "ready" if (reason := part.missing()) is None else reason,
+            _here(part),
             ", ".join(sorted(part.capabilities)),
         )
         for name, part in registry.parts.backends.items()
     ]
+
+
+def _here(part: type[Backend]) -> str:
+    if python_of(part.name) is not None:
+        return "in an environment of its own"
+    return part.missing() or "ready"
 
 
 def _converters(registry: Registry) -> Rows:
