@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import SHARED
 
+from slmeval.environments import python_of
 from slmeval.pairing import demo_model
 from slmeval.registry import load
 from slmeval.testing import evaluate
@@ -23,7 +24,7 @@ from slmeval.types import Completion, Likelihood, ModelRef, Reply, RunOptions, R
 
 pytest.importorskip("torch", reason="the Hugging Face engine is not installed")
 
-ENGINES = ("hf", "llamacpp", "mlx")
+ENGINES = ("hf", "llamacpp", "mlx", "vllm")
 CHOICES = ("arc", "hellaswag", "piqa", "icl_copy", "icl_recall", "icl_classify", "icl_labels")
 
 Found = Mapping[int, Sequence[Reply]]
@@ -48,12 +49,13 @@ def side_by_side(store: Path, options: RunOptions) -> SideBySide:
 
 def here() -> tuple[str, ...]:
     parts = load().parts.backends
-    return ("reference", *(name for name in ENGINES if parts[name].missing() is None))
+    able = (name for name in ENGINES if parts[name].missing() is None or python_of(name) is not None)
+    return ("reference", *able)
 
 
 def skip_if_absent(engine: str) -> None:
-    if (reason := load().parts.backends[engine].missing()) is not None:
-        pytest.skip(f"{engine} cannot run here: {reason}")
+    if engine not in here():
+        pytest.skip(f"{engine} cannot run here: {load().parts.backends[engine].missing()}")
 
 
 def check(engine: str, run: SideBySide) -> None:
