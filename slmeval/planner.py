@@ -224,6 +224,8 @@ def _python(options: RunOptions, backend: type[Backend]) -> str:
 
 
 def _origin(model: FoundModel) -> tuple[str, ...]:
+    if model.address:
+        return ("the model's hash is of its address and name: its weights are known to the server alone",)
     origin = origin_of(model)
     return (origin.sentence(),) if origin is not None else ()
 

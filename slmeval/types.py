@@ -192,7 +192,7 @@ Reply = Likelihood | Completion
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What was opened. Parameters are counts of weights; ``context`` is in tokens."""
+    """What was opened. Parameters are counts of weights, ``context`` tokens; 0: a server does not tell."""
 
     architecture: str
     parameters: int

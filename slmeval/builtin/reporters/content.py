@@ -155,10 +155,11 @@ def _model_lines(model: ModelReport) -> Iterator[tuple[str, str]]:
 
 
 def _size(info: ModelInfo) -> str:
-    return (
-        f"{info.parameters:,} unique parameters ({info.parameters_stored:,} stored), {info.architecture}, "
-        f"{info.dtype} on {info.device}, context {info.context:,} tokens"
-    )
+    # a server need not tell
+    weights = f"{info.parameters:,} unique parameters ({info.parameters_stored:,} stored)"
+    context = f"context {info.context:,} tokens" if info.context else "context not told"
+    size = weights if info.parameters else "parameters not told"
+    return f"{size}, {info.architecture}, {info.dtype} on {info.device}, {context}"
 
 
 def _options(options: Mapping[str, OptionValue]) -> str:
