@@ -1,0 +1,177 @@
+"""One model behind a server, asked for likelihoods and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any
+
+from slmeval.api import Tokenizer
+from slmeval.fitting import Fitting
+from slmeval.types import (
+    Completion,
+    GenerationSettings,
+    Likelihood,
+    ModelInfo,
+    OptionValue,
+    Prompt,
+    ScoreGroup,
+    TokenIds,
+)
+from slmeval_openai.address import parse
+from slmeval_openai.asking import Caller
+from slmeval_openai.generation import Writer
+from slmeval_openai.lanes import Lanes
+from slmeval_openai.lookup import Facts, facts_of
+from slmeval_openai.opening import Manner, Opening
+from slmeval_openai.scoring import Scorer, known_case, refused
+from slmeval_openai.secret import key_from_environment
+from slmeval_openai.tokenizers import first_difference, is_text
+
+#: stands for what a server does not tell; larger than any
+_UNTOLD = 2**31 - 1
+_NO_IDS = (
+    "multiple choice needs token ids: name the model's tokenizer with --tokenizer (and a server that takes "
+    "token ids)"
+)
+
+
+class Engine:
+    """One opened model.
+
+    :raises ModelError: the server refuses it, and why.
+    :raises JobFailed: the server is in trouble.
+    """
+
+    def __init__(self, location: str, options: Mapping[str, OptionValue]) -> None:
+        self._address, self._key = parse(location), key_from_environment()
+        self._lanes = Lanes(int(options["concurrency"] or 1))
+        timeout, retries = float(options["timeout"] or 1), int(options["retries"] or 0)
+        self._caller = Caller(self._address, self._key, timeout, retries)
+        try:
+            self._facts, self._manner = self._lanes.run(self._open(str(options["api"])))
+        except BaseException:
+            self.close()
+            raise
+        self._tokenizer: Tokenizer | None = None
+        self._no_scores = "the tokenizer was not compared"
+        self._uncompared = ""
+        self._writer = self._new_writer()
+        self._scorer = Scorer(self._caller, self._address, self._manner, self._facts.name, self._facts.room)
+
+    async def _open(self, api: str) -> tuple[Facts, Manner]:
+        facts = await facts_of(self._caller, self._address)
+        return facts, await Opening(self._caller, self._address, facts.name).manner(api)
+
+    def _new_writer(self) -> Writer:
+        return Writer(self._caller, self._address, self._manner, self._facts.name, self._key)
+
+    def model_info(self) -> ModelInfo:
+        """What was opened; a server tells little of it, and 0 stands for a number that it does not tell."""
+        facts = self._facts
+        return ModelInfo(
+            architecture="not told by the server",
+            parameters=facts.parameters,
+            parameters_stored=facts.parameters,
+            dtype="not told",
+            device="a server",
+            context=facts.room or 0,
+            vocabulary=facts.vocabulary,
+            engine=f"{facts.marks.get('owned_by') or 'openai-compatible'} server",
+            engine_version=facts.version or "not told",
+        )
+
+    def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:
+        """The first difference between ``tokenizer`` and the server's own, or ``None``.
+
+        From here on it is known whether prompts are ids or text, and whether the server tells likelihoods.
+        """
+        self._tokenizer = tokenizer
+        if is_text(tokenizer):
+            self._manner = self._manner.with_text("there is no tokenizer here (--tokenizer names one)")
+            self._no_scores = _NO_IDS
+        elif self._manner.no_ids:
+            self._no_scores = f"the server takes no token ids: {self._manner.no_ids}"
+        else:
+            return self._lanes.run(self._compare(tokenizer))
+        self._writer = self._new_writer()
+        self._writer.tokenizer = None if is_text(tokenizer) else tokenizer
+        return None
+
+    async def _compare(self, tokenizer: Tokenizer) -> str | None:
+        difference, self._uncompared = await first_difference(
+            self._caller, self._address, self._facts.name, tokenizer
+        )
+
+        def encode(text: str) -> TokenIds:
+            return tokenizer.encode(text, special=False)
+
+        if difference is None:
+            known = known_case(tokenizer.encode)
+            said = await self._scorer.choose(known, encode)
+            self._no_scores = said and f"the server gives no log-probabilities of prompts ({said})"
+        return difference
+
+    def lacking(self) -> Mapping[str, str]:
+        """Why there are no likelihoods, if there are none."""
+        return {"score": self._no_scores} if self._no_scores else {}
+
+    def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        """For each group, one likelihood per continuation.
+
+        :raises ValueError: a group does not fit the model.
+        :raises JobFailed: there are none, or the server fails.
+        """
+        if self._no_scores:
+            raise refused(self._no_scores)
+        fitting = self._fitting()
+        for group in groups:
+            fitting.check_group(group)
+        return self._scorer.score(groups, self._lanes)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        settings: GenerationSettings,
+        decode: Callable[[Sequence[int]], str],
+    ) -> Iterator[Completion]:
+        """Greedy completions.
+
+        :raises ValueError: a prompt does not fit the model.
+        :raises JobFailed: the server fails.
+        """
+        fitting = self._fitting()
+        for prompt in prompts:
+            fitting.check(prompt.ids)
+        room = None if self._manner.no_ids else self._facts.room
+        starts: list[Callable[[], Coroutine[Any, Any, Completion]]] = [
+            self._writer.start(prompt.ids, settings, decode, room) for prompt in prompts
+        ]
+        # each look for a stop string is a sign of life, and so is this one, at nothing
+        return self._lanes.in_order(starts, lambda: decode(()))
+
+    def _fitting(self) -> Fitting:
+        """What fits: of prompts that are sent as text only the server knows."""
+        if self._manner.no_ids:
+            return Fitting(_UNTOLD, _UNTOLD)
+        return Fitting(self._facts.room or _UNTOLD, self._facts.vocabulary or _UNTOLD)
+
+    def notes(self) -> tuple[str, ...]:
+        """What the report must say about how this was measured."""
+        return (*self._how_asked(), *self._writer.notes())
+
+    def _how_asked(self) -> Iterator[str]:
+        manner = self._manner
+        if manner.chat:
+            yield "server-templated and server-tokenized: prompts are sent as one message of a chat"
+        elif manner.no_ids:
+            yield f"server-tokenized: prompts are sent as text ({manner.no_ids})"
+        if not manner.chat and not manner.no_ids and not manner.tells_ids:
+            yield "the server does not tell the ids of the tokens that it writes, and ends texts by itself"
+        if "repeat_penalty" not in manner.plainly:
+            yield "the server takes no settings of a penalty on repetition: whether it has one is not known"
+        if self._uncompared:
+            yield f"the tokenizer was not compared with the server's own: {self._uncompared}"
+
+    def close(self) -> None:
+        """Close all connections, and end what is under way."""
+        self._lanes.close(self._caller.close)

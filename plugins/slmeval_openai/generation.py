@@ -1,0 +1,120 @@
+"""Greedy texts through a server, ended and cut by the rule of all engines where the server tells enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+from slmeval.api import Tokenizer
+from slmeval.errors import JobFailed
+from slmeval.stopping import Stopper, cut_at_stop
+from slmeval.types import Completion, GenerationSettings, TokenIds
+from slmeval_openai.address import Address
+from slmeval_openai.asking import Caller
+from slmeval_openai.opening import Manner, check_count
+from slmeval_openai.replies import Written
+from slmeval_openai.secret import Key
+
+#: stop strings that OpenAI's interface takes; all of them are looked for here
+_STOPS = 4
+
+Decode = Callable[[Sequence[int]], str]
+
+
+class Writer:
+    """Asks for texts in the manner that was tried out.
+
+    A server's own stop strings shorten what it writes, and are never the last word: where it tells the ids
+    that it wrote, they go through the same :class:`~slmeval.stopping.Stopper` as those of every engine;
+    else its text is cut once more.
+    """
+
+    def __init__(self, caller: Caller, address: Address, manner: Manner, model: str, key: Key) -> None:
+        self._caller, self._url, self._manner = caller, manner.url(address), manner
+        self._model, self._key = model, key
+        #: the tokenizer whose ids a prompt's text must have, where there is one
+        self.tokenizer: Tokenizer | None = None
+        self._said: dict[str, int] = {}
+
+    def notes(self) -> tuple[str, ...]:
+        """What the server's answers had to say of themselves."""
+        return tuple(f"{said} ({times} answers)" for said, times in self._said.items())
+
+    def start(
+        self, ids: TokenIds, settings: GenerationSettings, decode: Decode, room: int | None
+    ) -> Callable[[], Coroutine[Any, Any, Completion]]:
+        """What asks for one text; ``room`` is the context in tokens, if it is known."""
+        most = settings.max_tokens if room is None else min(settings.max_tokens, room - len(ids))
+        capped = replace(settings, max_tokens=most)
+        return lambda: self._completion(ids, capped, decode)
+
+    async def _completion(self, ids: TokenIds, settings: GenerationSettings, decode: Decode) -> Completion:
+        if settings.max_tokens < 1:
+            return Completion("", (), "length")
+        stops = tuple(stop for stop in settings.stop if stop)[:_STOPS]
+        written = await self._ask(ids, settings, decode, stops)
+        if not self._manner.tells_ids:
+            text, cut = cut_at_stop(written.text, settings.stop)
+            return Completion(text, (), written.reason(cut=cut, asked_stop=bool(stops)))
+        stopper = _followed(written, settings, decode)
+        if stopper.reason is None and written.stopped and stops:
+            # it saw a stop string where decoding shows none: it is asked for the whole text
+            stopper = _followed(await self._ask(ids, settings, decode, ()), settings, decode)
+        if stopper.reason is None:
+            raise JobFailed(
+                f"the server ended a text after {len(written.ids or ())} tokens, at neither an end token, a "
+                f"stop string nor the cap ({written.finish})"
+            )
+        return stopper.completion()
+
+    async def _ask(
+        self, ids: TokenIds, settings: GenerationSettings, decode: Decode, stops: Sequence[str]
+    ) -> Written:
+        """:raises JobFailed: the prompt cannot be sent, or the server refuses it or fails."""
+        most = settings.max_tokens
+        prompt = self._text(ids, decode) if self._manner.no_ids else list(ids)
+        body = self._manner.body(self._model, prompt, most)
+        if stops:
+            body["stop"] = list(stops)
+        if self._manner.tells_ids:
+            ends = list(settings.end_ids)
+            body.update(return_token_ids=True, ignore_eos=True, stop_token_ids=ends)
+
+        def read(document: Any) -> Written:
+            written = self._manner.read(document, most)
+            if not self._manner.no_ids:
+                check_count(written, len(ids))
+            return written
+
+        written = await self._caller.post(self._url, body, read)
+        self._key.check_answer(written.text)
+        for said in written.said:
+            self._said[said] = self._said.get(said, 0) + 1
+        return written
+
+    def _text(self, ids: TokenIds, decode: Decode) -> str:
+        """The text of a prompt, which must be the whole of it.
+
+        :raises JobFailed: the ids have no text of which they are the ids.
+        """
+        text = decode(ids)
+        if self.tokenizer is not None and not self._is_text_of(ids, text, self.tokenizer):
+            raise JobFailed(
+                f"the server takes text, and {text[:60]!r} is not the whole text of a prompt's token ids: "
+                "leave out --tokenizer, and it gets prompts as they are written"
+            )
+        return text
+
+    @staticmethod
+    def _is_text_of(ids: TokenIds, text: str, tokenizer: Tokenizer) -> bool:
+        return ids in (tokenizer.encode(text), tokenizer.encode(text, special=False))
+
+
+def _followed(written: Written, settings: GenerationSettings, decode: Decode) -> Stopper:
+    """A stopper that has seen what was written, up to where it ended."""
+    stopper = Stopper(settings, decode)
+    for token in written.ids or ():
+        if stopper.push(token) is not None:
+            break
+    return stopper

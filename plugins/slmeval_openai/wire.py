@@ -1,0 +1,102 @@
+"""One request over one connection of its own, and the whole of what came back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from slmeval_openai.address import Address
+from slmeval_openai.secret import Key
+from slmeval_openai.words import clean
+
+#: bytes; the log-probabilities of a prompt of 100,000 tokens take a quarter of it
+LARGEST_ANSWER = 64 << 20
+
+
+class Trouble(Exception):
+    """What may pass: the request can be sent again. ``wait`` is what the server asked for, in seconds.
+
+    ``damaged``: an answer came, and it makes no sense.
+    """
+
+    def __init__(
+        self, reason: str, *, status: int = 0, wait: float | None = None, damaged: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.status, self.wait, self.damaged = status, wait, damaged
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole answer over HTTP."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Wire:
+    """Requests to one server; made and closed on one event loop.
+
+    No connection is used twice: bytes that follow an answer are read by nobody. No redirect is followed,
+    so that the key goes nowhere else. Proxies of the environment count, but not for this machine's own.
+    """
+
+    def __init__(self, address: Address, key: Key, timeout: float) -> None:
+        self._key, self._timeout = key, timeout
+        self._client = httpx2.AsyncClient(
+            headers={"Connection": "close", "Accept-Encoding": "identity", **key.headers},
+            timeout=httpx2.Timeout(timeout),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
+            trust_env=not address.on_this_machine,
+            follow_redirects=False,
+        )
+
+    async def send(self, url: str, body: Mapping[str, Any] | None) -> Response:
+        """A GET, or a POST of ``body`` as JSON; the whole answer within the time-out.
+
+        :raises Trouble: there is none, or not a whole one, and why.
+        """
+        try:
+            return await asyncio.wait_for(self._exchange(url, body), self._timeout)
+        except (asyncio.TimeoutError, httpx2.TimeoutException):
+            raise Trouble(f"no whole answer came within {self._timeout:g} s") from None
+        except httpx2.TransportError as error:
+            raise Trouble(self._reason(error)) from None
+
+    async def _exchange(self, url: str, body: Mapping[str, Any] | None) -> Response:
+        content = None if body is None else json.dumps(body).encode()
+        method = "GET" if body is None else "POST"
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        async with self._client.stream(method, url, content=content, headers=kind) as response:
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise Trouble("the answer is compressed, which was not asked for")
+            parts, size = [], 0
+            async for part in response.aiter_raw():
+                size += len(part)
+                if size > LARGEST_ANSWER:
+                    raise Trouble(f"the answer has more than {LARGEST_ANSWER >> 20} MiB")
+                parts.append(part)
+            return Response(response.status_code, dict(response.headers), b"".join(parts))
+
+    def _reason(self, error: httpx2.TransportError) -> str:
+        said = self._key.hide(clean(str(error)))
+        if isinstance(error, httpx2.ConnectError):
+            what = (
+                "the secure connection fails"
+                if "certificate" in said.lower() or "ssl" in said.lower()
+                else ""
+            )
+            return f"{what or 'no connection can be made'} ({said or 'no reason is given'})"
+        if isinstance(error, httpx2.ProxyError):
+            return f"the proxy that the environment names refuses ({said})"
+        return f"the connection broke before the answer was whole ({said or type(error).__name__})"
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self._client.aclose()
