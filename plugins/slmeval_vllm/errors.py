@@ -1,0 +1,39 @@
+"""Why vLLM could not do something, in a few words."""
+
+from __future__ import annotations
+
+import re
+
+#: what a checkpoint, an option or a lack of memory makes vLLM raise while it opens a model
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    ImportError,
+    RuntimeError,
+    NotImplementedError,
+    MemoryError,
+    EOFError,
+)
+
+
+def reason(error: BaseException) -> str:
+    """The first sentence of what ``error`` says."""
+    text = str(error).strip()
+    if "trust_remote_code" in text:
+        return "it brings Python code of its own; if you trust that code, allow it: -o trust_remote_code=true"
+    # pydantic says first how many errors there were, and in which class of vLLM's
+    text = text.partition("Value error, ")[2] or text
+    first = re.split(r"\.\s|\.$|\n| \[type=", text)[0].strip().removesuffix(":")
+    return first or type(error).__name__
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether another machine, or less to hold, would do."""
+    said = str(error).lower()
+    told = "out of memory" in said or ("kv cache" in said and "memory" in said)
+    return isinstance(error, MemoryError) or told
