@@ -69,15 +69,15 @@ class Engine:
         """What was opened; a server tells little of it, and 0 stands for a number that it does not tell."""
         facts = self._facts
         return ModelInfo(
-            architecture="not told by the server",
+            architecture="architecture not told",
             parameters=facts.parameters,
             parameters_stored=facts.parameters,
-            dtype="not told",
-            device="a server",
+            dtype="dtype not told",
+            device="the server",
             context=facts.room or 0,
             vocabulary=facts.vocabulary,
-            engine=f"{facts.marks.get('owned_by') or 'openai-compatible'} server",
-            engine_version=facts.version or "not told",
+            engine="OpenAI-compatible server",
+            engine_version=facts.make or "of unknown make",
         )
 
     def verify_tokenizer(self, tokenizer: Tokenizer) -> str | None:
@@ -169,6 +169,8 @@ class Engine:
             yield "the server does not tell the ids of the tokens that it writes, and ends texts by itself"
         if "repeat_penalty" not in manner.plainly:
             yield "the server takes no settings of a penalty on repetition: whether it has one is not known"
+        if not manner.stops and not manner.tells_ids:
+            yield "the server does not end texts rightly at stop strings: it gets none, and we cut the texts"
         if self._uncompared:
             yield f"the tokenizer was not compared with the server's own: {self._uncompared}"
 

@@ -36,10 +36,14 @@ class Writer:
         #: the tokenizer whose ids a prompt's text must have, where there is one
         self.tokenizer: Tokenizer | None = None
         self._said: dict[str, int] = {}
+        self._fingerprints: dict[str, None] = {}
 
     def notes(self) -> tuple[str, ...]:
         """What the server's answers had to say of themselves."""
-        return tuple(f"{said} ({times} answers)" for said, times in self._said.items())
+        notes = [f"{said} ({times} answers)" for said, times in self._said.items()]
+        if len(self._fingerprints) > 1:
+            notes.append(f"answers came from several makes of the server: {', '.join(self._fingerprints)}")
+        return tuple(notes)
 
     def start(
         self, ids: TokenIds, settings: GenerationSettings, decode: Decode, room: int | None
@@ -52,7 +56,7 @@ class Writer:
     async def _completion(self, ids: TokenIds, settings: GenerationSettings, decode: Decode) -> Completion:
         if settings.max_tokens < 1:
             return Completion("", (), "length")
-        stops = tuple(stop for stop in settings.stop if stop)[:_STOPS]
+        stops = tuple(stop for stop in settings.stop if stop)[:_STOPS] if self._manner.stops else ()
         written = await self._ask(ids, settings, decode, stops)
         if not self._manner.tells_ids:
             text, cut = cut_at_stop(written.text, settings.stop)
@@ -91,6 +95,8 @@ class Writer:
         self._key.check_answer(written.text)
         for said in written.said:
             self._said[said] = self._said.get(said, 0) + 1
+        if written.fingerprint:
+            self._fingerprints[written.fingerprint] = None
         return written
 
     def _text(self, ids: TokenIds, decode: Decode) -> str:

@@ -44,6 +44,11 @@ class Facts:
         return None if self.context is None else self.context - 1
 
     @property
+    def make(self) -> str:
+        """The server's own name and version, "" where it tells neither."""
+        return " ".join(part for part in (self.marks.get("owned_by", ""), self.version) if part)
+
+    @property
     def edition(self) -> str:
         """What tells the model from another under the same name, and from itself on another version."""
         return "; ".join(f"{name} {value}" for name, value in self.marks.items() if value)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,13 +35,14 @@ _VLLM = {"return_token_ids": True, "ignore_eos": True, "stop_token_ids": []}
 class Manner:
     """How to ask: through which interface, with which fields, with ids or with text.
 
-    ``tells_ids``: the server tells the ids that it writes, and heeds ``stop_token_ids``. ``no_ids`` says why
-    prompts are sent as text, "" where they are not.
+    ``stops``: the server ends a text at a stop string. ``tells_ids``: it tells the ids that it writes, and
+    heeds ``stop_token_ids``. ``no_ids`` says why prompts are sent as text, "" where they are not.
     """
 
     chat: bool
     plainly: Mapping[str, Any]
     cap: str = "max_tokens"
+    stops: bool = False
     tells_ids: bool = False
     no_ids: str = ""
 
@@ -100,40 +102,48 @@ class Opening:
         """
         refusal: Refused | GaveUp | None = None
         for manner in manners:
-            refusal = await self._refusal(manner)
-            if refusal is None:
-                return manner
-            if isinstance(refusal, Refused) and refusal.status not in (400, 422):
-                break  # other fields would change nothing
+            try:
+                # what can be left out is not waited for; bare questions are tried as often as the user allows
+                written = await self._written(manner, (), 2 if manner.plainly else None)
+            except (Refused, GaveUp) as error:
+                answered(error)
+                refusal = error
+                if isinstance(error, Refused) and error.status not in (400, 422):
+                    break  # other fields would change nothing
+                continue
+            return replace(manner, stops=await self._stops(manner, written.text))
         assert refusal is not None, "no manner to try"
         raise _NoneWorks(refusal)
 
-    async def _refusal(self, manner: Manner) -> Refused | GaveUp | None:
-        most = _QUESTION_TOKENS
-        body = manner.body(self._model, _QUESTION, most)
-        # what lacks nothing but the extra fields is tried as often as the user allows
-        tries = 2 if manner.plainly else None
-        return await self._tried(manner, body, most, tries)
+    async def _stops(self, manner: Manner, text: str) -> bool:
+        """Whether a stop string ends the text that the server writes without one where it first stands.
 
-    async def _tried(
-        self, manner: Manner, body: Mapping[str, Any], most: int, tries: int | None
-    ) -> Refused | GaveUp | None:
-        """Why the server does not want this, ``None`` if it does.
-
-        :raises GaveUp: it could not be asked.
+        mlx_lm.server 0.32.2 takes it out of the text and goes on, unless it is made of whole tokens.
         """
+        words = re.findall(r"[^\W\d_]{4,}", text)
+        if not words:
+            return False
+        stop = max(words, key=len)[1:3]
         try:
-            await self._caller.post(
-                manner.url(self._address), body, lambda document: manner.read(document, most), tries=tries
-            )
-        except Refused as refused:
-            return refused
-        except GaveUp as gave_up:
-            # llama-cpp-python's server answers 500 to fields that it does not know how to read
-            if not gave_up.answered:
-                raise
-            return gave_up
-        return None
+            written = await self._written(manner, (stop,), 2)
+        except (Refused, GaveUp) as error:
+            answered(error)
+            return False
+        return written.text.rstrip() == text[: text.index(stop)].rstrip()
+
+    async def _written(self, manner: Manner, stops: Sequence[str], tries: int | None) -> Written:
+        """What the server writes after the question.
+
+        :raises Refused, GaveUp: it does not want this, or is in trouble.
+        """
+        body = manner.body(self._model, _QUESTION, _QUESTION_TOKENS)
+        if stops:
+            body["stop"] = list(stops)
+
+        def read(document: Any) -> Written:
+            return manner.read(document, _QUESTION_TOKENS)
+
+        return await self._caller.post(manner.url(self._address), body, read, tries=tries)
 
     async def _with_ids(self, texts: Manner) -> Manner:
         """``texts`` itself, or a manner of asking with ids where the server takes them."""

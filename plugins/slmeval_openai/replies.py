@@ -7,6 +7,7 @@ from typing import Any
 
 from slmeval.types import EndReason, TokenIds
 from slmeval_openai.documents import Garbled, field
+from slmeval_openai.words import clean, short
 
 #: ``finish_reason`` where a text ended by itself, at a stop string or an end token; TGI's names too
 _ENDED = frozenset({"stop", "eos_token", "stop_sequence", "content_filter"})
@@ -17,8 +18,8 @@ class Written:
     """What a server wrote.
 
     ``stopped`` says whether a stop string ended the text, ``None`` where the server does not tell;
-    ``ids`` are ``None`` where it does not tell them, as are the counts of tokens; ``said`` are words for the
-    report.
+    ``ids`` are ``None`` where it does not tell them, as are the counts of tokens; ``fingerprint`` is the make
+    of the server; ``said`` are words for the report.
     """
 
     text: str
@@ -27,6 +28,7 @@ class Written:
     ids: TokenIds | None
     prompt_tokens: int | None
     written_tokens: int | None
+    fingerprint: str = ""
     said: tuple[str, ...] = ()
 
     def reason(self, *, cut: bool, asked_stop: bool) -> EndReason:
@@ -100,7 +102,9 @@ def _written(
     # some count an end token beyond the cap
     if len(ids or ()) > most or (written or 0) > most + 1:
         raise Garbled(f"it has more tokens than the {most} that were asked for")
-    return Written(text, finish, _stopped(choice, finish), ids, prompt, written, said)
+    made = document.get("system_fingerprint")
+    make = short(clean(made), 80) if isinstance(made, str) else ""
+    return Written(text, finish, _stopped(choice, finish), ids, prompt, written, make, said)
 
 
 def _stopped(choice: dict[str, Any], finish: str) -> bool | None:
