@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from slmeval import hookimpl
 from slmeval.api import Backend, Option, Reading, Tokenizer
+from slmeval.errors import JobFailed
 from slmeval.option_kinds import count, positive, truth
 from slmeval.types import (
     Completion,
@@ -112,7 +113,10 @@ class VllmBackend(Backend):
         from slmeval_vllm.surroundings import prepare
 
         prepare(options)
-        from slmeval_vllm.engine import Engine
+        try:
+            from slmeval_vllm.engine import Engine
+        except (ImportError, OSError, RuntimeError) as error:
+            raise JobFailed(f"vLLM is installed, and cannot be imported: {error}") from error
 
         self._engine = Engine(model, options)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from vllm.exceptions import VLLMError
+
 #: what a checkpoint, an option or a lack of memory makes vLLM raise while it opens a model
 UNREADABLE = (
     OSError,
@@ -18,6 +20,13 @@ UNREADABLE = (
     NotImplementedError,
     MemoryError,
     EOFError,
+    VLLMError,
+)
+#: what stops an engine that was running
+STOPPED = (RuntimeError, MemoryError, VLLMError)
+NO_NUMBERS = (
+    "the model's logits are not numbers: its weights are damaged, or its numbers overflow "
+    "(another --dtype may help)"
 )
 
 
@@ -35,5 +44,5 @@ def reason(error: BaseException) -> str:
 def is_lack_of_memory(error: BaseException) -> bool:
     """Whether another machine, or less to hold, would do."""
     said = str(error).lower()
-    told = "out of memory" in said or ("kv cache" in said and "memory" in said)
+    told = "out of memory" in said or ("cache" in said and "memory" in said)
     return isinstance(error, MemoryError) or told

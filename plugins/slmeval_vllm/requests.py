@@ -10,7 +10,7 @@ from typing import Any
 from vllm import LLMEngine, SamplingParams
 
 from slmeval.errors import JobFailed
-from slmeval_vllm.errors import reason
+from slmeval_vllm.errors import STOPPED, reason
 
 
 class Desk:
@@ -65,7 +65,7 @@ class Desk:
         """
         try:
             outputs: list[Any] = self._engine.step()
-        except (RuntimeError, MemoryError) as error:
+        except STOPPED as error:
             raise JobFailed(f"vLLM stopped: {reason(error)}") from error
         self._open.difference_update(output.request_id for output in outputs if output.finished)
         return outputs

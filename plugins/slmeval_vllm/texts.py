@@ -13,6 +13,7 @@ from vllm.sampling_params import RequestOutputKind
 from slmeval.errors import JobFailed
 from slmeval.stopping import Stopper
 from slmeval.types import Completion, TokenIds
+from slmeval_vllm.errors import NO_NUMBERS
 from slmeval_vllm.requests import Desk, Turn
 
 
@@ -74,8 +75,5 @@ def _new_tokens(output: Any) -> Iterator[int]:
     written = output.outputs[0]
     for token, found in zip(written.token_ids, written.logprobs, strict=True):
         if not isfinite(found[token].logprob):
-            raise JobFailed(
-                "the model's logits are not numbers: its weights are damaged, or its numbers overflow "
-                "(another --dtype may help)"
-            )
+            raise JobFailed(NO_NUMBERS)
         yield token

@@ -8,19 +8,23 @@ held against prompts that are run whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
+from math import isnan
+
+from vllm.exceptions import VLLMError
 
 from slmeval.errors import JobFailed, SlmevalError
 from slmeval.types import ScoreGroup, TokenIds
 from slmeval_vllm.asks import Mark
 from slmeval_vllm.driver import run
-from slmeval_vllm.errors import reason
+from slmeval_vllm.errors import NO_NUMBERS, reason
 from slmeval_vllm.requests import Desk
 from slmeval_vllm.routes import Graded, Route, whole
 
 #: differences in a log-probability that rounding alone explains
 TOLERANCES = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.4}
 #: what another version may say of an argument that it does not know, or does not take
-REFUSALS = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError, SlmevalError)
+REFUSALS = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError, VLLMError, SlmevalError)
 
 
 def choose(desk: Desk, ways: dict[str, Route], case: ScoreGroup, dtype: str) -> tuple[str, dict[str, str]]:
@@ -32,6 +36,8 @@ def choose(desk: Desk, ways: dict[str, Route], case: ScoreGroup, dtype: str) -> 
         right = _asked(desk, whole, case)
     except REFUSALS as error:
         raise JobFailed(f"this vLLM gives no log-probabilities of a prompt: {reason(error)}") from error
+    if any(map(isnan, chain.from_iterable(_pairs(right, right)))):
+        raise JobFailed(NO_NUMBERS)
     faults: dict[str, str] = {}
     for name, way in ways.items():
         fault = _fault(desk, way, case, right, TOLERANCES.get(dtype, 0.4))
@@ -64,15 +70,18 @@ def _fault(desk: Desk, way: Route, case: ScoreGroup, right: Graded, tolerance: f
         found = _asked(desk, way, case)
     except REFUSALS as error:
         return f"refused: {reason(error)}"
-    differences = [abs(one - other) for one, other in _pairs(found, right)]
-    furthest = max(differences)
     # what is no number is not close to anything
-    return None if furthest <= tolerance else f"log-probabilities differ by {furthest:.2g}"
+    wrong = [(one, other) for one, other in _pairs(found, right) if not _close(one, other, tolerance)]
+    return f"it gives {wrong[0][0]:.4f} where {wrong[0][1]:.4f} is right" if wrong else None
+
+
+def _close(one: float, other: float, tolerance: float) -> bool:
+    return one == other or abs(one - other) <= tolerance
 
 
 def _pairs(found: Graded, right: Graded) -> Iterator[tuple[float, float]]:
     for tokens, marks in right.items():
-        for mark, other in zip(marks, found[tokens], strict=True):
+        for mark, other in zip(found[tokens], marks, strict=True):
             yield from zip(_numbers(mark), _numbers(other), strict=True)
 
 

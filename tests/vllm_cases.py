@@ -1,0 +1,374 @@
+"""The vllm backend's tests, for an interpreter that has vLLM: ``test_vllm.py`` runs them there, once."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from slmeval.api import Backend
+from slmeval.errors import JobFailed, ModelError
+from slmeval.prefixes import in_prefix_order
+from slmeval.testing import BackendContract, toy
+from slmeval.testing.clauses import Clauses
+from slmeval.testing.subject import Subject, model_for, options_for
+from slmeval.types import GenerationSettings, ModelRef, OptionValue, Prompt, ScoreGroup, TokenIds
+from slmeval_vllm import VllmBackend
+
+#: of tokens: what a CPU's cache has by default
+BLOCK = 32
+#: what float32 comes to, over a whole continuation
+EXACT = 1e-4
+
+
+class TestContract(BackendContract):
+    """What every backend owes."""
+
+    backend: ClassVar[type[Backend]] = VllmBackend
+    # two threads wait for each other on a busy machine
+    options: ClassVar[Mapping[str, OptionValue]] = {"threads": "1"}
+
+
+class TestOwn(Clauses):
+    """What is vLLM's own: blocks, what is read from the cache, ties, options, the way out of errors."""
+
+    backend = TestContract.backend
+    options = TestContract.options
+
+    # ---- blocks and what is read from the cache -------------------------------------------------------
+
+    def test_contexts_around_multiples_of_the_block(self) -> None:
+        """Each length of a context, with continuations of all lengths behind it, in one call."""
+        lengths = [blocks * BLOCK + more for blocks in (1, 2, 3) for more in (-1, 0, 1)]
+        whole = toy.text_ids(4 * BLOCK, 1)
+        groups = in_prefix_order(
+            ScoreGroup(whole[:length], (*_some(length), whole[length : length + BLOCK + 2]))
+            for length in lengths
+        )
+        assert self._furthest(self.toy, groups) <= EXACT
+
+    def test_the_demo_around_multiples_of_the_block(self) -> None:
+        """The same with a trained model and its oracle."""
+        demo = self.subject("demo")
+        text, tail = demo.cases.long[2]
+        groups = in_prefix_order(
+            ScoreGroup(text[:length], (text[length : length + 5], tail[:7], tail[:1]))
+            for length in (BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 4 * BLOCK)
+        )
+        assert self._furthest(demo, groups) <= EXACT
+
+    def test_continuations_that_share_whole_blocks(self) -> None:
+        """What one continuation left in the cache has no rows in the next one's prompt."""
+        common = toy.text_ids(2 * BLOCK + 3, 5)[1:]
+        for length in (BLOCK - 1, BLOCK, BLOCK + 1):
+            ends = (toy.text_ids(4, seed)[1:] for seed in range(4))
+            group = ScoreGroup(toy.text_ids(length, 6), (common, *(common + end for end in ends)))
+            assert self._furthest(self.toy, [group]) <= EXACT
+
+    def test_a_context_that_is_anothers_continuation(self) -> None:
+        """A long text first, then a beginning of it: all of that is in the cache."""
+        whole = toy.text_ids(6 * BLOCK, 7)
+        groups = [ScoreGroup(whole[:1], (whole[1:],)), ScoreGroup(whole[:BLOCK], (whole[BLOCK : 5 * BLOCK],))]
+        assert self._furthest(self.toy, groups) <= EXACT
+
+    def test_a_context_is_computed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Choices are run behind a context that is in the cache, and so are contexts that begin alike."""
+        start, ends = toy.text_ids(6 * BLOCK, 8), [toy.text_ids(5, seed)[1:] for seed in range(8)]
+        groups = [ScoreGroup(start + end, tuple(ends)) for end in ends[:3]]
+        with _counted(self.toy, monkeypatch) as computed:
+            self.toy.score(groups)
+        # each question runs less than a block again
+        assert sum(computed) < len(start) + len(computed) * BLOCK
+        assert len(computed) == 3 * (1 + len(ends))
+
+    def test_one_token_choices_are_one_question(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Choices behind letters cost one pass over the question."""
+        group = ScoreGroup(toy.text_ids(50, 9), tuple((token,) for token in toy.PLAIN[:4]))
+        with _counted(self.toy, monkeypatch) as computed:
+            self.toy.score([group])
+        assert computed == [50]
+
+    @pytest.mark.parametrize("size", ["64", "128"])
+    def test_any_size_of_block(self, size: str) -> None:
+        """Other blocks share other parts, and give the same."""
+        groups = self.toy.cases.family
+        with _opened("toy", block_size=size) as backend:
+            found = list(backend.score(groups))
+        self.all_exact(found, self.toy.score(groups), f"blocks of {size}")
+
+    # ---- ways to ask ----------------------------------------------------------------------------------
+
+    def test_each_way_is_right(self) -> None:
+        """Those that are not the first choice here would be right too."""
+        from slmeval_vllm.routes import routes
+
+        engine = _engine(self.toy)
+        taken, groups = engine._route, [*self.toy.cases.family, *self.toy.cases.apart[:2]]
+        assert engine._faults == {}
+        for name, route in routes(BLOCK).items():
+            engine._route = route
+            try:
+                assert self._furthest(self.toy, groups) <= EXACT, name
+            finally:
+                engine._route = taken
+
+    def test_a_way_that_is_wrong_is_not_taken(self) -> None:
+        """Wrong numbers, no numbers and refusals are seen at opening; with nothing else it fails."""
+        from slmeval_vllm import routes, trial
+        from slmeval_vllm.asks import Ask, Mark
+
+        def late(group: ScoreGroup) -> Any:
+            graded = yield from routes.whole(ScoreGroup(group.context[1:], group.continuations))
+            return graded
+
+        def blind(group: ScoreGroup) -> Any:
+            graded = yield from routes.whole(group)
+            return {ids: [Mark(math.nan, mark.best, None) for mark in marks] for ids, marks in graded.items()}
+
+        def refused(group: ScoreGroup) -> Any:
+            yield [Ask(group.context, (toy.VOCABULARY,))]
+
+        engine, case = _engine(self.toy), trial.case_for(BLOCK, toy.CONTEXT, toy.VOCABULARY)
+        wrong = {"late": late, "blind": blind, "refused": refused}
+        name, faults = trial.choose(engine._desk, {**wrong, "whole": routes.whole}, case, "float32")
+        assert name == "whole"
+        assert list(faults) == ["late", "blind", "refused"]
+        assert "is right" in faults["late"]
+        assert faults["blind"].startswith("it gives nan")
+        assert "out-of-vocab" in faults["refused"]
+        with pytest.raises(JobFailed, match=r"no log-probabilities that can be relied on \(late: .*right"):
+            trial.choose(engine._desk, wrong, case, "float32")
+        self.exact(*self._one(self.toy), "after a failed trial")
+
+    def test_the_likeliest_tokens_one_by_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where all would be too many numbers for one request, each token is asked for by itself."""
+        ids = toy.text_ids(BLOCK + 3, 3)
+        once = list(self.toy.backend.top_logprobs(ids, 5))
+        monkeypatch.setattr("slmeval_vllm.top.MOST_NUMBERS", 20)
+        singly = list(self.toy.backend.top_logprobs(ids, 5))
+        assert [each.ids for each in once] == [each.ids for each in singly]
+        assert np.allclose([each.logprobs for each in once], [each.logprobs for each in singly], atol=EXACT)
+
+    def test_few_at_a_time(self) -> None:
+        """With little room, one group and one prompt at a time, everything comes out the same."""
+        prompts = [Prompt(ids) for ids in self.toy.sure_prompts(8)[:4]]
+        settings = GenerationSettings(8)
+        with _opened("toy", batch_tokens="1") as backend:
+            found = list(backend.score(self.toy.cases.family))
+            texts = list(backend.generate(prompts, settings, self.toy.tokenizer.decode))
+        self.all_exact(found, self.toy.score(self.toy.cases.family), "one at a time")
+        assert texts == self.toy.write(prompts, settings)
+
+    # ---- likelier than others -------------------------------------------------------------------------
+
+    def test_of_equally_likely_tokens_one_is_greedy(self, tmp_path: Path) -> None:
+        """The one that greedy decoding takes, at the first, an inner and the last place of a continuation."""
+        folder = _with_twins(tmp_path / "twins")
+        with _opened(folder) as backend:
+            prompt = toy.text_ids(20, 4)
+            (text,) = backend.generate([Prompt(prompt)], GenerationSettings(3), lambda _: "")
+            others = [_twin(token) for token in text.ids]
+            assert text.ids != tuple(others)
+            changed = [
+                tuple(others[at] if at == place else token for at, token in enumerate(text.ids))
+                for place in range(3)
+            ]
+            (answers,) = backend.score([ScoreGroup(prompt, (text.ids, *changed))])
+        assert [answer.greedy for answer in answers] == [True, False, False, False]
+        assert {round(answer.token_logprobs[0], 5) for answer in answers} == {
+            round(answers[0].token_logprobs[0], 5)
+        }
+
+    def test_a_model_without_numbers_writes_nothing(self, tmp_path: Path) -> None:
+        """Of logits that are not numbers some token would be taken: that is refused."""
+        folder = _changed(
+            tmp_path / "blind", lambda tensors: tensors["lm_head.weight"].__setitem__(5, np.nan)
+        )
+        with pytest.raises(JobFailed, match="not numbers"), _opened(folder) as backend:
+            list(backend.generate([Prompt((1, 5))], GenerationSettings(2), lambda _: ""))
+
+    # ---- options, opening and closing -----------------------------------------------------------------
+
+    @pytest.mark.parametrize(("dtype", "within"), [("bfloat16", 0.5), ("float16", 0.1)])
+    def test_half_precision_is_near(self, dtype: str, within: float) -> None:
+        """Half precision is used where it is asked for, and is not far off."""
+        with _opened("demo", dtype=dtype) as backend:
+            assert backend.model_info().dtype == dtype
+            group = self.subject("demo").cases.apart[0]
+            (found,) = backend.score([group])
+        for continuation, answer in zip(group.continuations, found, strict=True):
+            right = self.subject("demo").truth.likelihood(group.context, continuation)
+            assert 0 < abs(answer.logprob - right.logprob) < within
+
+    def test_dtype_is_the_checkpoints_own(self) -> None:
+        """vLLM by itself would narrow float32 to half precision."""
+        with _opened("toy", dtype="auto") as backend:
+            assert backend.model_info().dtype == "float32"
+
+    def test_the_fingerprint_names_what_is_used(self) -> None:
+        """0 is resolved, and what changes no number is left out."""
+        found = VllmBackend.fingerprint(options_for(VllmBackend, {}))
+        assert found["block_size"] == BLOCK
+        assert found["threads"] == len(os.sched_getaffinity(0))
+        assert found["device"] == "cpu"
+        assert "memory_share" not in found
+
+    def test_what_opening_changes_is_put_back(self) -> None:
+        """The environment of the processes that ours starts, and torch's number of threads."""
+        import torch
+
+        before, setter = dict(os.environ), torch.set_num_threads
+        with _opened("toy"):
+            assert dict(os.environ) == before
+            assert torch.set_num_threads is setter
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"architectures": ["NoSuchForCausalLM"], "model_type": "llama"}, "NoSuchForCausalLM"),
+            ({"num_hidden_layers": 2}, "model.layers.1"),
+            ({"hidden_size": 128}, "cannot be opened by vLLM: "),
+            ({"model_type": "no_such_type"}, "no_such_type"),
+        ],
+    )
+    def test_what_cannot_be_opened_is_named(self, tmp_path: Path, change: dict[str, Any], told: str) -> None:
+        """One sentence with vLLM's reason; models that are open go on."""
+        folder = _copied(tmp_path / "broken")
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(ModelError) as caught, _opened(folder):
+            pass
+        assert told in str(caught.value)
+        assert "\n" not in str(caught.value)
+        self.exact(*self._one(self.toy), "after another could not be opened")
+
+    def test_a_cache_that_does_not_fit_is_refused(self) -> None:
+        """Too little memory is a failed job that says so."""
+        with pytest.raises(JobFailed, match="does not fit the memory"), _opened("toy", memory_share="1e-9"):
+            pass
+        self.exact(*self._one(self.toy), "after another could not be opened")
+
+    def test_a_share_of_memory_is_kept_to(self) -> None:
+        """The cache has the share that was asked for."""
+        with _opened("toy", memory_share="0.01") as backend:
+            (reading,) = backend.memory()
+        assert 1e6 < reading.value < 0.011 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    def test_an_attention_that_there_is_not_is_refused(self) -> None:
+        """An unknown backend of attention is named."""
+        with pytest.raises(ModelError, match="NO_SUCH"), _opened("toy", attention="NO_SUCH"):
+            pass
+
+    # ---- calls ----------------------------------------------------------------------------------------
+
+    def test_one_call_at_a_time(self) -> None:
+        """Answers that another call has overtaken are lost, and not mixed up with its own."""
+        groups = self.toy.cases.apart
+        with _opened("toy", batch_tokens="1") as backend:
+            early = backend.score(groups)
+            next(early)
+            after = list(backend.score(groups))
+            with pytest.raises(RuntimeError, match="before the next call"):
+                next(early)
+            assert list(backend.score(groups)) == after
+
+    def test_a_text_may_be_left_unread(self) -> None:
+        """Texts that nobody waits for any more are given up."""
+        prompts = [Prompt(ids) for ids in self.toy.sure_prompts(8)[:4]]
+        some = self.toy.backend.generate(prompts, GenerationSettings(100), self.toy.tokenizer.decode)
+        first = next(some)
+        assert len(first.ids) == 100
+        some.close()
+        assert not _engine(self.toy)._opened.engine.has_unfinished_requests()
+        self.exact(*self._one(self.toy), "after texts that were left")
+
+    # ---- helpers --------------------------------------------------------------------------------------
+
+    def _furthest(self, subject: Subject, groups: Sequence[ScoreGroup]) -> float:
+        """The largest difference of a summed log-probability from the truth."""
+        return max(
+            abs(found.logprob - subject.truth.likelihood(group.context, tokens).logprob)
+            for group, answers in zip(groups, subject.score(groups), strict=True)
+            for tokens, found in zip(group.continuations, answers, strict=True)
+        )
+
+    def _one(self, subject: Subject) -> tuple[Any, Any]:
+        context, continuation = subject.cases.long[0]
+        return subject.one(context, continuation), subject.truth.likelihood(context, continuation)
+
+
+def _some(seed: int) -> tuple[TokenIds, ...]:
+    """Continuations of one token and more, some of which begin alike."""
+    start = toy.text_ids(12, 100 + seed)[1:]
+    return (start[:1], start[:2], start, (*start[:3], *start[:3]), start[4:])
+
+
+def _engine(subject: Subject) -> Any:
+    return subject.backend._engine  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _opened(model: str | Path, **options: str) -> Iterator[VllmBackend]:
+    """The model "toy" or "demo", or a folder."""
+    ref = model_for(VllmBackend, model) if isinstance(model, str) else ModelRef(str(model))
+    backend = VllmBackend(ref, options_for(VllmBackend, {"threads": "1", **options}))
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+@contextmanager
+def _counted(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """How many tokens of its prompt each request had to compute."""
+    computed: list[int] = []
+    desk = _engine(subject)._desk
+    step = desk.step
+
+    def watched() -> list[Any]:
+        outputs: list[Any] = step()
+        done = (output for output in outputs if output.finished)
+        computed.extend(len(output.prompt_token_ids) - output.num_cached_tokens for output in done)
+        return outputs
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk, "step", watched)
+        yield computed
+
+
+def _copied(folder: Path) -> Path:
+    shutil.copytree(model_for(VllmBackend, "toy").location, folder)
+    return folder
+
+
+def _changed(folder: Path, change: Any) -> Path:
+    """The toy model with other weights."""
+    from safetensors.numpy import load_file, save_file
+
+    _copied(folder)
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def _twin(token: int) -> int:
+    return token ^ 1
+
+
+def _with_twins(folder: Path) -> Path:
+    """The toy model, in which tokens 2n and 2n + 1 are equally likely at all times."""
+
+    def pair(tensors: dict[str, Any]) -> None:
+        table = tensors["lm_head.weight"]
+        table[1::2] = table[: len(table) // 2 * 2 : 2]
+
+    return _changed(folder, pair)
