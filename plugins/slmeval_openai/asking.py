@@ -18,8 +18,10 @@ from slmeval_openai.words import clean, short
 
 AnswerT = TypeVar("AnswerT")
 
-#: statuses that may pass: too slow, in conflict, too early, too many, and the server's own troubles
-_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+#: statuses that may pass, beside the server's own troubles (5xx): too slow, in conflict, too early, too many
+_PASSING = frozenset({408, 409, 425, 429})
+#: of the server's troubles, those that stay: not implemented, no such version of HTTP
+_LASTING = frozenset({501, 505})
 #: characters of an error page that are looked at
 _READ = 8192
 
@@ -145,7 +147,7 @@ class Caller:
         if 200 <= response.status < 300:
             return response.body
         said = self._said(response)
-        if response.status in _PASSING:
+        if response.status in _PASSING or (response.status >= 500 and response.status not in _LASTING):
             wait = asked_wait(response.headers)
             raise Trouble(f"status {response.status}: {said}", status=response.status, wait=wait)
         raise Refused(response.status, said, self._refusal(response, said, url))

@@ -46,6 +46,8 @@ def field(document: Any, name: str, kind: type[ValueT]) -> ValueT:
     value = document[name]
     if type(value) is not kind:
         raise Garbled(f"its {name!r} is of type {type(value).__name__}, not {kind.__name__}")
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise Garbled(f"its {name!r} holds half a character")
     return value
 
 

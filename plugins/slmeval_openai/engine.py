@@ -44,9 +44,9 @@ class Engine:
 
     def __init__(self, location: str, options: Mapping[str, OptionValue]) -> None:
         self._address, self._key = parse(location), key_from_environment()
-        self._lanes = Lanes(int(options["concurrency"] or 1))
         timeout, retries = float(options["timeout"] or 1), int(options["retries"] or 0)
         self._caller = Caller(self._address, self._key, timeout, retries)
+        self._lanes = Lanes(int(options["concurrency"] or 1))
         try:
             self._facts, self._manner = self._lanes.run(self._open(str(options["api"])))
         except BaseException:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from slmeval.errors import ModelError
 from slmeval_openai.address import Address
 from slmeval_openai.secret import Key
 from slmeval_openai.words import clean
@@ -45,17 +46,29 @@ class Wire:
 
     No connection is used twice: bytes that follow an answer are read by nobody. No redirect is followed,
     so that the key goes nowhere else. Proxies of the environment count, but not for this machine's own.
+
+    :raises ModelError: the address cannot be used, or what the environment says of proxies and certificates.
     """
 
     def __init__(self, address: Address, key: Key, timeout: float) -> None:
         self._key, self._timeout = key, timeout
-        self._client = httpx2.AsyncClient(
-            headers={"Connection": "close", "Accept-Encoding": "identity", **key.headers},
-            timeout=httpx2.Timeout(timeout),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
-            trust_env=not address.on_this_machine,
-            follow_redirects=False,
-        )
+        try:
+            httpx2.URL(address.base)
+            self._client = httpx2.AsyncClient(
+                headers={"Connection": "close", "Accept-Encoding": "identity", **key.headers},
+                timeout=httpx2.Timeout(timeout),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
+                trust_env=not address.on_this_machine,
+                follow_redirects=False,
+            )
+        except httpx2.InvalidURL as error:
+            raise ModelError(f"{address.base} is no address of a server: {clean(str(error))}") from None
+        except (ValueError, ImportError, OSError) as error:
+            # what the environment says of proxies may hold a password: it is not quoted
+            raise ModelError(
+                "the proxy (HTTP_PROXY, ALL_PROXY, ...) or the certificates (SSL_CERT_FILE, ...) that the "
+                f"environment names cannot be used: {type(error).__name__}"
+            ) from None
 
     async def send(self, url: str, body: Mapping[str, Any] | None) -> Response:
         """A GET, or a POST of ``body`` as JSON; the whole answer within the time-out.
@@ -85,14 +98,11 @@ class Wire:
             return Response(response.status_code, dict(response.headers), b"".join(parts))
 
     def _reason(self, error: httpx2.TransportError) -> str:
-        said = self._key.hide(clean(str(error)))
+        said = self._key.hide(clean(str(error) or str(error.__cause__ or "")))
         if isinstance(error, httpx2.ConnectError):
-            what = (
-                "the secure connection fails"
-                if "certificate" in said.lower() or "ssl" in said.lower()
-                else ""
-            )
-            return f"{what or 'no connection can be made'} ({said or 'no reason is given'})"
+            secure = "certificate" in said.lower() or "ssl" in said.lower()
+            what = "no secure connection" if secure else "no connection"
+            return f"{what} can be made ({said or 'no reason is given'})"
         if isinstance(error, httpx2.ProxyError):
             return f"the proxy that the environment names refuses ({said})"
         return f"the connection broke before the answer was whole ({said or type(error).__name__})"
