@@ -48,7 +48,7 @@ def score_cell(cell: Cell, replies: Mapping[str, Reply], key: Callable[[str], st
     columns = _columns(cell)
     counts: Counter[str] = Counter(cell.counts)
     for item in cell.items:
-        given = tuple(_reply([replies[key(ask.digest)] for ask in part]) for part in item.parts)
+        given = tuple(joined([replies[key(ask.digest)] for ask in part]) for part in item.parts)
         counts.update(_endings(given))
         for name, (score, weight) in _score_item(cell, item, given, counts, watch).items():
             if score is not None:
@@ -58,7 +58,7 @@ def score_cell(cell: Cell, replies: Mapping[str, Reply], key: Callable[[str], st
     return Scored(figures, columns, {name: count for name, count in sorted(counts.items()) if count})
 
 
-def _reply(windows: Sequence[Reply]) -> Reply:
+def joined(windows: Sequence[Reply]) -> Reply:
     """The reply to a request, of which a long text's comes in several windows."""
     if len(windows) == 1:
         return windows[0]

@@ -1,0 +1,1 @@
+"""The same questions through several engines: what differs between them, and why."""
