@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,10 +226,9 @@ class TestOwn(Clauses):
         """The environment of the processes that ours starts, and torch's number of threads."""
         import torch
 
-        before, setter = dict(os.environ), torch.set_num_threads
+        before = dict(os.environ), torch.set_num_threads, sys.excepthook
         with _opened("toy"):
-            assert dict(os.environ) == before
-            assert torch.set_num_threads is setter
+            assert (dict(os.environ), torch.set_num_threads, sys.excepthook) == before
 
     @pytest.mark.parametrize(
         ("change", "told"),
@@ -256,11 +256,40 @@ class TestOwn(Clauses):
             pass
         self.exact(*self._one(self.toy), "after another could not be opened")
 
+    def test_a_cache_that_is_full_changes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where there is room for one sequence alone, others are put off, and run again."""
+        token = 2 * toy.KV_HEADS * toy.HEAD_DIM * 4
+        monkeypatch.setattr("slmeval_vllm.loading._cache_bytes", lambda *_: token * (toy.CONTEXT + 2 * BLOCK))
+        groups, prompts = [*self.toy.cases.family, *self.toy.cases.apart], self.toy.sure_prompts(20)
+        settings = GenerationSettings(20)
+        with _opened("toy") as backend:
+            found = list(backend.score(groups))
+            texts = backend.generate(list(map(Prompt, prompts)), settings, self.toy.tokenizer.decode)
+            written = [text.ids for text in texts]
+        self.all_exact(found, self.toy.score(groups), "a full cache")
+        assert written == [self.toy.truth.greedy(prompt, 20) for prompt in prompts]
+
     def test_a_share_of_memory_is_kept_to(self) -> None:
         """The cache has the share that was asked for."""
         with _opened("toy", memory_share="0.01") as backend:
-            (reading,) = backend.memory()
-        assert 1e6 < reading.value < 0.011 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            (cache,) = backend.memory()
+        assert 1e6 < cache.value < 0.011 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    def test_tied_weights_count_once(self, tmp_path: Path) -> None:
+        """Where both matrices are stored, in safetensors or in pickles."""
+        import torch
+        from safetensors.torch import save_file
+
+        from slmeval_vllm.shape import parameters_of
+
+        tensors = {"lm_head.weight": torch.ones(5, 3), "model.embed_tokens.weight": torch.ones(5, 3)}
+        for name, save in (("model.safetensors", save_file), ("pytorch_model.bin", torch.save)):
+            folder = tmp_path / name
+            folder.mkdir()
+            save(tensors, str(folder / name))
+            for tied, unique in ((True, 15), (False, 30)):
+                (folder / "config.json").write_text(json.dumps({"tie_word_embeddings": tied}))
+                assert parameters_of(folder) == (unique, 30)
 
     def test_an_attention_that_there_is_not_is_refused(self) -> None:
         """An unknown backend of attention is named."""

@@ -64,7 +64,7 @@ class Engine:
         case = case_for(opened.block, opened.context, opened.vocabulary)
         name, self._faults = choose(self._desk, ways, case, self._dtype)
         self._route = ways[name]
-        self._name = name
+        self._taken = name
 
     @property
     def _dtype(self) -> str:
@@ -102,13 +102,17 @@ class Engine:
         notes = [] if caching else ["no pass is shared: vLLM caches no prefixes of this model"]
         if self._faults:
             told = "; ".join(f"{name}: {fault}" for name, fault in self._faults.items())
-            notes.append(f"asked by way of {self._name}, for others are not right ({told})")
+            notes.append(f"asked by way of {self._taken}, for others are not right ({told})")
         return (*notes, *self._tokenizer_notes)
 
     def memory(self) -> tuple[Reading, ...]:
-        """What vLLM reserved for its cache, in bytes."""
-        reserved = self._opened.config.cache_config.kv_cache_memory_bytes
-        return (Reading(float(reserved), "bytes", 0.0, "cache", "vLLM's settings"),)
+        """What vLLM reserved for its cache, on each GPU or on the CPU, in bytes.
+
+        Not its weights: on a CPU they are packed into what it does not tell of.
+        """
+        core = self._opened.engine.engine_core.engine_core
+        reserved = float(core.available_gpu_memory_for_kv_cache)
+        return (Reading(reserved, "bytes", 0.0, "cache", "vLLM's reservation"),)
 
     def close(self) -> None:
         """Give back memory, threads and files."""

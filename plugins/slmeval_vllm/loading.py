@@ -134,6 +134,9 @@ def _cache_bytes(config: Any, context: int, options: Mapping[str, OptionValue]) 
     free = _free_memory()
     if options["memory_share"]:
         return int(free * float(options["memory_share"]))
+    if model.is_attention_free or model.is_hybrid:
+        # the states of these are vLLM's secret
+        return free // 4
     token = (
         2
         * model.get_num_layers(parallel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,9 +79,9 @@ def undisturbed(options: Mapping[str, OptionValue]) -> Iterator[None]:
     """While vLLM opens a model: our number of threads, none of its warnings, and what it changes put back.
 
     It preloads libraries for the processes that ours will start, and on a CPU replaces
-    ``torch.set_num_threads`` by a function that does nothing.
+    ``torch.set_num_threads`` by a function that does nothing; torch marks what Python says of an error.
     """
-    environment, set_threads = dict(os.environ), torch.set_num_threads
+    environment, set_threads, said_last = dict(os.environ), torch.set_num_threads, sys.excepthook
     if device() == "cpu":
         # without this variable vLLM takes one thread
         os.environ["OMP_NUM_THREADS"] = str(threads_of(options))
@@ -90,6 +91,6 @@ def undisturbed(options: Mapping[str, OptionValue]) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        torch.set_num_threads = set_threads
+        torch.set_num_threads, sys.excepthook = set_threads, said_last
         os.environ.clear()
         os.environ.update(environment)
