@@ -175,6 +175,7 @@ FAULTS: dict[str, Fault] = {
     "no HTTP": faulty.raw(b"\x00\xff\x17garbage" * 99),
     "nothing": faulty.raw(b""),
     "no JSON": faulty.status("200 OK", b"all is well"),
+    "an error that calls itself a success": faulty.status("200 OK", b'{"error": {"message": "no room"}}'),
     "no bytes in the body": faulty.status("200 OK", b""),
     "no Unicode": faulty.status("200 OK", b'{"choices": "\xff\xfe"}'),
     "NaN": faulty.status("200 OK", b'{"choices": NaN}'),
@@ -206,6 +207,14 @@ def test_what_does_not_pass_ends_the_job_with_its_reason(server: FaultyServer, n
         ask(backend, ["question"])
     assert "\n" not in str(caught.value)
     assert len(server.asked) == 2
+    backend.close()
+
+
+def test_an_error_with_the_status_of_success_is_quoted(server: FaultyServer) -> None:
+    backend = armed(server, retries=0)
+    server.faults = [FAULTS["an error that calls itself a success"]]
+    with pytest.raises(JobFailed, match="it is an error with the status of success: no room"):
+        ask(backend, ["question"])
     backend.close()
 
 

@@ -23,8 +23,8 @@ from slmeval.types import (
     Served,
 )
 
-#: a rule of ours that changes what is asked or how answers are read gets a new number
-_READING = 1
+#: what changes in how servers are asked, or how their answers are read, gets a new number
+_VERSION = "1"
 
 
 @hookimpl
@@ -52,7 +52,7 @@ class OpenAIBackend(Backend):
             choices=("auto", "completions", "chat"),
         ),
         Option("concurrency", positive, 8, "requests that are under way at once", numeric=False),
-        Option("timeout", positive, 120, "seconds that one request may take", numeric=False),
+        Option("timeout", positive, 300, "seconds that one request may take", numeric=False),
         Option("retries", count, 5, "times that a failed request is sent again", numeric=False),
         Option("edition", str, "", "what tells apart what a server serves under one name, one after another"),
     )
@@ -64,7 +64,7 @@ class OpenAIBackend(Backend):
     @classmethod
     def fingerprint(cls, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
         """As the port says; the server's own version is part of the model's edition."""
-        return {**super().fingerprint(options), "reading": _READING}
+        return {**super().fingerprint(options), "version": _VERSION}
 
     @classmethod
     def look_up(cls, model: ModelRef) -> Served:

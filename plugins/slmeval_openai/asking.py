@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from slmeval.errors import JobFailed
 from slmeval_openai import waiting
 from slmeval_openai.address import Address
-from slmeval_openai.documents import Garbled, parse
+from slmeval_openai.documents import Garbled, message_of, parse
 from slmeval_openai.secret import Key
 from slmeval_openai.waiting import LONGEST_ASKED, Backoff, asked_wait
 from slmeval_openai.wire import Response, Trouble, Wire
@@ -169,7 +169,7 @@ class Caller:
     def _said(self, response: Response) -> str:
         text = response.body.decode("utf-8", "replace")
         with suppress(Garbled):
-            text = _message(parse(response.body)) or text
+            text = message_of(parse(response.body)) or text
         return self.shown(text) or "it gives no reason"
 
     def shown(self, text: str) -> str:
@@ -185,16 +185,6 @@ class Caller:
     async def close(self) -> None:
         """Close what is open."""
         await self._wire.close()
-
-
-def _message(document: Any) -> str:
-    """The words in the error documents of the servers that we know."""
-    if not isinstance(document, dict):
-        return ""
-    found = document.get("error", document)
-    if isinstance(found, dict):
-        found = found.get("message") or found.get("detail") or ""
-    return found if isinstance(found, str) else str(found)[:_READ]
 
 
 def _now() -> float:

@@ -51,6 +51,16 @@ def field(document: Any, name: str, kind: type[ValueT]) -> ValueT:
     return value
 
 
+def message_of(document: Any) -> str:
+    """The words in an error document of the servers that we know, "" where there are none."""
+    if not isinstance(document, dict):
+        return ""
+    found = document.get("error", document)
+    if isinstance(found, dict):
+        found = found.get("message") or found.get("detail") or ""
+    return found if isinstance(found, str) else str(found)
+
+
 def number(value: Any) -> float:
     """A finite number.
 

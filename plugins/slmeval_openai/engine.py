@@ -22,7 +22,7 @@ from slmeval_openai.asking import Caller
 from slmeval_openai.generation import Writer
 from slmeval_openai.lanes import Lanes
 from slmeval_openai.lookup import Facts, facts_of
-from slmeval_openai.opening import Manner, Opening
+from slmeval_openai.opening import SOME_IDS, Manner, Opening
 from slmeval_openai.scoring import Scorer, known_case, refused
 from slmeval_openai.secret import key_from_environment
 from slmeval_openai.tokenizers import first_difference, is_text
@@ -52,8 +52,8 @@ class Engine:
         except BaseException:
             self.close()
             raise
-        self._tokenizer: Tokenizer | None = None
-        self._no_scores = "the tokenizer was not compared"
+        #: why there are no likelihoods, "" where there are; ``None`` until it was tried out
+        self._no_scores: str | None = None
         self._uncompared = ""
         self._writer = self._new_writer()
         self._scorer = Scorer(self._caller, self._address, self._manner, self._facts.name, self._facts.room)
@@ -85,7 +85,6 @@ class Engine:
 
         From here on it is known whether prompts are ids or text, and whether the server tells likelihoods.
         """
-        self._tokenizer = tokenizer
         if is_text(tokenizer):
             self._manner = self._manner.with_text("there is no tokenizer here (--tokenizer names one)")
             self._no_scores = _NO_IDS
@@ -106,10 +105,12 @@ class Engine:
             return tokenizer.encode(text, special=False)
 
         if difference is None:
-            known = known_case(tokenizer.encode)
-            said = await self._scorer.choose(known, encode)
-            self._no_scores = said and f"the server gives no log-probabilities of prompts ({said})"
+            await self._choose(known_case(tokenizer.encode), encode)
         return difference
+
+    async def _choose(self, known: TokenIds, encode: Callable[[str], TokenIds]) -> None:
+        said = await self._scorer.choose(known, encode)
+        self._no_scores = said and f"the server gives no log-probabilities of prompts ({said})"
 
     def lacking(self) -> Mapping[str, str]:
         """Why there are no likelihoods, if there are none."""
@@ -121,6 +122,9 @@ class Engine:
         :raises ValueError: a group does not fit the model.
         :raises JobFailed: there are none, or the server fails.
         """
+        if self._no_scores is None:
+            # nobody showed a tokenizer: the ids are taken to be the server's
+            self._lanes.run(self._choose(SOME_IDS, lambda _: ()))
         if self._no_scores:
             raise refused(self._no_scores)
         fitting = self._fitting()

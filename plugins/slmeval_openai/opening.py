@@ -26,7 +26,7 @@ _CAPS = ("max_tokens", "max_completion_tokens")
 #: a question whose answer is longer than its cap; models that think refuse caps of a few tokens
 _QUESTION, _QUESTION_TOKENS = "Count from one to one hundred.", 16
 #: ids that every vocabulary has; their number is unlikely to be that of any text made of them
-_SOME_IDS = (1, 2, 3, 1, 2, 3, 1, 1, 1, 2)
+SOME_IDS = (1, 2, 3, 1, 2, 3, 1, 1, 1, 2)
 #: what makes vLLM tell the ids that it writes, and end texts at our end tokens alone
 _VLLM = {"return_token_ids": True, "ignore_eos": True, "stop_token_ids": []}
 
@@ -149,7 +149,7 @@ class Opening:
         """``texts`` itself, or a manner of asking with ids where the server takes them."""
         said = ""
         for extra in (_VLLM, {}):
-            body = {**texts.body(self._model, list(_SOME_IDS), 1), **extra}
+            body = {**texts.body(self._model, list(SOME_IDS), 1), **extra}
             try:
                 written = await self._caller.post(texts.url(self._address), body, _with_count, tries=2)
             except (Refused, GaveUp) as error:
@@ -176,7 +176,7 @@ def _chats() -> Iterator[Manner]:
 
 def _with_count(document: Any) -> Written:
     written = read_completion(document, 1)
-    check_count(written, len(_SOME_IDS))
+    check_count(written, len(SOME_IDS))
     return written
 
 

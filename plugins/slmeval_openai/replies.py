@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slmeval.types import EndReason, TokenIds
-from slmeval_openai.documents import Garbled, field
+from slmeval_openai.documents import Garbled, field, message_of
 from slmeval_openai.words import clean, short
 
 #: ``finish_reason`` where a text ended by itself, at a stop string or an end token; TGI's names too
@@ -79,6 +79,8 @@ def _choice(document: Any) -> dict[str, Any]:
 
     :raises Garbled: there is none, or there are several.
     """
+    if isinstance(document, dict) and "choices" not in document and (said := message_of(document)):
+        raise Garbled(f"it is an error with the status of success: {said}")  # as gateways send them
     choices = field(document, "choices", list)
     if len(choices) != 1:
         raise Garbled(f"it holds {len(choices)} choices in place of one")

@@ -18,8 +18,8 @@ from slmeval_openai.replies import read_completion
 #: nats by which a log-probability may differ between a text that is written and one that is read
 _TOLERANCE = 0.05
 #: seconds after which a failed request is not sent again: nobody hears of a scorer that waits, and whoever
-#: hears nothing for ten minutes ends it
-_PATIENCE = 400.0
+#: hears nothing for ten minutes ends it; one more try may take as long as a request may
+_PATIENCE = 250.0
 #: what the known case begins with
 _KNOWN = "The quick brown fox jumps over the lazy dog. The quick brown"
 

@@ -78,7 +78,10 @@ class Wire:
         try:
             return await asyncio.wait_for(self._exchange(url, body), self._timeout)
         except (asyncio.TimeoutError, httpx2.TimeoutException):
-            raise Trouble(f"no whole answer came within {self._timeout:g} s") from None
+            raise Trouble(
+                f"no whole answer came within {self._timeout:g} s (-o timeout= allows more, and "
+                "-o concurrency= asks for fewer at once)"
+            ) from None
         except httpx2.TransportError as error:
             raise Trouble(self._reason(error)) from None
 
