@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from slmeval.errors import UsageError
-from slmeval.parity.causes import FileHash, explain
+from slmeval.parity.causes import explain
 from slmeval.parity.control import Asker, Control, control
 from slmeval.parity.differences import flips, gaps, spread, texts
 from slmeval.parity.divergence import first_divergence
 from slmeval.parity.report import Asked, Comparison, Failed, Gate, Parity
 from slmeval.parity.sides import Side, gather, pairs
+from slmeval.parity.view import FileHash, View
 from slmeval.plan import Plan
 from slmeval.types import RunResult
 
@@ -73,7 +74,7 @@ def _comparison(first: Side, other: Side, asker: Asker, file_hash: FileHash) -> 
     answered = [pair for pair in found if pair.comparable]
     same = [pair for pair in answered if pair.equal_ids]
     extra = control(answered, first, other, asker) if answered else Control()
-    explained = explain(found, first, other, extra, file_hash)
+    explained = explain(View(found, first, other, extra, file_hash))
     return Comparison(
         side=other.name,
         against=first.name,
@@ -85,9 +86,9 @@ def _comparison(first: Side, other: Side, asker: Asker, file_hash: FileHash) -> 
         control=spread(extra.gaps),
         flips=flips(answered),
         texts=texts(answered),
-        causes=tuple(explained.causes),
-        ruled_out=tuple(explained.ruled_out),
-        untold=tuple(explained.untold),
+        causes=explained.causes,
+        ruled_out=explained.ruled_out,
+        untold=explained.untold,
         divergence=first_divergence(found, first, other),
     )
 

@@ -78,8 +78,13 @@ def _lines(pair: Pair, first: Side, other: Side) -> tuple[list[Line], int]:
 
 
 def _near(lines: Sequence[Line], after: int) -> list[Line]:
-    """The lines around the first that differs; the last ones where none does."""
+    """The lines around the first that differs, or around the end of what stands on one side alone; the last
+    ones where none differs."""
     place = next((place for place, line in enumerate(lines) if not _same(line)), len(lines))
+    alone = place
+    while alone < len(lines) and None in (lines[alone].first, lines[alone].other):
+        alone += 1
+    place = max(place, alone - _BEFORE)
     return list(lines[max(0, place - _BEFORE) : place + after])
 
 

@@ -57,6 +57,8 @@ _BY_BITS = (
     (6, Ceiling(0.25, 9.0)),
 )
 _EIGHT = Ceiling(0.06, 2.0)
+#: llama.cpp's fused attention rounds to float16 on its way, whatever the cache
+FUSED = Ceiling(5e-3, 0.15)
 _HALF = {"float16": Ceiling(5e-3, 0.15), "bfloat16": Ceiling(4e-2, 1.0)}
 
 

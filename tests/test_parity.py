@@ -1,0 +1,637 @@
+"""``slmeval parity`` names what differs: causes made on purpose, alone and two at once, and no false one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toys
+from jsonschema import Draft202012Validator
+from safetensors.numpy import load_file, save_file
+
+from slmeval.cli import run
+from slmeval.pairing import demo_model
+from slmeval.parity import report
+from slmeval.parity.document import parity_schema
+from slmeval.registry import load
+
+Document = dict[str, Any]
+MAKER = Callable[[Path], None]
+#: a merge that makes " the", and a matrix whose rows are shuffled
+MERGE, MATRIX = ["▁t", "he"], "model.layers.2.mlp.down_proj.weight"
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+
+
+def present(backend: str) -> None:
+    if (reason := load().parts.backends[backend].missing()) is not None:
+        pytest.skip(f"{backend} cannot run here: {reason}")
+
+
+# ---- models with one thing changed ---------------------------------------------------------------------
+
+
+def edited(name: str, change: Callable[[Document], Any]) -> MAKER:
+    def make(folder: Path) -> None:
+        file = folder / name
+        whole = json.loads(file.read_text(encoding="utf-8"))
+        change(whole)
+        file.write_text(json.dumps(whole), encoding="utf-8")
+
+    return make
+
+
+without_merge = edited("tokenizer.json", lambda whole: whole["model"]["merges"].remove(MERGE))
+doubled_bos = edited(
+    "tokenizer.json",
+    lambda whole: whole["post_processor"]["single"].insert(0, whole["post_processor"]["single"][0]),
+)
+short_context = edited("config.json", lambda whole: whole.update(max_position_embeddings=300))
+other_theta = edited("config.json", lambda whole: whole["rope_parameters"].update(rope_theta=5000.0))
+
+
+def chat(template: str) -> MAKER:
+    return edited("tokenizer_config.json", lambda whole: whole.update(chat_template=template))
+
+
+def shuffled(folder: Path) -> None:
+    def shuffle(tensors: dict[str, Any]) -> None:
+        order = np.random.default_rng(0).permutation(len(tensors[MATRIX]))
+        tensors[MATRIX] = np.ascontiguousarray(tensors[MATRIX][order])
+
+    _rewrite(folder, shuffle)
+
+
+def widened(folder: Path) -> None:
+    """The same numbers, stored in float32."""
+    _rewrite(folder, lambda tensors: tensors.update({name: tensors[name].astype("f4") for name in tensors}))
+
+
+def _rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the demo model with changes."""
+
+    def make(name: str, *changes: MAKER) -> Path:
+        folder = tmp_path / name
+        shutil.copytree(demo_model(), folder)
+        for change in changes:
+            change(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def parity(tmp_path: Path) -> Callable[..., Document]:
+    """The document of a comparison that the command wrote, with its exit code beside it."""
+
+    def compare(*arguments: str | Path, tasks: str = "arc_easy", limit: int = 4, code: int = 0) -> Document:
+        out = tmp_path / "parity.json"
+        given = [
+            "--tasks",
+            tasks,
+            "--limit",
+            str(limit),
+            "--sample",
+            "--executor",
+            "local",
+            "--output",
+            str(out),
+        ]
+        told = run(["parity", *given, "--store", str(tmp_path / "store.db"), *map(str, arguments)])
+        document: Document = json.loads(out.read_text())
+        Draft202012Validator(parity_schema()).validate(document)
+        assert told == code
+        return document
+
+    return compare
+
+
+def kinds(document: Document) -> list[str]:
+    """The causes of the only comparison, those that touched nothing in brackets."""
+    (comparison,) = document["comparisons"]
+    return [f"({each['kind']})" if each["requests"] == 0 else each["kind"] for each in comparison["causes"]]
+
+
+def cause(document: Document, kind: str) -> Document:
+    (found,) = [each for each in document["comparisons"][0]["causes"] if each["kind"] == kind]
+    return dict(found)
+
+
+def two(first: Path, other: Path, backend: str = "reference") -> Sequence[str]:
+    return ["--backends", backend, "--model", str(first), "--model", str(other)]
+
+
+def on(first: Path, hf: Path) -> Sequence[str]:
+    present("hf")
+    return ["--backends", "reference,hf", "--model", f"reference={first}", "--model", f"hf={hf}"]
+
+
+# ---- one cause ------------------------------------------------------------------------------------------
+
+
+def test_identical_sides_differ_in_nothing(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two")), tasks="arc_easy,gsm8k")
+    assert kinds(found) == []
+    (comparison,) = found["comparisons"]
+    assert comparison["scores"]["largest"] == 0
+    assert comparison["flips"]["changed"] == 0
+    assert comparison["texts"] == {"n": 4, "equal": 4, "parting": None}
+    assert comparison["divergence"] is None
+    assert comparison["equal_ids"] == comparison["requests"] == 20
+
+
+def test_a_merge_that_is_missing(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two", without_merge)))
+    assert kinds(found) == ["tokenizer"]
+    told = cause(found, "tokenizer")
+    assert told["basis"] == "shown"
+    assert told["requests"] == 4 < told["n"]
+    assert (
+        "' the' is '▁the' (371) to one · reference, and '▁t' (354), 'he' (356) to two · reference"
+        in told["evidence"]
+    )
+    assert "merge 18 is '▁t he' against '▁th e'" in told["evidence"]
+    (comparison,) = found["comparisons"]
+    assert comparison["control"]["largest"] < 1e-9, "with the same ids nothing differs"
+    lines = comparison["divergence"]["lines"]
+    parted = [line for line in lines if not line["other"] or not line["first"]]
+    assert [line["other"]["text"] for line in parted] == ["he"], "two tokens stand beside one"
+    assert {line["difference"] is None for line in lines if line["part"] == "continuation"} == {False}
+
+
+def test_a_doubled_bos(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two", doubled_bos)))
+    assert kinds(found) == ["bos"]
+    assert cause(found, "bos")["requests"] == 16
+    assert "'<s>' (1), '<s>' (1) for two" in cause(found, "bos")["evidence"]
+    assert "doubled" in cause(found, "bos")["evidence"]
+
+
+def test_a_missing_bos(parity: Any, model: Any) -> None:
+    bare = edited("tokenizer.json", lambda whole: whole.update(post_processor=None))
+    found = parity(*two(model("one"), model("two", bare)))
+    assert kinds(found) == ["bos"]
+    assert "nothing for two" in cause(found, "bos")["evidence"]
+    assert "missing" in cause(found, "bos")["evidence"]
+
+
+def test_another_template_touched_nothing(parity: Any, model: Any) -> None:
+    pytest.importorskip("jinja2")
+    trimmed = TEMPLATE.replace("m.content", "m.content | trim")
+    found = parity(*two(model("one", chat(TEMPLATE)), model("two", chat(trimmed))))
+    assert kinds(found) == ["(template)"]
+    assert "of probing conversation 2" in cause(found, "template")["evidence"]
+    assert "nothing was asked through a template" in cause(found, "template")["evidence"]
+
+
+def test_templates_that_render_alike_are_no_cause(parity: Any, model: Any) -> None:
+    pytest.importorskip("jinja2")
+    found = parity(*two(model("one", chat(TEMPLATE)), model("two", chat(TEMPLATE + "{# a remark #}"))))
+    assert kinds(found) == []
+    assert any("render probing conversations alike" in told for told in found["comparisons"][0]["ruled_out"])
+
+
+def test_a_shorter_context(parity: Any, model: Any) -> None:
+    # five shots of gsm8k and 256 tokens of answer do not fit 300 positions
+    found = parity(
+        *two(model("one"), model("two", short_context)), "--shots", "5", tasks="arc_easy,gsm8k", limit=2
+    )
+    assert kinds(found) == ["truncation"]
+    assert cause(found, "truncation")["requests"] == 2
+    assert (
+        "two · reference has a context of 300 and was asked without the first"
+        in cause(found, "truncation")["evidence"]
+    )
+
+
+def test_a_shuffled_weight(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two", shuffled)), tasks="arc_easy,gsm8k", limit=2)
+    assert kinds(found) == ["weights"]
+    told = cause(found, "weights")
+    assert told["basis"] == "shown"
+    assert told["evidence"].startswith(f"1 of 38 tensors hold other numbers, first {MATRIX}: ")
+    assert told["evidence"].endswith("its rows are the other's in another order")
+    (comparison,) = found["comparisons"]
+    assert comparison["texts"]["equal"] == 0
+    assert comparison["texts"]["parting"]["first"] != comparison["texts"]["parting"]["other"]
+    assert comparison["control"]["n"] == 2, "both texts were followed on both sides"
+    assert {flip["first_margin"] for flip in comparison["flips"]["shown"] if flip["cell"] == "gsm8k@5"} == {
+        None
+    }
+
+
+def test_the_same_numbers_stored_wider_are_no_cause(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two", widened)))
+    assert kinds(found) == []
+
+
+def test_another_model(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two", other_theta)))
+    assert kinds(found) == ["model"]
+    assert "rope_theta is 10000.0 against 5000.0" in cause(found, "model")["evidence"]
+
+
+def test_float32_rounds_and_no_more(parity: Any, model: Any) -> None:
+    one = model("one")
+    found = parity(*on(one, one), "--dtype", "float32", tasks="arc_easy,gsm8k")
+    assert kinds(found) == ["rounding"]
+    assert found["comparisons"][0]["divergence"] is None
+    assert any("same files" in told for told in found["comparisons"][0]["ruled_out"])
+
+
+def test_another_dtype(parity: Any, model: Any) -> None:
+    one = model("one")
+    found = parity(*on(one, one), "--dtype", "bfloat16", limit=8)
+    assert kinds(found) == ["dtype"]
+    told = cause(found, "dtype")
+    assert told["basis"] == "inferred"
+    assert told["evidence"].startswith("float64 against bfloat16; ")
+    (comparison,) = found["comparisons"]
+    assert 1e-3 < comparison["scores"]["largest"] < 1
+    assert comparison["divergence"]["lines"][-1]["difference"] == pytest.approx(
+        comparison["divergence"]["other"] - comparison["divergence"]["first"]
+    )
+
+
+# ---- two at once -----------------------------------------------------------------------------------------
+
+
+def test_a_doubled_bos_and_bfloat16(parity: Any, model: Any) -> None:
+    found = parity(*on(model("one"), model("two", doubled_bos)), "--dtype", "bfloat16")
+    assert kinds(found) == ["bos", "dtype"]
+    (comparison,) = found["comparisons"]
+    assert comparison["equal_ids"] == 0
+    assert comparison["same_ids"] is None
+    # what is left where both are asked the same ids is the dtype's part
+    assert comparison["control"]["n"] == 16
+    assert comparison["control"]["mean"] < comparison["scores"]["mean"]
+
+
+def test_a_missing_merge_and_a_shuffled_weight(parity: Any, model: Any) -> None:
+    found = parity(*on(model("one"), model("two", without_merge, shuffled)), "--dtype", "float32")
+    assert kinds(found) == ["tokenizer", "weights"]
+    assert (cause(found, "tokenizer")["requests"], cause(found, "weights")["requests"]) == (4, 16)
+
+
+def test_a_template_and_a_shorter_context(parity: Any, model: Any) -> None:
+    pytest.importorskip("jinja2")
+    found = parity(*two(model("one"), model("two", short_context, chat(TEMPLATE))), tasks="gsm8k", limit=2)
+    assert kinds(found) == ["truncation", "(template)"]
+    assert "one · reference has no chat template" in cause(found, "template")["evidence"]
+
+
+# ---- engines -----------------------------------------------------------------------------------------------
+
+
+def test_llama_cpp_on_its_own_form(parity: Any) -> None:
+    present("llamacpp")
+    found = parity("--backends", "reference,llamacpp", "--dtype", "float32")
+    assert kinds(found) == ["rounding"]
+    found = parity("--backends", "reference,llamacpp", "--dtype", "float32", "-o", "kv_type=q4_0")
+    assert kinds(found) == ["kv_cache"]
+    assert "kept as float64 against q4_0" in cause(found, "kv_cache")["evidence"]
+    assert any(told.startswith("attention: ") for told in found["comparisons"][0]["ruled_out"])
+
+
+def test_a_quantized_file_against_a_folder(parity: Any, model: Any, tmp_path: Path) -> None:
+    present("llamacpp")
+    from slmeval.types import ModelRef
+
+    (tmp_path / "gguf").mkdir()
+    converter = load().parts.converters["llamacpp"]()
+    made = converter.convert(ModelRef(str(demo_model("gguf"))), "Q4_K_M", str(tmp_path / "gguf"))
+    given = ["--model", f"reference={model('one')}", "--model", f"llamacpp={made.location}"]
+    found = parity("--backends", "reference,llamacpp", *given, limit=16)
+    assert kinds(found) == ["dtype"]
+    assert "Q4_K_M" in cause(found, "dtype")["evidence"]
+    assert any(told.startswith("kv_cache: ") for told in found["comparisons"][0]["ruled_out"])
+
+
+def test_weights_that_cannot_be_compared_are_inferred(parity: Any, model: Any) -> None:
+    present("llamacpp")
+    given = ["--model", f"llamacpp={demo_model('gguf')}", "--model", f"reference={model('one', shuffled)}"]
+    found = parity("--backends", "llamacpp,reference", *given, "--dtype", "float32")
+    assert kinds(found) == ["weights"]
+    told = cause(found, "weights")
+    assert told["basis"] == "inferred"
+    assert "more than the declared arithmetic explains" in told["evidence"]
+    assert "could not be compared" in told["evidence"]
+
+
+def test_an_engine_that_computes_something_else(
+    parity: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch)
+    found = parity("--backends", "reference,toy", tasks="arc_easy", limit=2)
+    # the files are the same, and both say that they compute in float64
+    assert kinds(found) == ["engine"]
+    assert cause(found, "engine")["basis"] == "inferred"
+
+
+def test_an_engine_that_fails_is_told_and_the_others_compared(
+    parity: Any, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch)
+    one = model("one")
+    given = ["--model", str(one), "--model", f"reference={model('two', doubled_bos)}", "-o", "trouble=open"]
+    found = parity("--backends", "reference,toy", *given, code=3)
+    assert [each["backend"] for each in found["failures"]] == ["toy"]
+    assert "no such weights" in found["failures"][0]["reason"]
+    by_side = {each["side"]: each for each in found["comparisons"]}
+    assert [each["kind"] for each in by_side["two · reference"]["causes"]] == ["bos"]
+    assert by_side["one · toy"]["scores"] is None
+    assert by_side["one · toy"]["causes"] == []
+
+
+def test_an_engine_whose_tokenizer_is_another(
+    parity: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch)
+    found = parity("--backends", "reference,toy", "-o", "trouble=tokenizer", code=3)
+    assert kinds(found) == ["tokenizer"]
+    assert "'a' is 1 here and 2 there" in cause(found, "tokenizer")["evidence"]
+
+
+# ---- the command -------------------------------------------------------------------------------------------
+
+
+def test_tolerances_decide_the_exit_code(parity: Any, model: Any) -> None:
+    given = two(model("one"), model("two", shuffled))
+    kept = parity(*given, "--tolerance", "100", "--max-flips", "16")
+    assert [gate["verdict"] for gate in kept["gates"]] == ["kept", "kept"]
+    broken = parity(*given, "--tolerance", "1e-3", "--max-flips", "16", code=1)
+    assert [gate["verdict"] for gate in broken["gates"]] == ["broken", "kept"]
+    flips = broken["comparisons"][0]["flips"]["changed"]
+    if flips:
+        parity(*given, "--max-flips", str(flips - 1), code=1)
+
+
+def test_a_tolerance_of_what_nobody_was_asked_is_inconclusive(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two")), "--tolerance", "1", tasks="gsm8k", limit=1, code=4)
+    assert found["gates"][0]["found"] is None
+
+
+def test_a_text_whose_answer_changes_is_a_flip(parity: Any, model: Any) -> None:
+    parity(*two(model("one"), model("two", shuffled)), "--max-flips", "0", tasks="gsm8k", limit=2, code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--backends", "reference"], "two sides"),
+        (["--backends", "reference,reference"], "two sides"),
+        (["--backends", "reference,nobody"], "unknown backend"),
+        (["--backends", "reference,hf", "--tolerance", "-1"], "--tolerance -1"),
+        (["--backends", "reference,hf", "--tolerance", "nan"], "--tolerance nan"),
+        (["--backends", "reference,hf", "--max-flips", "-1"], "--max-flips -1"),
+        (["--backends", "reference,hf", "--format", "csv"], "md and json"),
+        (["--backends", "reference,hf", "--output", "there/is/no/folder.md"], "no folder"),
+    ],
+)
+def test_mistakes_end_with_one_sentence(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["parity", *arguments, "--store", str(tmp_path / "store.db")]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.splitlines()) == 1
+
+
+def test_without_tasks_the_bundled_rows_are_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: Any
+) -> None:
+    given = two(model("one"), model("two", doubled_bos))
+    assert run(["parity", *given, "--limit", "1", "--store", str(tmp_path / "store.db")]) == 0
+    text = capsys.readouterr().out
+    assert "hellaswag at 0 shots: 1 rows of a sample" in text
+    assert "gsm8k at 5 shots" in text
+    assert "**They differ: bos.**" in text
+
+
+# ---- readers -----------------------------------------------------------------------------------------------
+
+
+def test_the_schema_has_every_field() -> None:
+    schema = parity_schema()
+    records = [each for each in vars(report).values() if is_dataclass(each) and isinstance(each, type)]
+    for record in records:
+        part = schema if record is report.Parity else schema["$defs"][record.__name__]
+        assert set(part["properties"]) - {"schema"} == {each.name for each in fields(record)}
+        assert set(part["required"]) == set(part["properties"])
+
+
+def test_the_markdown_is_for_readers(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: Any) -> None:
+    given = two(model("one"), model("two", without_merge))
+    arguments = ["--tasks", "arc_easy", "--sample", "--limit", "4", "--store", str(tmp_path / "store.db")]
+    assert run(["parity", *given, *arguments]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# Parity: 2 sides\n")
+    assert "## two · reference against one · reference" in text
+    assert "**They differ: tokenizer.** 16 requests of 4 questions, 12 of them with equal token ids." in text
+    assert "- **tokenizer** (shown, 4 of 16 requests): " in text
+    assert "control: the same ids on both sides" in text
+    row = next(line for line in text.splitlines() if "' the'" in line and line.startswith("|"))
+    assert [part.strip() for part in row.split("|")[1:6]] == ["context", "5", "' the'", "371", ""]
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(line) for line in table.splitlines()}) == 1
+
+
+HOSTILE = "x|y\n\x1b[31mred\x1b[0m \x1b]0;title\x07\r\u202e`<b>`\x9b2J [a](b) *c* _d_"
+
+
+def test_hostile_text_is_harmless_in_markdown() -> None:
+    from slmeval.parity.markdown import to_markdown
+
+    token = report.Token(0, 1, HOSTILE, -1.0)
+    line = report.Line("context", 0, token, token, 0.0)
+    whole = report.Divergence(HOSTILE, 0, 0, -1.0, -2.0, (line,), 0)
+    flip = report.Flip(HOSTILE, 0, HOSTILE, None, None, None)
+    comparison = report.Comparison(
+        side=HOSTILE,
+        against=HOSTILE,
+        questions=1,
+        requests=1,
+        equal_ids=1,
+        scores=report.Spread(1, 1.0, 1.0, HOSTILE, 1, 1.0, 1.0),
+        same_ids=None,
+        control=None,
+        flips=report.Flips(1, 1, (flip,)),
+        texts=report.Texts(1, 0, report.Parting(HOSTILE, 0, 0, HOSTILE, HOSTILE)),
+        causes=(report.Cause("server", "shown", HOSTILE, 1, 1),),
+        ruled_out=(HOSTILE,),
+        untold=(HOSTILE,),
+        divergence=whole,
+    )
+    side = report.SideReport(
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        1,
+        HOSTILE,
+        HOSTILE,
+        1,
+        {},
+        (HOSTILE,),
+        (),
+    )
+    parity = report.Parity(
+        HOSTILE,
+        HOSTILE,
+        "done",
+        False,
+        {},
+        (report.Asked(HOSTILE, HOSTILE, 0, 1, True, HOSTILE),),
+        (side,),
+        (comparison,),
+        (report.Gate("tolerance", HOSTILE, 1.0, 2.0, "broken"),),
+        (report.Failed(HOSTILE, HOSTILE, HOSTILE),),
+    )
+    text = to_markdown(parity)
+    assert not set(text) & set("\x1b\x9b\x07\r\u202e")
+    assert not re.search(r"(?<!\\)<|(?<!\\)`|(?<!\\)\[", text)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1
+
+
+# ---- chat templates are programs of strangers -----------------------------------------------------------
+
+
+#: uses what templates use: blocks whose line ends count, a namespace, filters, a break out of a loop
+LIKE_CHATML = """{{- bos_token }}
+{%- set seen = namespace(system=false) %}
+{% for message in messages %}
+    {% if message['role'] == 'system' %}
+        {% set seen.system = true %}
+    {% endif %}
+{{ '<|im_start|>' + message['role'] }}
+{{ message['content'] | trim | tojson }}<|im_end|>
+    {% if loop.index > 9 %}
+        {% break %}
+    {% endif %}
+{% endfor %}
+{% if not seen.system %}
+no system prompt
+{% endif %}
+{% if add_generation_prompt %}
+<|im_start|>assistant
+{% endif %}
+"""
+
+
+def rendered(template: str) -> Any:
+    pytest.importorskip("jinja2")
+    from slmeval.chat import render
+
+    (found,) = render(template, [({"role": "user", "content": "Hi."},)], {"bos_token": "<s>"})
+    return found
+
+
+def test_templates_render_as_in_transformers() -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("jinja2")
+    from slmeval.chat import render
+    from slmeval.parity.templates import PROBES
+
+    own = transformers.AutoTokenizer.from_pretrained(demo_model())
+    marks = {"bos_token": own.bos_token, "eos_token": own.eos_token}
+    settings = {"tokenize": False, "add_generation_prompt": True, "chat_template": LIKE_CHATML}
+    theirs = [own.apply_chat_template(list(chat), **settings) for chat in PROBES]
+    assert [each.text for each in render(LIKE_CHATML, PROBES, marks)] == theirs
+    assert theirs[1].count("<|im_start|>") == 5
+
+
+def test_a_template_gets_marks_and_a_fixed_date() -> None:
+    text = rendered("{{ bos_token }}{% generation %}{{ messages[0].content }}{% endgeneration %}")
+    assert text.text == "<s>Hi."
+    assert rendered("{{ strftime_now('%Y') }}").text == "2025"
+    assert rendered("{{ {'a': '<é>'} | tojson }}").text == '{"a": "<é>"}'
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 10000000000 }}",
+        "{{ '%10000000000d' % 1 }}",
+        "{% for a in range(2000) %}{{ 'x' * 1000 }}{% endfor %}",
+        "{{ raise_exception('no system prompts') }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{% include '/etc/passwd' %}",
+        "{% if %}",
+    ],
+    ids=["loops", "long", "wide", "much", "refuses", "breaks out", "includes", "broken"],
+)
+def test_a_hostile_template_gives_a_trouble(template: str) -> None:
+    begun = time.monotonic()
+    found = rendered(template)
+    assert time.monotonic() - begun < 15
+    assert found.text is None
+    assert found.trouble
+
+
+def test_a_template_sees_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    from slmeval import chat as chats
+
+    monkeypatch.setattr(chats, "_CHILD", "import os, sys; sys.stdout.write(repr(dict(os.environ)))")
+    assert b"secret" not in chats._told_by_child(b"")
+
+
+# ---- tokens side by side -----------------------------------------------------------------------------------
+
+
+def test_pieces_of_characters_and_marks_are_told() -> None:
+    from slmeval.parity.tokens import segments, texts_of
+    from slmeval.tokenizing import read_tokenizer
+
+    tokenizer = read_tokenizer(demo_model(), "demo")
+    ids = tokenizer.encode("Hé 🙂 ok")
+    texts = texts_of(tokenizer, ids)
+    assert "".join(texts) == "Hé 🙂 ok"
+    assert texts[0] == "", "a mark has no text"
+    doubled = (ids[0], *ids)
+    found = segments(ids, doubled, texts, texts_of(tokenizer, doubled))
+    assert [each for each in found if each.first[0] == each.first[1]], "one mark stands alone"
+    assert sum(end - begin for begin, end in (each.first for each in found)) == len(ids)
+    assert sum(end - begin for begin, end in (each.other for each in found)) == len(doubled)
+
+
+def test_texts_that_are_not_the_same_are_a_cause_of_their_own(tmp_path: Path, model: Any) -> None:
+    """As they will be once a model's own template stands around a question."""
+    from slmeval.parity.causes import explain
+    from slmeval.parity.control import Control
+    from slmeval.parity.sides import Side, pairs
+    from slmeval.parity.view import View
+    from slmeval.planner import plan
+    from slmeval.types import RunOptions
+
+    options = RunOptions(
+        ("reference",), (str(model("one")), str(model("two"))), ("gsm8k",), limit=1, sample=True
+    )
+    jobs = plan(options, load().parts, str).jobs
+    sides = [Side(job.label, job, None, (), {}) for job in jobs]
+    (pair,) = pairs(sides[0], sides[1])
+    request = replace(pair.other.request, prompt="user: " + pair.other.request.prompt)
+    asks = tuple(replace(ask, prompt=(7, *ask.prompt)) for ask in pair.other.asks)
+    changed = replace(pair, other=replace(pair.other, request=request, asks=asks))
+    found = explain(View((changed,), sides[0], sides[1], Control(), str))
+    assert [(each.kind, each.requests) for each in found.causes] == [("template", 1)]
+    assert "user: " in found.causes[0].evidence
