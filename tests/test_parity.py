@@ -321,6 +321,18 @@ def test_a_quantized_file_against_a_folder(parity: Any, model: Any, tmp_path: Pa
     assert any(told.startswith("kv_cache: ") for told in found["comparisons"][0]["ruled_out"])
 
 
+def test_a_quantized_folder_against_its_source(parity: Any, model: Any, tmp_path: Path) -> None:
+    present("mlx")
+    from slmeval.types import ModelRef
+
+    (tmp_path / "mlx").mkdir()
+    made = (
+        load().parts.converters["mlx"]().convert(ModelRef(str(demo_model())), "4bit", str(tmp_path / "mlx"))
+    )
+    given = ["--model", f"reference={model('one')}", "--model", f"mlx={made.location}"]
+    assert kinds(parity("--backends", "reference,mlx", *given, limit=8)) == ["dtype"]
+
+
 def test_weights_that_cannot_be_compared_are_inferred(parity: Any, model: Any) -> None:
     present("llamacpp")
     given = ["--model", f"llamacpp={demo_model('gguf')}", "--model", f"reference={model('one', shuffled)}"]
@@ -330,6 +342,60 @@ def test_weights_that_cannot_be_compared_are_inferred(parity: Any, model: Any) -
     assert told["basis"] == "inferred"
     assert "more than the declared arithmetic explains" in told["evidence"]
     assert "could not be compared" in told["evidence"]
+
+
+SERVER = """
+from slmeval import hookimpl
+from slmeval.api import Backend
+from slmeval.types import Completion, ModelInfo, Served
+
+
+class Served_(Backend):
+    name = "served"
+    forms = ("server",)
+    capabilities = frozenset({"generate"})
+
+    @classmethod
+    def look_up(cls, model):
+        return Served(model.location, 2048)
+
+    def __init__(self, model, options):
+        self._text = model.location.partition("#")[2]
+
+    def model_info(self):
+        return ModelInfo("unknown", 0, 0, "unknown", "unknown", 2048, 0, "served", "1")
+
+    def notes(self):
+        return ("server-tokenized: prompts are sent as text",)
+
+    def score(self, groups):
+        raise NotImplementedError
+
+    def generate(self, prompts, settings, decode):
+        for prompt in prompts:
+            yield Completion(self._text, (), "length")
+
+
+@hookimpl
+def slmeval_register_backends():
+    return [Served_]
+"""
+
+
+def test_a_server_that_makes_its_own_tokens(
+    parity: Any, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch, SERVER)
+    served = ["--model", "served=http://127.0.0.1:9/v1#one", "--model", "served=http://127.0.0.1:9/v1#two"]
+    given = ["--backends", "reference,served", "--model", f"reference={model('here')}", *served]
+    found = parity(*given, "--max-flips", "0", tasks="gsm8k", limit=2, code=1)
+    for comparison in found["comparisons"]:
+        assert [each["kind"] for each in comparison["causes"]] == ["server"]
+        assert "server-tokenized" in comparison["causes"][0]["evidence"]
+        assert comparison["equal_ids"] is None
+        assert comparison["texts"]["equal"] == 0
+        assert comparison["texts"]["parting"]["tokens"] is None
+        assert any("same token ids" in told for told in comparison["untold"])
 
 
 def test_an_engine_that_computes_something_else(

@@ -80,7 +80,7 @@ def _comparison(first: Side, other: Side, asker: Asker, file_hash: FileHash) -> 
         against=first.name,
         questions=len({(pair.cell.key, pair.row) for pair in found}),
         requests=len(found),
-        equal_ids=sum(pair.equal_ids for pair in found),
+        equal_ids=None if first.by_server or other.by_server else sum(pair.equal_ids for pair in found),
         scores=spread(gaps(answered)),
         same_ids=spread(gaps(same)),
         control=spread(extra.gaps),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from slmeval.api import Executor
 from slmeval.asking import cut_units
 from slmeval.errors import JobFailed
-from slmeval.parity.differences import Gap, same_text
+from slmeval.parity.differences import Gap
 from slmeval.parity.sides import Pair, Side
 from slmeval.plan import Cell, Item, Job, ScoreAsk
 from slmeval.runner import JobRun, Progress
@@ -102,7 +102,7 @@ def _can_score(side: Side) -> bool:
 def _ask(pair: Pair) -> ScoreAsk | None:
     """The shorter of both contexts, which fits both sides; ``None`` where nothing is to be asked."""
     if pair.completions:
-        return None if same_text(*pair.completions) else _followed(pair, pair.completions[0])
+        return _followed(pair, pair.completions[0]) if pair.parts else None
     if pair.likelihoods is None or pair.equal_ids or len(pair.first.asks) != 1 or len(pair.other.asks) != 1:
         return None
     shorter = min(pair.first, pair.other, key=lambda put: len(put.context) + len(put.continuation))

@@ -9,7 +9,7 @@ from typing import Any
 from slmeval.tokenizing import FastTokenizer
 
 #: characters of a part of a definition that are shown
-_SHOWN = 120
+_SHOWN = 80
 #: the parts that are told as they stand
 _PARTS = {
     "normalizer": "the normalizer",

@@ -126,15 +126,10 @@ def _found(pair: Pair, reply: Reply) -> _Prediction:
 def texts(pairs: Iterable[Pair]) -> Texts | None:
     """Generated texts: how many are equal, and where the first one parts."""
     both = [(pair, *pair.completions) for pair in pairs if pair.completions]
-    parted = [(pair, ours, theirs) for pair, ours, theirs in both if not same_text(ours, theirs)]
+    parted = [(pair, ours, theirs) for pair, ours, theirs in both if pair.parts]
     if not both:
         return None
     return Texts(len(both), len(both) - len(parted), _parting(*parted[0]) if parted else None)
-
-
-def same_text(ours: Completion, theirs: Completion) -> bool:
-    """Equal in the tokens and in the text; ids of a server that tells none are equal to each other."""
-    return (ours.text, ours.ids) == (theirs.text, theirs.ids)
 
 
 def _parting(pair: Pair, ours: Completion, theirs: Completion) -> Parting:
@@ -142,7 +137,7 @@ def _parting(pair: Pair, ours: Completion, theirs: Completion) -> Parting:
     return Parting(
         pair.cell.label,
         pair.row,
-        common_length(ours.ids, theirs.ids),
+        common_length(ours.ids, theirs.ids) if ours.ids and theirs.ids else None,
         ours.text[place : place + _EXCERPT],
         theirs.text[place : place + _EXCERPT],
     )

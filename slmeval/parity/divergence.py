@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from slmeval.parity.differences import same_text
 from slmeval.parity.noise import exact
 from slmeval.parity.report import Divergence, Line, Token
 from slmeval.parity.sides import Pair, Put, Side
@@ -30,8 +29,8 @@ def differs(pair: Pair, ids_unknown: bool = False) -> bool:
     """Whether ids, texts or log-probabilities differ, these by more than float32 rounds."""
     if not pair.equal_ids and not ids_unknown:
         return True
-    if texts := pair.completions:
-        return not same_text(*texts)
+    if pair.completions:
+        return pair.parts
     if both := pair.likelihoods:
         position = len(pair.first.context) + len(pair.first.continuation)
         ours, theirs = both

@@ -10,6 +10,7 @@ from slmeval.parity import weights
 from slmeval.parity.noise import Precision, precision_of
 from slmeval.parity.shapes import shape_differences
 from slmeval.parity.view import NOTHING, Findings, View
+from slmeval.tokenizing import read_json
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,20 @@ def look_into(view: View) -> Files:
         return Files(same_weights=True, findings=Findings(ruled_out=(same,)))
     infos = [side.report.info if side.report else None for side in view.sides]
     shapes = shape_differences(first, other, *infos)
-    if not view.differs or (first.form, other.form) != ("folder", "folder"):
+    if not view.differs or not (_has_plain_weights(first) and _has_plain_weights(other)):
         return Files(shapes)
     try:
         return _compared(view, shapes)
     except (OSError, ModelError) as error:
         return Files(shapes, findings=Findings(untold=(f"the weights cannot be compared: {error}",)))
+
+
+def _has_plain_weights(model: FoundModel) -> bool:
+    """Whether its tensors are the weights themselves, by their usual names; quantized ones are another's."""
+    if model.form != "folder":
+        return False
+    config = read_json(model.place / "config.json")
+    return not any(config.get(name) for name in ("quantization", "quantization_config"))
 
 
 def _same_files(first: FoundModel, other: FoundModel) -> bool:
@@ -56,6 +65,8 @@ def _compared(view: View, shapes: tuple[str, ...]) -> Files:
     found = weights.compare(first, other)
     if found is None:
         return Files(shapes)
+    if found.reshaped and shapes:
+        return Files(shapes, False)  # two models: their tensors need not be told one by one
     if found.differing:
         told = f"{found.differing:,} of {found.tensors:,} tensors hold other numbers, first {found.first}"
         return Files(shapes, False, findings=view.cause("weights", "shown", told, len(view.pairs)))

@@ -11,6 +11,9 @@ from slmeval.parity.tokens import first_difference, marks, specials, texts_of
 from slmeval.parity.view import NOTHING, Findings, View, together
 from slmeval.types import TokenIds
 
+#: differences of definitions that are told
+_DEFINITIONS = 3
+
 Sentence = Callable[[View, Pair], str]
 
 
@@ -87,7 +90,9 @@ def _text_told(view: View, pair: Pair) -> str:  # noqa: ARG001  one signature fo
 
 def _tokens_told(view: View, pair: Pair) -> str:
     tokenizers = [side.job.tokenizer for side in view.sides]
-    ids = [_whole(put) for put in (pair.first, pair.other)]
+    # behind the marks: these are told by themselves
+    wholes = [(side, _whole(put)) for side, put in zip(view.sides, (pair.first, pair.other), strict=True)]
+    ids = [whole[len(_lead(side, whole)) :] for side, whole in wholes]
     texts = [texts_of(tokenizer, each) for tokenizer, each in zip(tokenizers, ids, strict=True)]
     found = first_difference(ids[0], ids[1], texts[0], texts[1])
     told = f"in {pair.place} other token ids are made of the same text"
@@ -98,7 +103,7 @@ def _tokens_told(view: View, pair: Pair) -> str:
             f"in {pair.place} {piece!r} is {_marks(view.first, ids[0][ours])} to {view.first.name}, and "
             f"{_marks(view.other, ids[1][theirs])} to {view.other.name}"
         )
-    differences = definition_differences(tokenizers[0], tokenizers[1])
+    differences = definition_differences(tokenizers[0], tokenizers[1])[:_DEFINITIONS]
     return f"{told}; of the definitions, {'; '.join(differences)}" if differences else told
 
 

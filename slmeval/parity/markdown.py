@@ -101,9 +101,12 @@ def _gate(gate: Gate) -> str:
 
 def _comparison(found: Comparison) -> Iterator[str]:
     yield f"## {_tame(found.side)} against {_tame(found.against)}"
-    yield f"**{_verdict(found)}** {found.requests:,} requests of {found.questions:,} questions, " + (
-        f"{found.equal_ids:,} of them with equal token ids."
+    equal = (
+        "token ids not known"
+        if found.equal_ids is None
+        else f"{found.equal_ids:,} of them with equal token ids"
     )
+    yield f"**{_verdict(found)}** {found.requests:,} requests of {found.questions:,} questions, {equal}."
     yield from _sizes(found)
     touching = [cause for cause in found.causes if cause.requests != 0]
     yield from _sentences("Causes", map(_cause, touching))
@@ -215,7 +218,7 @@ def _parting(texts: Texts) -> Iterator[str]:
     assert parting is not None
     yield (
         f"The first text that parts: {_tame(parting.cell)}, row {parting.row + 1}, "
-        f"after {parting.tokens:,} equal tokens:"
+        f"{'after equal text' if parting.tokens is None else f'after {parting.tokens:,} equal tokens'}:"
     )
     yield _listing(
         f"{side}: {_tame(repr(text))}" for side, text in (("first", parting.first), ("other", parting.other))

@@ -92,18 +92,21 @@ class Flips:
 
 @dataclass(frozen=True)
 class Parting:
-    """The first of the texts that are not the same: the tokens that are, and how each goes on from there."""
+    """The first of the texts that are not the same, and how each goes on from where they part.
+
+    So many ``tokens`` are the same before, ``None`` where a server tells none.
+    """
 
     cell: str
     row: int
-    tokens: int
+    tokens: int | None
     first: str
     other: str
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Of ``n`` generated texts, ``equal`` are the same to the last token."""
+    """Of ``n`` generated texts, ``equal`` are the same, to the last token where token ids can be compared."""
 
     n: int
     equal: int
@@ -172,7 +175,8 @@ class Cause:
 class Comparison:
     """One side held against the first.
 
-    ``equal_ids`` of the ``requests`` were asked with the same token ids. ``control`` holds the differences
+    ``equal_ids`` of the ``requests`` were asked with the same token ids, ``None`` where a server makes them.
+    ``control`` holds the differences
     where both were asked the very same ids once more, for requests that were not. ``ruled_out`` and
     ``untold`` are sentences: what is no cause, and what cannot be told.
     """
@@ -181,7 +185,7 @@ class Comparison:
     against: str
     questions: int
     requests: int
-    equal_ids: int
+    equal_ids: int | None
     scores: Spread | None
     same_ids: Spread | None
     control: Spread | None

@@ -15,7 +15,15 @@ from slmeval.types import ModelInfo
 _WITHOUT_EFFECT = {
     *("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "initializer_range"),
     *("bos_token_id", "eos_token_id", "pad_token_id", "max_position_embeddings", "n_positions", "n_ctx"),
-    *("attention_dropout", "pretraining_tp", "max_length", "output_attentions", "output_hidden_states"),
+    *(
+        "quantization",
+        "quantization_config",
+        "attention_dropout",
+        "pretraining_tp",
+        "max_length",
+        "output_attentions",
+        "output_hidden_states",
+    ),
 }
 #: what a GGUF file calls an entry of config.json (``gguf-py/gguf/constants.py`` in llama.cpp)
 _IN_GGUF = {
@@ -43,10 +51,9 @@ def shape_differences(
 
 def _of_files(first: FoundModel, other: FoundModel) -> Iterator[str]:
     ours, theirs = _settings(first), _settings(other)
-    # the names of GGUF are few: only what both have is compared, but of two folders all
-    whole = first.form == other.form == "folder"
-    for name in {**ours, **theirs}:
-        if (whole or (name in ours and name in theirs)) and not _alike(ours.get(name), theirs.get(name)):
+    # what one of them leaves out is its default, which only the engine knows
+    for name in sorted(ours.keys() & theirs.keys(), key=lambda each: (each not in _IN_GGUF, each)):
+        if not _alike(ours.get(name), theirs.get(name)):
             yield f"{name} is {ours.get(name)!r} against {theirs.get(name)!r}"
 
 

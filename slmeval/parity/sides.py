@@ -143,13 +143,17 @@ class Put:
 
 @dataclass(frozen=True)
 class Pair:
-    """One request on both sides. ``row`` and ``request`` count from 0."""
+    """One request on both sides. ``row`` and ``request`` count from 0.
+
+    ``one_vocabulary``: the same token ids are the same tokens on both.
+    """
 
     cell: Cell
     row: int
     request: int
     first: Put
     other: Put
+    one_vocabulary: bool
 
     @property
     def place(self) -> str:
@@ -174,6 +178,15 @@ class Pair:
         return (one, two) if isinstance(one, Completion) and isinstance(two, Completion) else None
 
     @property
+    def parts(self) -> bool:
+        """Whether two texts were generated that are not the same, to the last token where these can be held
+        against each other: a server tells none."""
+        if (both := self.completions) is None:
+            return False
+        known = self.one_vocabulary and both[0].ids and both[1].ids
+        return both[0].text != both[1].text or bool(known and both[0].ids != both[1].ids)
+
+    @property
     def comparable(self) -> bool:
         """Whether both sides have answered."""
         return self.likelihoods is not None or self.completions is not None
@@ -192,9 +205,10 @@ def pairs(first: Side, other: Side) -> tuple[Pair, ...]:
 
 def _pairs(first: Side, cell: Cell, other: Side, theirs: Cell) -> Iterator[Pair]:
     ours = _puts(first, cell)
+    one_vocabulary = first.job.tokenizer.sha256 == other.job.tokenizer.sha256
     for place, put in _puts(other, theirs).items():
         if place in ours:
-            yield Pair(cell, *place, ours[place], put)
+            yield Pair(cell, *place, ours[place], put, one_vocabulary)
 
 
 def _puts(side: Side, cell: Cell) -> dict[tuple[int, int], Put]:

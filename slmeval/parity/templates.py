@@ -33,10 +33,12 @@ class Verdict:
 
 
 def compare_templates(first: Side, other: Side) -> Verdict | None:
-    """The templates of two models; ``None`` where neither has one.
+    """The templates of two models; ``None`` where neither has one, or a server keeps its own.
 
     :raises ModelError: a file cannot be read.
     """
+    if "server" in (first.job.model.form, other.job.model.form):
+        return None
     ours, theirs = find_template(first.job.model), find_template(other.job.model)
     if ours is None and theirs is None:
         return None

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from slmeval.parity.control import Control
-from slmeval.parity.differences import Gap, gaps, same_text
+from slmeval.parity.differences import Gap, gaps
 from slmeval.parity.report import Basis, Cause, Kind
 from slmeval.parity.sides import Pair, Side
 
@@ -38,7 +38,7 @@ class View:
     @cached_property
     def parted(self) -> tuple[Pair, ...]:
         """The generated texts that are not the same."""
-        return tuple(pair for pair in self.pairs if pair.completions and not same_text(*pair.completions))
+        return tuple(pair for pair in self.pairs if pair.parts)
 
     @cached_property
     def gaps(self) -> tuple[Gap, ...]:

@@ -48,12 +48,14 @@ class Stored:
 class Comparison:
     """``differing`` of ``tensors`` hold other numbers; ``first`` says which and how, in words.
 
-    ``rounded`` names the stored types of tensors that are equal but for rounding to the coarser of them.
+    ``reshaped``: some are missing, or of another shape. ``rounded`` names the stored types of tensors that
+    are equal but for rounding to the coarser of them.
     """
 
     tensors: int
     differing: int
     first: str
+    reshaped: bool
     rounded: tuple[str, str] | None
 
 
@@ -86,8 +88,13 @@ def compare(first: Path, other: Path) -> Comparison | None:
         for name, told in verdicts.items()
         if not told and ours[name].dtype != theirs[name].dtype
     ]
+    shapes = [[tensors[name].shape for name in names if name in tensors] for tensors in (ours, theirs)]
     return Comparison(
-        len(names), len(differing), differing[0] if differing else "", rounded[0] if rounded else None
+        len(names),
+        len(differing),
+        differing[0] if differing else "",
+        shapes[0] != shapes[1],
+        rounded[0] if rounded else None,
     )
 
 
