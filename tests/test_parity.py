@@ -259,7 +259,7 @@ def test_another_dtype(parity: Any, model: Any) -> None:
     assert kinds(found) == ["dtype"]
     told = cause(found, "dtype")
     assert told["basis"] == "inferred"
-    assert told["evidence"].startswith("float64 against bfloat16; ")
+    assert told["evidence"].startswith("float64 against bfloat16: ")
     (comparison,) = found["comparisons"]
     assert 1e-3 < comparison["scores"]["largest"] < 1
     assert comparison["divergence"]["lines"][-1]["difference"] == pytest.approx(

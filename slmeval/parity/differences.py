@@ -35,10 +35,12 @@ class Gap:
     @property
     def by_token(self) -> tuple[float, ...]:
         """Absolute, in nats; empty where the tokens are not the same."""
-        if not self.same:
-            return ()
-        both = zip(self.first.token_logprobs, self.other.token_logprobs, strict=True)
-        return tuple(abs(ours - theirs) for ours, theirs in both)
+        return tuple(abs(ours - theirs) for ours, theirs in self.tokens) if self.same else ()
+
+    @property
+    def tokens(self) -> tuple[tuple[float, float], ...]:
+        """Both log-probabilities of each token."""
+        return tuple(zip(self.first.token_logprobs, self.other.token_logprobs, strict=False))
 
 
 def gaps(pairs: Iterable[Pair]) -> list[Gap]:

@@ -32,12 +32,12 @@ def differs(pair: Pair, ids_unknown: bool = False) -> bool:
     if pair.completions:
         return pair.parts
     if both := pair.likelihoods:
-        position = len(pair.first.context) + len(pair.first.continuation)
+        bound = exact(len(pair.first.context) + len(pair.first.continuation)).single
         ours, theirs = both
         if len(ours.token_logprobs) == len(theirs.token_logprobs):
             tokens = zip(ours.token_logprobs, theirs.token_logprobs, strict=True)
-            return any(abs(one - two) > exact(position).largest for one, two in tokens)
-        return abs(ours.logprob - theirs.logprob) > exact(position).largest * len(ours.token_logprobs)
+            return any(abs(one - two) > bound * max(1.0, abs(one)) for one, two in tokens)
+        return abs(ours.logprob - theirs.logprob) > bound * max(1.0, abs(ours.logprob))
     return False
 
 

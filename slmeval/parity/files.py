@@ -80,7 +80,7 @@ def _compared(view: View, shapes: tuple[str, ...]) -> Files:
     return Files(
         shapes,
         True,
-        max(types, key=lambda each: each.ceiling(0).mean, default=None),
+        max(types, key=lambda each: each.ceiling(0).share, default=None),
         view.cause("dtype", "shown", told, view.touched)
         + Findings(ruled_out=(f"{same}, but for the rounding to another type",)),
     )

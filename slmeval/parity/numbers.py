@@ -38,11 +38,19 @@ def by_numbers(view: View, files: Files, *, alone: bool) -> Findings:
 
 
 def _size(found: Sequence[Gap]) -> Size | None:
-    tokens = [apart for gap in found for apart in gap.by_token]
+    tokens = [both for gap in found if gap.same for both in gap.tokens]
     if not tokens:
         return None
-    position = max(gap.position for gap in found)
-    return Size(len(tokens), sum(tokens) / len(tokens), max(tokens), position)
+    apart = [abs(ours - theirs) for ours, theirs in tokens]
+    return Size(
+        tokens=len(tokens),
+        mean=sum(apart) / len(apart),
+        largest=max(apart),
+        # where all are certain there is nothing to take a share of
+        share=sum(apart) / max(sum(abs(ours) for ours, _ in tokens), 1.0),
+        single=max(each / max(1.0, abs(ours)) for each, (ours, _) in zip(apart, tokens, strict=True)),
+        position=max(gap.position for gap in found),
+    )
 
 
 def _model(view: View, files: Files) -> Findings:
@@ -91,7 +99,7 @@ def _weighed(view: View, files: Files, size: Size, shown: Sequence[Kind]) -> Fin
 
 
 def _able_told(each: _Declared, able: Sequence[_Declared], size: Size) -> str:
-    told = f"{each.told}; {_within(size, 'that', each.ceiling)}"
+    told = f"{each.told}: {_within(size, 'the coarser', each.ceiling)}"
     others = [other.kind for other in able if other is not each]
     return f"{told}; it cannot be told apart from {' and '.join(others)}" if others else told
 
@@ -109,12 +117,12 @@ def _unexplained(view: View, files: Files, size: Size, declared: Sequence[_Decla
         return Findings(untold=(told,))
     shared = max(
         (each.numbers.ceiling(size.position) for each in arithmetic if each.numbers),
-        key=lambda each: each.mean,
+        key=lambda each: each.share,
     )
     told = " and ".join(dict.fromkeys(each.told for each in arithmetic))
     if not declared and shared.explains(size):
         return view.cause("rounding", "inferred", _within(size, told, shared), view.touched)
-    ceiling = max((shared, *(each.ceiling for each in declared)), key=lambda each: each.mean)
+    ceiling = max((shared, *(each.ceiling for each in declared)), key=lambda each: each.share)
     beyond = (
         f"with the same token ids {_size_told(size)}, more than the declared arithmetic explains ({told}: "
         f"{_ceiling_told(ceiling)})"
@@ -152,24 +160,25 @@ def _coarser(ours: Precision | None, theirs: Precision | None, position: int) ->
     """What the coarser of two types explains; ``None`` where they are the same, or one is not known."""
     if ours is None or theirs is None or ours == theirs or (ours.is_exact and theirs.is_exact):
         return None
-    return max(ours.ceiling(position), theirs.ceiling(position), key=lambda each: each.mean)
+    return max(ours.ceiling(position), theirs.ceiling(position), key=lambda each: each.share)
 
 
 # ---- in words ------------------------------------------------------------------------------------------
 
 
 def _size_told(size: Size) -> str:
+    if size.largest == 0:
+        return f"{size.tokens:,} tokens have the same log-probabilities"
     return (
-        f"{size.tokens:,} tokens differ by {size.mean:.2g} nats in the mean and by {size.largest:.2g} at most"
+        f"{size.tokens:,} tokens differ by {size.mean:.2g} nats in the mean and {size.largest:.2g} at most "
+        f"({size.share:.2g} of all log-probabilities, {size.single:.2g} of one)"
     )
 
 
 def _ceiling_told(ceiling: Ceiling) -> str:
-    return f"up to {ceiling.mean:.2g} in the mean and {ceiling.largest:.2g} at most"
+    return f"up to {ceiling.share:.2g} of all log-probabilities, {ceiling.single:.2g} of one"
 
 
 def _within(size: Size, what: str, ceiling: Ceiling) -> str:
-    if size.largest == 0:
-        return f"with the same token ids {size.tokens:,} tokens have the same log-probabilities"
-    sizes, bounds = _size_told(size), _ceiling_told(ceiling)
-    return f"with the same token ids {sizes}, which rounding in {what} explains ({bounds})"
+    told = f"with the same token ids {_size_told(size)}"
+    return told if size.largest == 0 else f"{told}; rounding in {what} explains {_ceiling_told(ceiling)}"
