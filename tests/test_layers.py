@@ -28,6 +28,7 @@ GROUND = {
     "slmeval.stopping",
     "slmeval.tasks",
     "slmeval.text",
+    "slmeval.tokenizer_probes",
     "slmeval.types",
 }
 TOP = ("slmeval.cli", "slmeval.service", "slmeval.pytest_plugin", "slmeval.testing", "slmeval.__main__")

@@ -7,22 +7,10 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
+from slmeval import tokenizer_probes
 from slmeval.api import Tokenizer
 from slmeval.errors import ModelError
 from slmeval_mlx.loading import UNREADABLE, reason
-
-#: what tokenizers differ in: spaces, line ends, digits, accents, scripts, and what needs several bytes
-PROBES = (
-    "Once upon a time",
-    " a space before",
-    "one,  two,   and one after ",
-    "a line\nanother\n\n\tand a third",
-    "7 42 1984 65536 2.71828",
-    "it's we'll I'D",
-    "Straße, façade, œuvre, ﬂow",
-    "中文 ไทย עברית 🦙",
-    "while x != 0:\n    x -= 1",
-)
 
 
 def own_tokenizer(folder: Path) -> Any:
@@ -40,14 +28,8 @@ def own_tokenizer(folder: Path) -> Any:
 
 def first_difference(tokenizer: Tokenizer, own: Any) -> str | None:
     """One sentence on the first probe that both encode differently, or ``None``."""
-    return next((found for text in PROBES if (found := _difference(tokenizer, own, text))), None)
 
+    def encode(text: str, special: bool) -> list[int]:
+        return list(own.encode(text, add_special_tokens=special))
 
-def _difference(tokenizer: Tokenizer, own: Any, text: str) -> str | None:
-    for special in (True, False):
-        ours = list(tokenizer.encode(text, special=special))
-        theirs = list(own.encode(text, add_special_tokens=special))
-        if ours != theirs:
-            marks = "with" if special else "without"
-            return f"{text!r} ({marks} special tokens) is {ours} here, and {theirs} to mlx-lm"
-    return None
+    return tokenizer_probes.first_difference(tokenizer, encode, "mlx-lm")

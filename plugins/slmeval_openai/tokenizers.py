@@ -5,22 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from slmeval.api import Tokenizer
+from slmeval.tokenizer_probes import difference, probes
 from slmeval_openai.address import Address
 from slmeval_openai.asking import Caller, GaveUp, Refused, answered
 from slmeval_openai.documents import Garbled, field
-
-#: what tokenizers differ in: spaces, line ends, digits, accents, scripts, and what needs several bytes
-PROBES = (
-    "The quick brown fox jumps over the lazy dog.",
-    " leading space",
-    "two  spaces,   three, trailing ",
-    "line\nline\n\n\tline\r\n  line",
-    "0 12 345 6789 3.14159 1,000,000",
-    "don't we're I'LL they’ve",
-    "naïve Ærø ſtraße ﬁn",
-    "日本語 한국어 العربية Русский 🙂",
-    "def f(x):\n    return x**2  # ~!@$%^&*",
-)
 
 
 def is_text(tokenizer: Tokenizer) -> bool:
@@ -35,18 +23,14 @@ async def first_difference(
 
     vLLM, SGLang and llama-server have ``/tokenize`` beside OpenAI's interface.
     """
-    for text in PROBES:
-        for special in (True, False):
-            ours = list(tokenizer.encode(text, special=special))
-            try:
-                theirs = await caller.post(
-                    f"{address.root}/tokenize", _asked(model, text, special), _tokens, tries=2
-                )
-            except (Refused, GaveUp) as error:
-                return None, answered(error)
-            if ours != theirs:
-                marks = "with" if special else "without"
-                return f"{text!r} ({marks} special tokens) is {ours} here, and {theirs} to the server", ""
+    for text, special in probes():
+        asked = _asked(model, text, special)
+        try:
+            theirs = await caller.post(f"{address.root}/tokenize", asked, _tokens, tries=2)
+        except (Refused, GaveUp) as error:
+            return None, answered(error)
+        if found := difference(tokenizer, text, special, theirs, "the server"):
+            return found, ""
     return None, ""
 
 
