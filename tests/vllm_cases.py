@@ -90,6 +90,15 @@ class TestOwn(Clauses):
         assert sum(computed) < len(start) + len(computed) * BLOCK
         assert len(computed) == 3 * (1 + len(ends))
 
+    def test_nothing_is_kept_for_the_next_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a call computes depends on it alone, so that its bits do."""
+        found = []
+        for _ in range(2):
+            with _counted(self.toy, monkeypatch) as computed:
+                self.toy.score(self.toy.cases.family)
+            found.append(computed)
+        assert found[0] == found[1]
+
     def test_one_token_choices_are_one_question(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Choices behind letters cost one pass over the question."""
         group = ScoreGroup(toy.text_ids(50, 9), tuple((token,) for token in toy.PLAIN[:4]))
@@ -168,12 +177,25 @@ class TestOwn(Clauses):
         self.all_exact(found, self.toy.score(self.toy.cases.family), "one at a time")
         assert texts == self.toy.write(prompts, settings)
 
+    def test_a_lost_request_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An answer that never comes is a failed job, in scoring and in writing."""
+        engine = _engine(self.toy)._opened.engine
+        groups, prompts = self.toy.cases.apart[:1], [Prompt(self.toy.sure_prompts(2)[0])]
+        with monkeypatch.context() as patched:
+            patched.setattr(engine, "add_request", lambda *_: None)
+            with pytest.raises(JobFailed, match="without an answer"):
+                list(self.toy.backend.score(groups))
+            with pytest.raises(JobFailed, match="without an answer"):
+                list(self.toy.backend.generate(prompts, GenerationSettings(2), lambda _: ""))
+        self.exact(*self._one(self.toy), "after a lost request")
+
     # ---- likelier than others -------------------------------------------------------------------------
 
     def test_of_equally_likely_tokens_one_is_greedy(self, tmp_path: Path) -> None:
         """The one that greedy decoding takes, at the first, an inner and the last place of a continuation."""
         folder = _with_twins(tmp_path / "twins")
-        with _opened(folder) as backend:
+        # rounded to half precision, what is equally likely is so to the last bit
+        with _opened(folder, dtype="bfloat16") as backend:
             prompt = toy.text_ids(20, 4)
             (text,) = backend.generate([Prompt(prompt)], GenerationSettings(3), lambda _: "")
             others = [_twin(token) for token in text.ids]
@@ -184,9 +206,17 @@ class TestOwn(Clauses):
             ]
             (answers,) = backend.score([ScoreGroup(prompt, (text.ids, *changed))])
         assert [answer.greedy for answer in answers] == [True, False, False, False]
-        assert {round(answer.token_logprobs[0], 5) for answer in answers} == {
-            round(answers[0].token_logprobs[0], 5)
-        }
+        first, *others = (answer.token_logprobs for answer in answers)
+        assert [each[place] for place, each in enumerate(others)] == list(first)
+
+    def test_one_of_all_tokens_is_greedy(self) -> None:
+        """After a context and after one token more."""
+        context = self.toy.sure_prompts(2)[0]
+        (best,) = self.toy.truth.greedy(context, 1)
+        every = tuple((token,) for token in range(toy.VOCABULARY))
+        for asked in (ScoreGroup(context, every), ScoreGroup(context, tuple((best, *one) for one in every))):
+            (answers,) = self.toy.score([asked])
+            assert sum(answer.greedy for answer in answers) == 1
 
     def test_a_model_without_numbers_writes_nothing(self, tmp_path: Path) -> None:
         """Of logits that are not numbers some token would be taken: that is refused."""
@@ -229,6 +259,15 @@ class TestOwn(Clauses):
         before = dict(os.environ), torch.set_num_threads, sys.excepthook
         with _opened("toy"):
             assert (dict(os.environ), torch.set_num_threads, sys.excepthook) == before
+
+    def test_as_many_threads_as_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """vLLM by itself takes one."""
+        import torch
+
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        with _opened("toy", threads="2"):
+            assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)
 
     @pytest.mark.parametrize(
         ("change", "told"),
@@ -311,10 +350,10 @@ class TestOwn(Clauses):
 
     def test_a_text_may_be_left_unread(self) -> None:
         """Texts that nobody waits for any more are given up."""
-        prompts = [Prompt(ids) for ids in self.toy.sure_prompts(8)[:4]]
-        some = self.toy.backend.generate(prompts, GenerationSettings(100), self.toy.tokenizer.decode)
-        first = next(some)
-        assert len(first.ids) == 100
+        # the first fills its context before the others
+        prompts = [Prompt(toy.text_ids(length, 4)) for length in (200, 20, 10)]
+        some = self.toy.backend.generate(prompts, GenerationSettings(1000), self.toy.tokenizer.decode)
+        assert len(next(some).ids) == toy.CONTEXT - 200
         some.close()
         assert not _engine(self.toy)._opened.engine.has_unfinished_requests()
         self.exact(*self._one(self.toy), "after texts that were left")
@@ -394,10 +433,11 @@ def _twin(token: int) -> int:
 
 
 def _with_twins(folder: Path) -> Path:
-    """The toy model, in which tokens 2n and 2n + 1 are equally likely at all times."""
+    """The toy model, in which tokens 2n and 2n + 1 are one and the same."""
 
     def pair(tensors: dict[str, Any]) -> None:
-        table = tensors["lm_head.weight"]
-        table[1::2] = table[: len(table) // 2 * 2 : 2]
+        for name in ("lm_head.weight", "model.embed_tokens.weight"):
+            table = tensors[name]
+            table[1::2] = table[: len(table) // 2 * 2 : 2]
 
     return _changed(folder, pair)

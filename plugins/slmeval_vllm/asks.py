@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vllm import SamplingParams
+from vllm import SamplingParams, sampling_params
 
 from slmeval.errors import JobFailed
 from slmeval.types import TokenIds
 
-#: tokens whose log-probabilities one request may ask for (vllm.sampling_params.MAX_LOGPROB_TOKEN_IDS)
-MOST_TARGETS = 128
+#: tokens whose log-probabilities one request may ask for
+MOST_TARGETS = int(getattr(sampling_params, "MAX_LOGPROB_TOKEN_IDS", 128))
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Ask:
         marks = {
             token: Mark(found[token].logprob, found[best].logprob, token == best) for token in self.targets
         }
-        return Reply(best, marks, self._rows(output))
+        return Reply(marks, self._rows(output))
 
     def _rows(self, output: Any) -> tuple[Mark | None, ...]:
         # of what was read from the cache there are no rows, or rows of memory that was never written
@@ -83,9 +83,8 @@ class Ask:
 
 @dataclass(frozen=True)
 class Reply:
-    """The token that is taken next, how likely each target is, and each of the last rows that was told."""
+    """How likely each target is, and each of the last rows that was told."""
 
-    best: int
     marks: Mapping[int, Mark]
     rows: tuple[Mark | None, ...]
 

@@ -44,5 +44,5 @@ def reason(error: BaseException) -> str:
 def is_lack_of_memory(error: BaseException) -> bool:
     """Whether another machine, or less to hold, would do."""
     said = str(error).lower()
-    told = "out of memory" in said or ("cache" in said and "memory" in said)
-    return isinstance(error, MemoryError) or told
+    told = ("out of memory", "free memory", "available memory", "cache memory")
+    return isinstance(error, MemoryError) or any(words in said for words in told)

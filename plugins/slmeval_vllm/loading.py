@@ -84,13 +84,11 @@ def _failure(ref: ModelRef, error: BaseException) -> SlmevalError:
 def _open(folder: Path, options: Mapping[str, OptionValue]) -> Opened:
     context = context_of(folder)
     arguments = EngineArgs(**_arguments(folder, context, options))
+    # only a whole configuration knows the shape of the model
     config = arguments.create_engine_config()
     vocabulary = int(config.model_config.get_vocab_size())
-    batch = max(_SEQUENCES, min(_BATCH, _LOGITS // vocabulary))
-    arguments.max_num_batched_tokens = batch
-    if config.cache_config.kv_cache_memory_bytes is None and not (
-        options["memory_share"] and device() == "cuda"
-    ):
+    arguments.max_num_batched_tokens = max(_SEQUENCES, min(_BATCH, _LOGITS // vocabulary))
+    if not _shares_gpu(options) and config.cache_config.kv_cache_memory_bytes is None:
         arguments.kv_cache_memory_bytes = _cache_bytes(config, context, options)
     engine = LLMEngine.from_engine_args(arguments)
     _OPEN.add(id(engine))
@@ -98,12 +96,18 @@ def _open(folder: Path, options: Mapping[str, OptionValue]) -> Opened:
     return Opened(engine, found, folder, context, vocabulary, int(found.cache_config.block_size))
 
 
+def _shares_gpu(options: Mapping[str, OptionValue]) -> bool:
+    """Whether vLLM is to fill a part of a GPU, and not to be told how much."""
+    return bool(options["memory_share"]) and device() == "cuda"
+
+
 def _arguments(folder: Path, context: int, options: Mapping[str, OptionValue]) -> dict[str, Any]:
     more: dict[str, Any] = {}
     if options["attention"] != "auto":
         more["attention_backend"] = str(options["attention"])
-    if options["memory_share"] and device() == "cuda":
-        more["gpu_memory_utilization"] = float(options["memory_share"])
+    if device() == "cuda":
+        # where the size of the cache is given, it is only asked whether so much is free
+        more["gpu_memory_utilization"] = float(options["memory_share"] or 0.1)
     return {
         "model": str(folder),
         # token ids go in and come out

@@ -61,8 +61,10 @@ class Desk:
     def step(self) -> list[Any]:
         """One batch; the outputs of the requests that were in it.
 
-        :raises JobFailed: vLLM stopped.
+        :raises JobFailed: vLLM stopped, or lost a request.
         """
+        if not self._engine.has_unfinished_requests():
+            raise JobFailed("vLLM has given up a request without an answer")
         try:
             outputs: list[Any] = self._engine.step()
         except STOPPED as error:

@@ -1,5 +1,9 @@
 """The ways to the likelihoods of one group: which questions, and what follows from the answers.
 
+All of them ask for the two likeliest tokens of a prompt's rows, or for what is taken next. Of what vLLM's
+second runner alone offers, ``prompt_logprob_token_ids`` does not say whether a token was the most likely, and
+``trace_decode_token_ids`` runs a continuation token by token.
+
 A way is a generator: it yields the questions that can be asked at once, is sent their replies, and returns
 the likelihoods. Many run side by side (:mod:`slmeval_vllm.driver`).
 """

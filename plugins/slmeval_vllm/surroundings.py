@@ -18,6 +18,8 @@ from slmeval.types import OptionValue
 _FORCED = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}
 #: what the user may have set otherwise
 _DEFAULTS = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+#: what a user may have set that changes numbers
+_HEEDED = ("VLLM_USE_V2_MODEL_RUNNER", "VLLM_BATCH_INVARIANT", "VLLM_ATTENTION_BACKEND")
 #: where the CPU's kernels work at their best
 _CPU_BLOCK = 32
 
@@ -65,13 +67,15 @@ def surroundings(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
         "processor": _instructions() if on_cpu else torch.cuda.get_device_name(),
         "threads": threads_of(options) if on_cpu else None,
         "block_size": block_size_of(options),
+        "settings": " ".join(f"{name}={os.environ[name]}" for name in _HEEDED if name in os.environ),
     }
 
 
 def _instructions() -> str:
-    # half precision goes through AMX where there is one, whatever the capability that torch names
-    amx = torch.backends.cpu.get_cpu_capability(), getattr(torch.cpu, "_is_amx_tile_supported", bool)()
-    return f"{amx[0]} with AMX" if amx[1] else amx[0]
+    known = torch.backends.cpu.get_cpu_capability()
+    # half precision goes through AMX where there is one, whatever torch names
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+    return f"{known} with AMX" if amx else known
 
 
 @contextmanager
@@ -83,7 +87,7 @@ def undisturbed(options: Mapping[str, OptionValue]) -> Iterator[None]:
     """
     environment, set_threads, said_last = dict(os.environ), torch.set_num_threads, sys.excepthook
     if device() == "cpu":
-        # without this variable vLLM takes one thread
+        # where this does not say otherwise vLLM would take one thread
         os.environ["OMP_NUM_THREADS"] = str(threads_of(options))
         torch.set_num_threads(threads_of(options))
     try:
