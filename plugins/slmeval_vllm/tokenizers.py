@@ -7,22 +7,10 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
+from slmeval import tokenizer_probes
 from slmeval.api import Tokenizer
 from slmeval.errors import ModelError
 from slmeval_vllm.errors import UNREADABLE, reason
-
-#: what tokenizers differ in: spaces, line ends, digits, accents, scripts, and what needs several bytes
-PROBES = (
-    "The quick brown fox",
-    " leading space",
-    "two  spaces,   three, trailing ",
-    "line\nline\n\n\tline",
-    "0 12 345 6789 3.14159",
-    "don't we're I'LL",
-    "naïve Ærø ſtraße ﬁn",
-    "日本語 한국어 العربية 🙂",
-    "def f(x):\n    return x**2",
-)
 
 
 def own_tokenizer(folder: Path, *, trust_remote_code: bool) -> Any:
@@ -40,14 +28,8 @@ def own_tokenizer(folder: Path, *, trust_remote_code: bool) -> Any:
 
 def first_difference(tokenizer: Tokenizer, own: Any) -> str | None:
     """One sentence on the first probe that both encode differently, or ``None``."""
-    return next((found for text in PROBES if (found := _difference(tokenizer, own, text))), None)
 
+    def encode(text: str, special: bool) -> list[int]:
+        return list(own.encode(text, add_special_tokens=special))
 
-def _difference(tokenizer: Tokenizer, own: Any, text: str) -> str | None:
-    for special in (True, False):
-        ours = list(tokenizer.encode(text, special=special))
-        theirs = list(own.encode(text, add_special_tokens=special))
-        if ours != theirs:
-            marks = "with" if special else "without"
-            return f"{text!r} ({marks} special tokens) is {ours} here, and {theirs} to transformers"
-    return None
+    return tokenizer_probes.first_difference(tokenizer, encode, "transformers")
