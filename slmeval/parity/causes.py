@@ -30,7 +30,7 @@ def _by_server(view: View) -> Findings:
         if side.by_server and not told:
             told = [f"its token ids are its own, and are not known here ({side.job.tokenizer.origin})"]
         for note in told:
-            touched = len(view.pairs) if view.differs else 0
+            touched = sum(pair.comparable for pair in view.pairs) if view.differs else 0
             found += view.cause("server", "shown", f"{side.name}: {note}", touched)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from slmeval.models import UNTOLD
 from slmeval.parity.report import (
     Cause,
     Comparison,
@@ -81,8 +82,8 @@ def _side(side: SideReport) -> Sequence[str]:
         _tame(side.name),
         _tame(side.engine or "not opened"),
         _tame(side.dtype or "unknown"),
-        "unknown" if side.parameters is None else f"{side.parameters:,}",
-        f"{side.context:,}",
+        f"{side.parameters:,}" if side.parameters else "unknown",
+        f"{side.context:,}" if side.context < UNTOLD else "unknown",
         _tame(side.model_hash[:_HASH]),
         _tame(side.tokenizer_hash[:_HASH]),
     )

@@ -3,8 +3,8 @@
 Half precision rounds logits in proportion to their size, so sizes are told as shares of log-probabilities:
 all absolute differences over all absolute log-probabilities, and of one token the difference over its own
 log-probability (or over 1 nat, if that is more). Against the float64 oracle, on tokens of choice tasks: 1,642
-of the bundled rows, of which the demo model is sure (1.4 nats in the mean), 3,579 of real English, of which it
-is not (11.3), and 1,759 of these on a model of random weights (12.0). Shares, and the largest of one token:
+of the bundled rows, of which the demo model is sure (1.4 nats in the mean), 3,579 of real English, of which
+it is not (11.3), 1,759 of these on a model of random weights (12.0). Shares, and the largest of one token:
 
                              bundled rows       real English       random weights
     hf       float32         7.5e-7  7.0e-6     4.9e-7  1.1e-5     1.2e-7  1.4e-6
@@ -84,7 +84,7 @@ def exact(position: int) -> Ceiling:
     transformers computes rotary angles in float32, which moves a log-probability by up to 2.6e-3 at 2,000
     tokens, and by 6e-6 within 60 (random weights of the demo's shape, ``docs/design.md``).
     """
-    return Ceiling(1.5e-5 + 3e-4 * position / 2000, 2e-4 + 5e-3 * position / 2000)
+    return Ceiling(1.5e-5 + 5e-5 * position / 2000, 2e-4 + 5e-3 * position / 2000)
 
 
 _FLOATS = (
