@@ -791,7 +791,8 @@ def test_the_tokenizer_is_compared_with_that_of_the_folder(folders: Folders, tmp
     assert backend.verify_tokenizer(read_tokenizer(folder, "its own")) is None
     difference = backend.verify_tokenizer(other)
     assert difference is not None
-    assert difference.startswith("'The quick brown fox jumps over the lazy dog.' (with special tokens) is [84, ")
+    assert difference.startswith("'The quick brown fox jumps over")
+    assert "(with special tokens) is [84, " in difference
     assert " here, and [52, " in difference
 
 
