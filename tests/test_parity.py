@@ -80,6 +80,27 @@ def _rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def in_bfloat16(folder: Path) -> None:
+    """The same numbers, rounded to bfloat16 and stored so."""
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file as load_torch
+    from safetensors.torch import save_file as save_torch
+
+    file = folder / "model.safetensors"
+    rounded = {name: tensor.to(torch.bfloat16) for name, tensor in load_torch(file).items()}
+    save_torch(rounded, file, metadata={"format": "pt"})
+
+
+def in_shards(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    places = {tensor: names[number % 2] for number, tensor in enumerate(tensors)}
+    for shard in names:
+        save_file({name: tensors[name] for name in tensors if places[name] == shard}, folder / shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Callable[..., Path]:
     """A copy of the demo model with changes."""
@@ -198,6 +219,15 @@ def test_another_template_touched_nothing(parity: Any, model: Any) -> None:
     assert "nothing was asked through a template" in cause(found, "template")["evidence"]
 
 
+def test_without_jinja2_the_texts_of_templates_are_compared(
+    parity: Any, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slmeval.parity.templates.can_render", lambda: False)
+    found = parity(*two(model("one", chat(TEMPLATE)), model("two", chat(TEMPLATE + "{# a remark #}"))))
+    assert kinds(found) == ["(template)"]
+    assert "not rendered: pip install 'slmeval[chat]'" in cause(found, "template")["evidence"]
+
+
 def test_templates_that_render_alike_are_no_cause(parity: Any, model: Any) -> None:
     pytest.importorskip("jinja2")
     found = parity(*two(model("one", chat(TEMPLATE)), model("two", chat(TEMPLATE + "{# a remark #}"))))
@@ -237,6 +267,55 @@ def test_a_shuffled_weight(parity: Any, model: Any) -> None:
 def test_the_same_numbers_stored_wider_are_no_cause(parity: Any, model: Any) -> None:
     found = parity(*two(model("one"), model("two", widened)))
     assert kinds(found) == []
+
+
+def test_the_same_numbers_in_shards_are_no_cause(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two", in_shards)))
+    assert kinds(found) == []
+    found = parity(*two(model("three", in_shards), model("four", shuffled)), limit=2)
+    assert kinds(found) == ["weights"]
+    assert MATRIX in cause(found, "weights")["evidence"]
+
+
+def test_weights_that_are_rounded_to_another_type(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two", in_bfloat16)))
+    assert kinds(found) == ["dtype"]
+    assert cause(found, "dtype")["basis"] == "shown"
+    assert "stored as F16 and as BF16" in cause(found, "dtype")["evidence"]
+
+
+def test_two_tokens_that_change_places_in_the_vocabulary(parity: Any, model: Any) -> None:
+    def swap(whole: Document) -> None:
+        vocabulary = whole["model"]["vocab"]
+        vocabulary["▁the"], vocabulary["▁a"] = vocabulary["▁a"], vocabulary["▁the"]
+
+    found = parity(*two(model("one"), model("two", edited("tokenizer.json", swap))))
+    assert kinds(found) == ["tokenizer"]
+    assert (
+        "2 tokens of the vocabulary differ, first '▁the': 371 against 393"
+        in cause(found, "tokenizer")["evidence"]
+    )
+    assert found["comparisons"][0]["control"] is None, "the ids are other tokens: they cannot be asked there"
+
+
+def test_long_texts_are_compared_over_their_windows(parity: Any, model: Any, tmp_path: Path) -> None:
+    rows = tmp_path / "rows" / "wikitext"
+    rows.mkdir(parents=True)
+    text = "The bogger sleeps in the hedges. " * 60
+    (rows / "test.jsonl").write_text(json.dumps({"page": text}) + "\n")
+    out = tmp_path / "parity.json"
+    given = ["--tasks", "wikitext", "--data", str(rows.parent), "--output", str(out)]
+    sides = two(model("one"), model("two", short_context))
+    assert run(["parity", *sides, *given, "--store", str(tmp_path / "store.db")]) == 0
+    found = json.loads(out.read_text())
+    assert kinds(found) == ["truncation"]
+    assert re.search(
+        r"one · reference .* with all of it and two .* in 2 windows", cause(found, "truncation")["evidence"]
+    )
+    # the first token that differs is the first of the second window
+    lines = found["comparisons"][0]["divergence"]["lines"]
+    apart = next(line for line in lines if line["difference"] and abs(line["difference"]) > 1e-3)
+    assert apart["first"]["position"] == 301
 
 
 def test_another_model(parity: Any, model: Any) -> None:

@@ -69,9 +69,9 @@ def _lines(pair: Pair, first: Side, other: Side) -> tuple[list[Line], int]:
             context[-1].segment + 1 if context else 0,
         )
     )
-    # of a text that is generated, only where it parts is of interest
-    read, asked = _near(context, _OF_CONTEXT), continuation[:_OF_ANSWER]
-    if pair.completions:
+    read, asked = _near(context, _OF_CONTEXT), continuation
+    if pair.completions or len(continuation) > _OF_ANSWER:
+        # of a long one, or a text that is generated, only where it parts is of interest
         asked = _near(continuation, _OF_CONTEXT)
     return [*read, *asked], len(context) + len(continuation) - len(read) - len(asked)
 
@@ -88,7 +88,12 @@ def _near(lines: Sequence[Line], after: int) -> list[Line]:
 
 
 def _same(line: Line) -> bool:
-    return line.first is not None and line.other is not None and line.first.id == line.other.id
+    if line.first is None or line.other is None or line.first.id != line.other.id:
+        return False
+    if line.first.logprob is None or line.other.logprob is None:
+        return True
+    bound = exact(line.first.position).single * max(1.0, abs(line.first.logprob))
+    return abs(line.first.logprob - line.other.logprob) <= bound
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ def by_ids(view: View) -> Findings:
         touched = [pair for pair, why in zip(view.pairs, kinds, strict=True) if kind in why]
         if touched:
             found += view.cause(kind, "shown", sentence(view, touched[0]), len(touched))
-    return found if any(kinds) else together(found, _ruled_out(view))
+    asked = any(pair.comparable for pair in view.pairs)
+    return found if any(kinds) or not asked else together(found, _ruled_out(view))
 
 
 def _kinds(pair: Pair, first: Side, other: Side) -> Iterator[Kind]:
