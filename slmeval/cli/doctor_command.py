@@ -10,8 +10,8 @@ import click
 
 from slmeval import __version__
 from slmeval.api import Backend
+from slmeval.cli.options import named_values
 from slmeval.cli.output import complain, print_text
-from slmeval.cli.run_command import named_values
 from slmeval.environments import examine, make, python_of, remember
 from slmeval.errors import UsageError
 from slmeval.machine import this_machine

@@ -9,9 +9,28 @@ from typing import TYPE_CHECKING
 
 import click
 
+from slmeval.cli.options import (
+    BACKENDS,
+    BLOCKED,
+    DATA,
+    DTYPE,
+    ENGINE_OPTIONS,
+    EXECUTOR,
+    MODELS,
+    OUTPUT,
+    PYTHONS,
+    SAMPLE,
+    SEED,
+    SHOTS,
+    STORE,
+    TIMEOUT,
+    TOKENIZER,
+    names,
+    with_options,
+)
 from slmeval.cli.output import check_output, complain, print_text
 from slmeval.cli.progress import Bar
-from slmeval.cli.run_command import _blocked, _counts, _names, _warn_of_broken, anchored, named_values
+from slmeval.cli.run_command import anchored, warn_of_broken
 from slmeval.errors import ExitCode, JobFailed, UsageError
 from slmeval.registry import pick
 from slmeval.types import RunOptions
@@ -26,64 +45,34 @@ _FORMATS = ("md", "json")
 
 
 @click.command("parity")
-@click.option(
-    "--backend",
-    "--backends",
-    "backends",
-    callback=_names,
-    metavar="NAMES",
-    help="Engines; the first is held against.",
+@with_options(
+    BACKENDS,
+    MODELS,
+    click.option(
+        "--tasks", callback=names, metavar="NAMES", help="Tasks; by default four of choices and one of texts."
+    ),
+    SHOTS,
+    click.option(
+        "--limit", type=int, default=_LIMIT, show_default=True, metavar="N", help="Ask the first N rows only."
+    ),
+    DATA,
+    SAMPLE,
+    DTYPE,
+    SEED,
+    TOKENIZER,
+    EXECUTOR,
+    PYTHONS,
+    ENGINE_OPTIONS,
+    BLOCKED,
+    TIMEOUT,
+    click.option(
+        "--tolerance", type=float, metavar="NATS", help="Fail where a summed log-probability differs by more."
+    ),
+    click.option("--max-flips", type=int, metavar="N", help="Fail where more predictions change."),
+    click.option("--format", "form", metavar="NAME", help="md or json; by the file's ending, or md."),
+    OUTPUT,
+    STORE,
 )
-@click.option(
-    "--model", "models", multiple=True, metavar="REF", help="Folder, GGUF file, hub id, or BACKEND=REF."
-)
-@click.option(
-    "--tasks", callback=_names, metavar="NAMES", help="Tasks; by default four of choices and one of texts."
-)
-@click.option("--shots", callback=_counts, metavar="N,N", help="Examples shown before each question.")
-@click.option(
-    "--limit", type=int, default=_LIMIT, show_default=True, metavar="N", help="Ask the first N rows only."
-)
-@click.option("--data", metavar="DIR", help="Rows from DIR/DATASET/SPLIT.jsonl or .parquet.")
-@click.option("--sample", is_flag=True, help="Rows from the bundled sample, as where no task is named.")
-@click.option("--dtype", metavar="DTYPE", help="Number format of the weights, where the engine has a choice.")
-@click.option("--seed", type=int, default=1234, show_default=True, help="Seed of the shots.")
-@click.option("--tokenizer", metavar="PATH", help="A folder with, or a file that is, a tokenizer.json.")
-@click.option("--executor", default="process", show_default=True, metavar="NAME", help="Where workers live.")
-@click.option(
-    "--python",
-    "pythons",
-    multiple=True,
-    callback=named_values,
-    metavar="BACKEND=PATH",
-    help="Another interpreter for an engine.",
-)
-@click.option(
-    "-o",
-    "engine_options",
-    multiple=True,
-    callback=named_values,
-    metavar="KEY=VALUE",
-    help="An option of the engine.",
-)
-@click.option(
-    "-p", "blocked_plugins", multiple=True, callback=_blocked, metavar="no:NAME", help="Switch a plugin off."
-)
-@click.option(
-    "--timeout",
-    type=float,
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long an engine may give no sign of life.",
-)
-@click.option(
-    "--tolerance", type=float, metavar="NATS", help="Fail where a summed log-probability differs by more."
-)
-@click.option("--max-flips", type=int, metavar="N", help="Fail where more predictions change.")
-@click.option("--format", "form", metavar="NAME", help="md or json; by the file's ending, or md.")
-@click.option("--output", metavar="FILE", help="Write the report to FILE.")
-@click.option("--store", metavar="PATH", help="Where answers and runs are kept.")
 def command(
     form: str | None,
     output: str | None,
@@ -110,7 +99,7 @@ def command(
     check_output(output)
     registry = load(options.blocked_plugins)
     refuse_unknown(options.blocked_plugins, registry.plugins)
-    _warn_of_broken(registry.plugins)
+    warn_of_broken(registry.plugins)
     with Store.open(Path(store) if store else default_path()) as opened:
         planned = plan(options, registry.parts, opened.file_hash)
         check_sides(planned)

@@ -10,6 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from slmeval.cli.options import (
+    BACKENDS,
+    BLOCKED,
+    DATA,
+    DTYPE,
+    ENGINE_OPTIONS,
+    EXECUTOR,
+    MODELS,
+    OUTPUT,
+    PYTHONS,
+    SAMPLE,
+    SEED,
+    SHOTS,
+    STORE,
+    TIMEOUT,
+    TOKENIZER,
+    names,
+    with_options,
+)
 from slmeval.cli.output import check_output, choose_reporter, complain, report
 from slmeval.cli.progress import Bar
 from slmeval.errors import ExitCode, UsageError
@@ -26,94 +45,41 @@ _WITH_RESUME = {"resume", "store", "form", "output", *_ANOTHER_WAY}
 _CODES = {"done": ExitCode.DONE, "failed": ExitCode.JOB_FAILED, "interrupted": ExitCode.INTERRUPTED}
 
 
-def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
-
-
-def _counts(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    if value is None:
-        return None
-    try:
-        return tuple(int(part) for part in value.split(","))
-    except ValueError:
-        raise UsageError(f"--{parameter.name} {value}: numbers, as in 0,5") from None
-
-
-def named_values(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for value in values:
-        name, equals, rest = value.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{parameter.opts[-1]} {value}: write it as NAME=VALUE")
-        found[name] = rest
-    return found
-
-
-def _blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if not value.startswith("no:"):
-            raise UsageError(f"-p {value}: write it as no:NAME")
-    return tuple(value.removeprefix("no:") for value in values)
-
-
 @click.command("run")
-@click.option(
-    "--tasks", callback=_names, metavar="NAMES", help="Tasks, groups, globs or TOML files, with commas."
-)
-@click.option("--backend", "backends", callback=_names, metavar="NAMES", help="Engines; all run the same.")
-@click.option(
-    "--model", "models", multiple=True, metavar="REF", help="Folder, GGUF file, hub id, or BACKEND=REF."
-)
-@click.option("--shots", callback=_counts, metavar="N,N", help="Examples shown before each question.")
-@click.option("--limit", type=int, metavar="N", help="Ask the first N rows only.")
-@click.option("--data", metavar="DIR", help="Rows from DIR/DATASET/SPLIT.jsonl or .parquet.")
-@click.option("--sample", is_flag=True, help="Rows from the bundled sample.")
-@click.option("--dtype", metavar="DTYPE", help="Number format of the weights, where the engine has a choice.")
-@click.option("--seed", type=int, default=1234, show_default=True, help="Seed of the shots.")
-@click.option("--tokenizer", metavar="PATH", help="A folder with, or a file that is, a tokenizer.json.")
-@click.option("--compat", metavar="NAME", help="'lm-eval' draws the shots as lm-evaluation-harness does.")
-@click.option(
-    "--position-bias", is_flag=True, help="Ask lettered choices in every place too: does it matter where?"
-)
-@click.option("--executor", default="process", show_default=True, metavar="NAME", help="Where workers live.")
-@click.option(
-    "--python",
-    "pythons",
-    multiple=True,
-    callback=named_values,
-    metavar="BACKEND=PATH",
-    help="Another interpreter for an engine.",
-)
-@click.option(
-    "-o",
-    "engine_options",
-    multiple=True,
-    callback=named_values,
-    metavar="[BACKEND.]KEY=VALUE",
-    help="An option of the engines that have it, or of one.",
-)
-@click.option(
-    "-p", "blocked_plugins", multiple=True, callback=_blocked, metavar="no:NAME", help="Switch a plugin off."
-)
-@click.option(
-    "--timeout",
-    type=float,
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long an engine may give no sign of life.",
-)
-@click.option(
-    "--format", "form", metavar="NAME", help="table, md, json or csv; by the file's ending, or table."
-)
-@click.option("--output", metavar="FILE", help="Write the report to FILE.")
-@click.option("--store", metavar="PATH", help="Where answers and runs are kept.")
-@click.option(
-    "--resume",
-    is_flag=False,
-    flag_value="",
-    metavar="[RUN]",
-    help="Go on with an unfinished run, the newest if none is named.",
+@with_options(
+    click.option(
+        "--tasks", callback=names, metavar="NAMES", help="Tasks, groups, globs or TOML files, with commas."
+    ),
+    BACKENDS,
+    MODELS,
+    SHOTS,
+    click.option("--limit", type=int, metavar="N", help="Ask the first N rows only."),
+    DATA,
+    SAMPLE,
+    DTYPE,
+    SEED,
+    TOKENIZER,
+    click.option("--compat", metavar="NAME", help="'lm-eval' draws the shots as lm-evaluation-harness does."),
+    click.option(
+        "--position-bias", is_flag=True, help="Ask lettered choices in every place too: does it matter where?"
+    ),
+    EXECUTOR,
+    PYTHONS,
+    ENGINE_OPTIONS,
+    BLOCKED,
+    TIMEOUT,
+    click.option(
+        "--format", "form", metavar="NAME", help="table, md, json or csv; by the file's ending, or table."
+    ),
+    OUTPUT,
+    STORE,
+    click.option(
+        "--resume",
+        is_flag=False,
+        flag_value="",
+        metavar="[RUN]",
+        help="Go on with an unfinished run, the newest if none is named.",
+    ),
 )
 @click.pass_context
 def command(
@@ -145,7 +111,7 @@ def command(
             options = replace(opened.options_of(run_id), **_given(context, _ANOTHER_WAY))
         registry = load(options.blocked_plugins)
         refuse_unknown(options.blocked_plugins, registry.plugins)
-        _warn_of_broken(registry.plugins)
+        warn_of_broken(registry.plugins)
         reporter = choose_reporter(form, output, registry.parts.reporters)
         planned = plan(options, registry.parts, opened.file_hash)
         for failure in planned.refused:
@@ -210,7 +176,8 @@ def _unfinished(store: Store, named: str) -> str:
     return run_id
 
 
-def _warn_of_broken(plugins: Iterable[PluginRecord]) -> None:
+def warn_of_broken(plugins: Iterable[PluginRecord]) -> None:
+    """Say on stderr which plugins are left out, and why."""
     for plugin in plugins:
         if plugin.broken and plugin.broken != SWITCHED_OFF:
             complain(f"plugin {plugin.name!r} ({plugin.origin}) is left out: {plugin.broken}")

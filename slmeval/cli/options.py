@@ -1,0 +1,121 @@
+"""Options that several commands have: said once, so that they mean the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from slmeval.errors import UsageError
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+OptionOf = Callable[[CommandT], CommandT]
+
+
+def with_options(*options: OptionOf[Any]) -> OptionOf[CommandT]:
+    """Give a command all of ``options``, in this order in its help."""
+
+    def give(command: CommandT) -> CommandT:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return give
+
+
+# ---- from text to values -----------------------------------------------------------------------------
+
+
+def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def counts(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise UsageError(f"--{parameter.name} {value}: numbers, as in 0,5") from None
+
+
+def named_values(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for value in values:
+        name, equals, rest = value.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{parameter.opts[-1]} {value}: write it as NAME=VALUE")
+        found[name] = rest
+    return found
+
+
+def blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not value.startswith("no:"):
+            raise UsageError(f"-p {value}: write it as no:NAME")
+    return tuple(value.removeprefix("no:") for value in values)
+
+
+# ---- the options -------------------------------------------------------------------------------------
+
+BACKENDS = click.option(
+    "--backend",
+    "--backends",
+    "backends",
+    callback=names,
+    metavar="NAMES",
+    help="Engines; all are asked the same.",
+)
+MODELS = click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="REF",
+    help="Folder, GGUF file, hub id, address, or BACKEND=REF.models",
+    multiple=True,
+    metavar="REF",
+    help="Folder, GGUF file, hub id, server, or BACKEND=REF.",
+)
+SHOTS = click.option("--shots", callback=counts, metavar="N,N", help="Examples shown before each question.")
+DATA = click.option("--data", metavar="DIR", help="Rows from DIR/DATASET/SPLIT.jsonl or .parquet.")
+SAMPLE = click.option("--sample", is_flag=True, help="Rows from the bundled sample.")
+DTYPE = click.option(
+    "--dtype", metavar="DTYPE", help="Number format of the weights, where the engine has a choice."
+)
+SEED = click.option("--seed", type=int, default=1234, show_default=True, help="Seed of the shots.")
+TOKENIZER = click.option(
+    "--tokenizer", metavar="PATH", help="A folder with, or a file that is, a tokenizer.json."
+)
+EXECUTOR = click.option(
+    "--executor", default="process", show_default=True, metavar="NAME", help="Where workers live."
+)
+PYTHONS = click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    callback=named_values,
+    metavar="BACKEND=PATH",
+    help="Another interpreter for an engine.",
+)
+ENGINE_OPTIONS = click.option(
+    "-o",
+    "engine_options",
+    multiple=True,
+    callback=named_values,
+    metavar="[BACKEND.]KEY=VALUE",
+    help="An option of the engines that have it, or of one.",
+)
+BLOCKED = click.option(
+    "-p", "blocked_plugins", multiple=True, callback=blocked, metavar="no:NAME", help="Switch a plugin off."
+)
+TIMEOUT = click.option(
+    "--timeout",
+    type=float,
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an engine may give no sign of life.",
+)
+OUTPUT = click.option("--output", metavar="FILE", help="Write the report to FILE.")
+STORE = click.option("--store", metavar="PATH", help="Where answers and runs are kept.")
