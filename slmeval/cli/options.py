@@ -72,9 +72,6 @@ MODELS = click.option(
     "models",
     multiple=True,
     metavar="REF",
-    help="Folder, GGUF file, hub id, address, or BACKEND=REF.models",
-    multiple=True,
-    metavar="REF",
     help="Folder, GGUF file, hub id, server, or BACKEND=REF.",
 )
 SHOTS = click.option("--shots", callback=counts, metavar="N,N", help="Examples shown before each question.")
