@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ import numpy as np
 
 from slmeval.api import Backend
 from slmeval.conversions import choose, convert
+from slmeval.environments import python_of
 from slmeval.gguf_file import read_gguf
 from slmeval.models import find_model, parse_model
 from slmeval.pairing import demo_model
@@ -53,6 +56,7 @@ class Answers:
     choices: Mapping[tuple[int, int], Sequence[Reply]]
     texts: Mapping[tuple[int, int], Sequence[Reply]]
     logprobs: np.ndarray
+    version: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Line:
 def forms(parts: Parts, file_hash: Callable[[Path], str], cache: Path) -> Iterator[Form]:
     """The oracle first, then all that can be measured here."""
     folder, file = demo_model(), demo_model("gguf")
-    here = {name for name, backend in parts.backends.items() if backend.missing() is None}
+    here = {name for name, backend in parts.backends.items() if backend.missing() is None or python_of(name)}
 
     def made(wish: str, source: Path) -> Path:
         converter, form = choose(wish, parts.converters)
@@ -82,8 +86,8 @@ def forms(parts: Parts, file_hash: Callable[[Path], str], cache: Path) -> Iterat
 
     yield Form("reference", "float64", folder, "", 16)
     for dtype, bits in (("float32", 32), ("bfloat16", 16), ("float16", 16)):
-        if "hf" in here:
-            yield Form("hf", dtype, folder, dtype, bits)
+        for engine in sorted({"hf", "vllm"} & here):
+            yield Form(engine, dtype, folder, dtype, bits)
     if "llamacpp" in here:
         yield Form("llamacpp", "F32", made("llamacpp:F32", file), "float32", 32)
         for name in ("F16", "Q8_0", "Q6_K", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"):
@@ -97,16 +101,25 @@ def forms(parts: Parts, file_hash: Callable[[Path], str], cache: Path) -> Iterat
             yield Form("mlx", f"{name}, float32", made(f"mlx:{name}", folder), "float32", bits)
 
 
-def replies(options: RunOptions, store: Path) -> dict[tuple[int, int], Sequence[Reply]]:
-    """All replies of a run of one engine, by cell and row."""
+def replies(options: RunOptions, store: Path) -> tuple[dict[tuple[int, int], Sequence[Reply]], str]:
+    """All replies of a run of one engine, by cell and row, and the engine's version."""
     result = evaluate(options, store)
     if result.status != "done":
         raise SystemExit(f"not measured: {result.failures}")
-    return {
-        (cell, row): found
+    found = {
+        (cell, row): many
         for cell in range(len(result.cells))
-        for row, found in answers(store, result.id, cell).items()
+        for row, many in answers(store, result.id, cell).items()
     }
+    return found, str(result.models[0].options.get("version", ""))
+
+
+def next_tokens_of(form: Form, file: Path) -> np.ndarray:
+    """As :func:`next_tokens`, by way of ``file``, in a process of the engine's own interpreter."""
+    python = python_of(form.engine) or sys.executable
+    asked = [form.engine, form.dtype, str(form.place), str(file)]
+    subprocess.run([python, __file__, "--next-tokens", *asked], check=True)
+    return np.load(file)
 
 
 def next_tokens(backend: type[Backend], options: RunOptions, place: Path) -> np.ndarray:
@@ -132,7 +145,7 @@ def bundled_texts() -> list[TokenIds]:
     return [tokenizer.encode(f"{row['question']}\n{row['answer']}") for row in rows]
 
 
-def measured(form: Form, parts: Parts, store: Path) -> Answers:
+def measured(form: Form, store: Path) -> Answers:
     """Everything that is asked of one form."""
     options = RunOptions(
         backends=(form.engine,),
@@ -142,10 +155,12 @@ def measured(form: Form, parts: Parts, store: Path) -> Answers:
         dtype=form.dtype or None,
     )
     texts = replace(options, tasks=TEXTS.tasks, limit=TEXTS.limit)
+    choices, version = replies(options, store)
     return Answers(
-        replies(options, store),
-        replies(texts, store),
-        next_tokens(parts.backends[form.engine], options, form.place),
+        choices,
+        replies(texts, store)[0],
+        next_tokens_of(form, store.with_name("next.npy")),
+        version,
     )
 
 
@@ -210,25 +225,25 @@ def main() -> None:
     """Print the page, or write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write docs/fidelity.md")
+    parser.add_argument("--next-tokens", nargs=4, metavar=("ENGINE", "DTYPE", "PLACE", "FILE"))
     asked = parser.parse_args()
     parts = load().parts
+    if asked.next_tokens:
+        engine, dtype, place, file = asked.next_tokens
+        np.save(file, next_tokens(parts.backends[engine], RunOptions(dtype=dtype or None), Path(place)))
+        return
     with tempfile.TemporaryDirectory() as work, Store.open(Path(work) / "hashes.db") as store:
         found = list(forms(parts, store.file_hash, Path(work)))
-        told = {form.name + form.engine: measured(form, parts, Path(work) / "store.db") for form in found}
+        told = {form.name + form.engine: measured(form, Path(work) / "store.db") for form in found}
         model = find_model(parse_model(str(demo_model())), store.file_hash).sha256[:12]
     oracle = told[found[0].name + found[0].engine]
     lines = [compared(form, told[form.name + form.engine], oracle) for form in found[1:]]
-    engines = dict.fromkeys(form.engine for form in found)
-    versions = [f"{name} {_version(parts.backends[name])}" for name in engines]
+    known = {form.engine: told[form.name + form.engine].version for form in found}
+    versions = [f"{name} {version}" for name, version in known.items()]
     text = page(lines, versions, len(oracle.logprobs), model)
     print(text)
     if asked.write:
         PAGE.write_text(text, encoding="utf-8")
-
-
-def _version(backend: type[Backend]) -> str:
-    defaults = {option.name: option.default for option in backend.options}
-    return str(backend.fingerprint(defaults).get("version", ""))
 
 
 if __name__ == "__main__":

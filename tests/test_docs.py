@@ -41,7 +41,7 @@ def test_the_page_of_fidelity_is_of_this_demo_model() -> None:
     page = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
     found = find_model(parse_model(str(demo_model())), lambda path: sha256(path.read_bytes()).hexdigest())
     assert found.sha256[:12] in page, "run benchmarks/fidelity.py --write"
-    for name in ("hf", "llamacpp", "mlx"):
+    for name in ("hf", "llamacpp", "mlx", "vllm"):
         assert f"| `{name}` |" in page
     assert page.count("| 0 of 512 | 16 of 16 |") >= 3, "in float32 nothing differs"
 
