@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -32,7 +32,7 @@ _REMEMBERED = "pythons.json"
 _PATIENCE = 120
 #: said by another interpreter, so that nothing of its engine is loaded into this one
 _QUESTION = (
-    "import sys, json; sys.path[:1] == [''] and sys.path.pop(0); import slmeval; "
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); import json, slmeval; "
     "from slmeval.registry import load; part = load().parts.backends.get(sys.argv[1]); "
     "print(json.dumps([slmeval.__version__, 'no such backend' if part is None else part.missing()]))"
 )
@@ -66,17 +66,18 @@ def python_of(name: str) -> Path | None:
 
 def examine(name: str, python: Path) -> Found:
     """Whether a worker of that backend can run under ``python``; it is asked, and imports no engine."""
+    command = [str(python), "-c", _QUESTION, name]
     try:
-        said = subprocess.run(
-            [python, "-c", _QUESTION, name], capture_output=True, text=True, timeout=_PATIENCE, check=False
-        )
-        version, missing = json.loads(said.stdout.strip().splitlines()[-1])
+        said = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
     except OSError as error:
         return Found(python, f"it cannot be started: {error.strerror}")
     except subprocess.TimeoutExpired:
         return Found(python, f"it said nothing for {_PATIENCE} seconds")
-    except (ValueError, IndexError, TypeError):
-        return Found(python, f"slmeval is not installed there ({_last_line(said.stderr)})")
+    try:
+        version, missing = json.loads(said.stdout.splitlines()[-1])
+    except (ValueError, IndexError, TypeError, RecursionError):
+        told = _last_line(said.stderr.decode(errors="replace"))
+        return Found(python, f"slmeval is not installed there ({told})")
     if version != __version__:
         return Found(python, f"it has slmeval {version}, and this is {__version__}")
     return Found(python, missing)
@@ -98,8 +99,17 @@ def remember(name: str, python: Path) -> None:
     found = examine(name, python)
     if found.trouble is not None:
         raise UsageError(f"--python {name}={python}: {found.trouble}")
+    _write({**_remembered(), name: str(python)})
+
+
+def _forget(name: str) -> None:
+    known = _remembered()
+    if known.pop(name, None) is not None:
+        _write(known)
+
+
+def _write(known: Mapping[str, str]) -> None:
     file = folder() / _REMEMBERED
-    known = {**_remembered(), name: str(python)}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = file.with_name(f"{file.name}.{os.getpid()}")
@@ -113,13 +123,17 @@ def _remembered() -> dict[str, str]:
     file = folder() / _REMEMBERED
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} cannot be read ({error}): remove it") from None
-    if not isinstance(known, dict) or not all(isinstance(each, str) for each in known.values()):
+    if not isinstance(known, dict) or not all(map(_is_path, known.values())):
         raise UsageError(f"{file} does not map backends to interpreters: remove it")
     return known
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 # ---- making ------------------------------------------------------------------------------------------
@@ -138,7 +152,7 @@ def make(backend: type[Backend], more: Sequence[str], tell: Callable[[str], None
         raise UsageError(f"backend {backend.name!r} needs no environment of its own{way}")
     home = folder() / backend.name
     python = _python_in(home)
-    shutil.rmtree(home, ignore_errors=True)
+    _clear(home)
     pip = [str(python), "-m", "pip"]
     commands = [
         [sys.executable, "-m", "venv", str(home)],
@@ -152,7 +166,25 @@ def make(backend: type[Backend], more: Sequence[str], tell: Callable[[str], None
     if found.trouble is not None:
         raise UsageError(f"the environment at {home} was made, and cannot be used: {found.trouble}")
     (home / _MARK).write_text(json.dumps({"backend": backend.name, "slmeval": __version__}), encoding="utf-8")
+    # what was remembered would go before it
+    _forget(backend.name)
     return python
+
+
+def _clear(home: Path) -> None:
+    """Remove the environment that was there.
+
+    :raises UsageError: what is there is no environment, or cannot be removed.
+    """
+    if home.exists() and not (home / "pyvenv.cfg").is_file():
+        raise UsageError(f"{home} is there, and is no environment: move it away")
+    try:
+        # without its mark, what is left of it is not taken for whole
+        (home / _MARK).unlink(missing_ok=True)
+        if home.exists():
+            shutil.rmtree(home)
+    except OSError as error:
+        raise UsageError(f"{home} cannot be removed: {error.strerror}") from None
 
 
 def _run(command: Sequence[str]) -> None:

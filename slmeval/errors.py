@@ -87,3 +87,7 @@ class StoreError(SlmevalError):
 
 class JobFailed(SlmevalError):
     """One job could not be finished; the others' results stand."""
+
+
+class Unanswerable(JobFailed):
+    """A request that this model will not answer (too long for its server, say); others it may."""

@@ -11,7 +11,7 @@ import mmap
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path, PurePath
@@ -116,11 +116,15 @@ _SHARD = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor: its shape as GGUF writes it (the fastest dimension first), and where its data lies."""
+    """One tensor: its shape as GGUF writes it (the fastest dimension first), and where its data lies.
+
+    ``offset`` counts bytes from the beginning of the file ``path``.
+    """
 
     name: str
     shape: tuple[int, ...]
     kind: str
+    path: Path
     offset: int
     bytes: int
 
@@ -306,16 +310,17 @@ class _Reader:
         if kind not in TENSOR_TYPES:
             raise ModelError(f"{self._path}: tensor {name!r} is of type {kind}, which is not known here")
         called, block, size = TENSOR_TYPES[kind]
-        return Tensor(name, shape, called, offset, prod(shape) // block * size)
+        return Tensor(name, shape, called, self._path, offset, prod(shape) // block * size)
 
     def _checked(self, tensors: list[Tensor], alignment: Any) -> list[Tensor]:
-        """The tensors, all of whose data lies within the file."""
+        """The tensors where they lie, all of whose data lies within the file."""
         if not isinstance(alignment, int) or alignment < 1:
             raise ModelError(f"{self._path} is damaged: an alignment of {alignment!r}")
         start = -(-self._at // alignment) * alignment
-        end = max((start + tensor.offset + tensor.bytes for tensor in tensors), default=0)
+        placed = [replace(tensor, offset=start + tensor.offset) for tensor in tensors]
+        end = max((tensor.offset + tensor.bytes for tensor in placed), default=0)
         if end > len(self._content):
             raise ModelError(
                 f"{self._path} is cut short: {len(self._content)} bytes of {end}; fetch it again"
             )
-        return tensors
+        return placed

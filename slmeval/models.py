@@ -55,11 +55,15 @@ class FoundModel:
     context: int
     form: str = "folder"
     address: str = ""
+    edition: str = ""
 
     @property
     def local(self) -> ModelRef:
-        """The reference that an engine is given: the folder, the file or the server's address."""
-        return ModelRef(self.address or str(self.place))
+        """The reference that an engine is given: the folder, the file or the server's address.
+
+        A server's edition stands for a revision: what is opened must be what was planned.
+        """
+        return ModelRef(self.address or str(self.place), self.edition or None)
 
     @property
     def identity(self) -> str:
@@ -132,7 +136,7 @@ def served_model(ref: ModelRef, served: Served) -> FoundModel:
     """The model behind a server; its weights are known to the server alone."""
     whole = hashlib.sha256("\0".join((served.location, served.edition)).encode())
     context = UNTOLD if served.context is None else served.context
-    return FoundModel(ref, Path(), whole.hexdigest(), context, "server", served.location)
+    return FoundModel(ref, Path(), whole.hexdigest(), context, "server", served.location, served.edition)
 
 
 def _found(ref: ModelRef, folder: Path, file_hash: Callable[[Path], str]) -> FoundModel:

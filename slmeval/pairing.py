@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from slmeval.api import Backend
 from slmeval.environments import python_of
@@ -171,8 +171,8 @@ def _told_apart(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 def _label(ref: ModelRef) -> str:
     """The last part of its name, as a report's column needs it."""
     if form_of(ref) == "server":
-        address = urlsplit(ref.location)
-        return unquote(address.fragment).rstrip("/").rpartition("/")[2] or address.netloc
+        address, _, name = ref.location.partition("#")
+        return unquote(name).rstrip("/").rpartition("/")[2] or address
     named = Path(ref.location)
     return named.resolve().name if is_there(named) else re.split("[/:]", str(ref))[-1]
 

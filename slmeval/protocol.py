@@ -7,6 +7,7 @@ In order of a job::
     parent  open         {location, revision, tokenizer} -> worker  opened {info, difference, notes, lacking}
     parent  unit         {number, unit}                  -> worker  progress, ...
                                                             worker  answers {number, replies, notes}
+                                                            or      unanswerable {number, message}
     parent  cancel                                       -> worker  cancelled
     worker  failed       {error, message}                at any time; the worker then ends
     end of file                                          whoever reads it ends

@@ -112,16 +112,22 @@ class Run:
 
     def _run_job(self, job: Job) -> None:
         run = JobRun(job, self._executor, self._store, self._plan.options.timeout, self._progress)
+        cells: Sequence[Cell] = job.cells
         try:
             run.run()
         except JobFailed as error:
             self._failures.append(Failure(job.backend.name, job.label, str(error)))
-            return
+            # what was answered before stands
+            cells = [cell for cell in job.cells if run.is_answered(cell)]
+            if not cells:
+                return
         finally:
             self._asked += run.asked
             self._reused += run.reused
         self._models.append(run.report())
-        able = self._answered(job, run)
+        self._finish_cells(job, run, self._answered(job, cells, run))
+
+    def _finish_cells(self, job: Job, run: JobRun, able: Sequence[Cell]) -> None:
         curves = Curves(cell.key for cell in able)
         for cell in able:
             try:
@@ -134,11 +140,11 @@ class Run:
                 continue
             done[group.group.name, group.shots] = self._finish_group(job, group, done, curves.shares)
 
-    def _answered(self, job: Job, run: JobRun) -> list[Cell]:
-        """The cells that could be asked; of the others it is said once for each reason why not."""
+    def _answered(self, job: Job, cells: Sequence[Cell], run: JobRun) -> list[Cell]:
+        """The cells that were answered; of the others it is said once for each reason why not."""
         reasons: dict[str, list[str]] = {}
         able = []
-        for cell in job.cells:
+        for cell in cells:
             reason = run.refusal(cell)
             if reason is None:
                 able.append(cell)

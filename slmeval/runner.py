@@ -74,6 +74,11 @@ class JobRun:
         self.asked = 0
         self.reused = 0
 
+    @property
+    def described(self) -> bool:
+        """Whether the engine has said what it is, without which no answer can be told from another's."""
+        return bool(self._fingerprint)
+
     def run(self) -> None:
         """Ask what is not yet in the store.
 
@@ -102,9 +107,14 @@ class JobRun:
         return self._store.replies(self.key(ask.digest) for item in cell.items for ask in item.asks)
 
     def refusal(self, cell: Cell) -> str | None:
-        """Why a part of the cell could not be asked of this model, or ``None``."""
+        """Why this model did not answer a part of the cell, or ``None``."""
         reasons = (self._unasked.get(ask.digest) for item in cell.items for ask in item.asks)
         return next((reason for reason in reasons if reason is not None), None)
+
+    def is_answered(self, cell: Cell) -> bool:
+        """Whether every answer to the cell is in the store."""
+        keys = {self.key(ask.digest) for item in cell.items for ask in item.asks}
+        return self.described and self._store.known(keys) >= keys
 
     def report(self) -> ModelReport:
         """What the model and its engine are."""
@@ -200,8 +210,11 @@ class JobRun:
             if reason is None:
                 able.append((unit, asks))
             else:
-                self._unasked.update((ask.digest, reason) for group in asks for ask in group)
+                self._leave_out(asks, reason)
         return able
+
+    def _leave_out(self, asks: tuple[tuple[Ask, ...], ...], reason: str) -> None:
+        self._unasked.update((ask.digest, reason) for group in asks for ask in group)
 
     def _ask(self, channel: Channel, units: Sequence[Opened]) -> None:
         sizes = [sum(map(len, asks)) for _, asks in units]
@@ -221,9 +234,12 @@ class JobRun:
             self._send(channel, "unit", number=number, unit=pack_unit(units[number][0]))
 
     def _take_answers(self, channel: Channel, number: int, asks: tuple[tuple[Ask, ...], ...]) -> None:
-        message = self._expect(channel, "answers")
+        message = self._expect(channel, "answers", "unanswerable")
         if message["number"] != number:
             raise JobFailed(f"the worker answered unit {message['number']} when {number} was due")
+        if message["kind"] == "unanswerable":
+            self._leave_out(asks, str(message["message"]))
+            return
         self._take_notes(message["notes"])
         try:
             replies = unpack_replies(message["replies"])
@@ -255,16 +271,16 @@ class JobRun:
         except OSError:
             raise JobFailed(self._epitaph(channel)) from None
 
-    def _expect(self, channel: Channel, kind: str) -> Message:
-        """The next message of that kind; signs of life are passed over."""
+    def _expect(self, channel: Channel, *kinds: str) -> Message:
+        """The next message of one of these kinds; signs of life are passed over."""
         while True:
             message = self._receive(channel)
-            if message["kind"] == kind:
+            if message["kind"] in kinds:
                 return message
             if message["kind"] == "failed":
                 raise JobFailed(message["message"])
             if message["kind"] != "progress":
-                raise JobFailed(f"the worker said {message['kind']!r} when {kind!r} was due")
+                raise JobFailed(f"the worker said {message['kind']!r} when {kinds[0]!r} was due")
 
     def _receive(self, channel: Channel) -> Message:
         try:

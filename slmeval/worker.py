@@ -21,7 +21,7 @@ from typing import BinaryIO, TypeVar
 
 from slmeval import __version__
 from slmeval.api import Backend
-from slmeval.errors import SlmevalError, UsageError
+from slmeval.errors import SlmevalError, Unanswerable, UsageError
 from slmeval.frames import read_frame, write_frame
 from slmeval.plan import GenerateUnit, ScoreUnit, Unit
 from slmeval.protocol import PROTOCOL, Message, decode, encode, pack_replies, unpack_unit
@@ -84,7 +84,10 @@ class Worker:
         elif message["kind"] == "open":
             self._open(message)
         elif message["kind"] == "unit":
-            self._answer(message["number"], unpack_unit(message["unit"]))
+            try:
+                self._answer(message["number"], unpack_unit(message["unit"]))
+            except Unanswerable as error:
+                self._say("unanswerable", number=message["number"], message=str(error))
 
     def _describe(self, message: Message) -> None:
         self._class = self._known or _installed(message["backend"], message["blocked"])

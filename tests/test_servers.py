@@ -82,6 +82,8 @@ def test_another_address_or_edition_is_another_model() -> None:
     found = [served_model(ref, each) for each in served]
     assert len({each.sha256 for each in found}) == 3
     assert found[0].local == ModelRef(f"{ADDRESS}#a")
+    # what is opened must be what was planned
+    assert found[2].local == ModelRef(f"{ADDRESS}#a", "2")
     assert found[0].context == UNTOLD
 
 
@@ -128,6 +130,7 @@ def test_with_a_tokenizer_it_is_asked_tokens(demo_model: Path) -> None:
     ("arguments", "told"),
     [
         (("--backend", "toy", "--model", "http://nobody/v1"), "nothing answers at http://nobody/v1"),
+        (("--backend", "toy", "--model", "http://[::nobody"), "nothing answers at http://[::nobody"),
         (("--backend", "toy"), "'toy' opens servers (http://HOST:PORT/v1#NAME): name one with --model"),
         (("--backend", "toy", "--model", "org/name"), "and org/name is none of these"),
         (("--backend", "reference", "--model", ADDRESS), f"and {ADDRESS} is none of these"),

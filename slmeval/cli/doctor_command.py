@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +40,8 @@ def command(wanted: str | None, more: tuple[str, ...], pythons: dict[str, str]) 
         raise UsageError("--with says what goes into an environment: add --make BACKEND")
     for name, python in pythons.items():
         # the interpreter of an environment is a link: where it leads to is another one
-        remember(pick("backend", name, backends).name, Path(python).absolute())
+        place = Path(shutil.which(python) or python).absolute()
+        remember(pick("backend", name, backends).name, place)
     if wanted is not None:
         python_made = make(pick("backend", wanted, backends), more, complain)
         complain(f"backend {wanted!r} runs under {python_made} from now on")
@@ -67,14 +69,12 @@ def _lines() -> list[str]:
 
 def _backend_line(backend: type[Backend]) -> str:
     python = python_of(backend.name)
-    if python is not None:
-        trouble = examine(backend.name, python).trouble
-        return f"backend {backend.name}: {trouble or 'ready'}, under {python}"
-    reason = backend.missing()
+    reason = backend.missing() if python is None else examine(backend.name, python).trouble
+    place = f", under {python}" if python is not None else ""
     if reason is None:
-        return f"backend {backend.name}: ready"
+        return f"backend {backend.name}: ready{place}"
     way = way_to(backend)
-    return f"backend {backend.name}: {reason}{f'; add it: {way}' if way else ''}"
+    return f"backend {backend.name}: {reason}{place}{f'; add it: {way}' if way else ''}"
 
 
 def _libraries_line() -> str:
