@@ -46,6 +46,16 @@ def test_the_header_says_what_the_model_is() -> None:
     assert header.bits_per_weight == pytest.approx(16.01, abs=0.005)
 
 
+def test_tensors_are_found_where_they_lie() -> None:
+    import gguf
+
+    theirs = {tensor.name: tensor for tensor in gguf.GGUFReader(DEMO).tensors}
+    for tensor in read_gguf(DEMO).tensors:
+        with tensor.path.open("rb") as file:
+            file.seek(tensor.offset)
+            assert file.read(tensor.bytes) == theirs[tensor.name].data.tobytes()
+
+
 @pytest.mark.parametrize("size", [0, 3, 4, 12, 24, 25, 100, 5000, 50_000, 100_000, 7_000_000, 7_396_895])
 def test_a_file_that_is_cut_short_is_told_in_one_sentence(tmp_path: Path, size: int) -> None:
     whole = DEMO.read_bytes()
