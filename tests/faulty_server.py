@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from slmeval.api import Tokenizer
+
 #: takes a connection, the request, and the bytes of the right answer
 Fault = Callable[[socket.socket, "Request", bytes], None]
 
@@ -65,6 +67,8 @@ class FaultyServer:
     form: str = "length"
     #: fields that are refused, as OpenAI refuses them
     unknown: tuple[str, ...] = ()
+    #: with one, prompts may be ids, and the ids of what is written are told, as vLLM does
+    tokenizer: Tokenizer | None = None
     faults: list[Fault] = field(default_factory=list)
     #: a fault for each request of the prompts named here
     fault_of: Callable[[Request, int], Fault | None] = lambda *_: None
@@ -148,12 +152,16 @@ class FaultyServer:
         return self._packed({"object": "list", "data": [entry]})
 
     def _answered(self, request: Request) -> bytes:
+        if not request.path.endswith("/completions"):
+            return self._error("404 Not Found", "no such place")
         chat = request.path.endswith("/chat/completions")
         if self.chat_only and not chat:
             return self._error("404 Not Found", "This is a chat model")
         for name in self.unknown:
             if name in request.body:
                 return self._error("400 Bad Request", f"Unrecognized request argument supplied: {name}")
+        if self.tokenizer is not None:
+            return self._packed(completion_of_ids(request, self.tokenizer))
         if not chat and not isinstance(request.body["prompt"], str):
             return self._error("400 Bad Request", "prompt must be a string")
         return self._packed(completion(request, chat=chat))
@@ -174,6 +182,20 @@ def completion(request: Request, *, chat: bool = False) -> dict[str, Any]:
     usage = {"prompt_tokens": len(request.prompt), "completion_tokens": min(5, most), "total_tokens": 0}
     said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
     choice = {"index": 0, **said, "logprobs": None, "finish_reason": "stop"}
+    return {"id": "x", "object": "text_completion", "choices": [choice], "usage": usage}
+
+
+def completion_of_ids(request: Request, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The right answer to ids, or to the text of some: a text in ids, and an end token."""
+    given = request.body["prompt"]
+    prompt = given if isinstance(given, list) else list(tokenizer.encode(given))
+    made = [*tokenizer.encode(text_after(request.prompt), special=False), tokenizer.eos_id]
+    ids = made[: request.body["max_tokens"]]
+    choice = {"index": 0, "text": tokenizer.decode(ids), "logprobs": None, "stop_reason": None}
+    choice["finish_reason"] = "stop" if ids == made else "length"
+    if request.body.get("return_token_ids"):
+        choice.update(token_ids=ids, prompt_token_ids=prompt)
+    usage = {"prompt_tokens": len(prompt), "completion_tokens": len(ids), "total_tokens": 0}
     return {"id": "x", "object": "text_completion", "choices": [choice], "usage": usage}
 
 
@@ -216,7 +238,7 @@ def changed(change: Callable[[dict[str, Any]], Any]) -> Fault:
     """The right answer but for a change."""
 
     def fault(connection: socket.socket, request: Request, answer: bytes) -> None:
-        document = completion(request, chat="messages" in request.body)
+        document = json.loads(answer.partition(b"\r\n\r\n")[2])
         made = change(document)
         connection.sendall(packed("200 OK", json.dumps(document if made is None else made).encode()))
 

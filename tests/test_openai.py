@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -27,7 +30,7 @@ from faulty_server import Fault, FaultyServer, Request, text_after
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slmeval.api import Backend
+from slmeval.api import Backend, Tokenizer
 from slmeval.errors import JobFailed, ModelError, ModelMissing
 from slmeval.testing import evaluate
 from slmeval.tokenizing import read_tokenizer, text_tokenizer
@@ -48,6 +51,7 @@ from slmeval_openai import (
     lookup,
     replies,
     scoring,
+    secret,
     tokenizers,
     waiting,
     wire,
@@ -805,6 +809,118 @@ def test_a_key_in_an_answer_is_not_stored(server: FaultyServer, monkeypatch: pyt
         ask(backend, ["question"])
     assert KEY not in str(caught.value)
     backend.close()
+
+
+def opened_with(server: FaultyServer, tokenizer: Tokenizer) -> OpenAIBackend:
+    """In the manner of vLLM: ids are sent, and told."""
+    server.tokenizer = tokenizer
+    backend = OpenAIBackend(ModelRef(server.url), options_of(OpenAIBackend, retries=0))
+    assert backend.verify_tokenizer(tokenizer) is None
+    server.armed = True
+    return backend
+
+
+def ask_ids(backend: OpenAIBackend, tokenizer: Tokenizer, text: str) -> Completion:
+    settings = GenerationSettings(80, ("zzz",), (tokenizer.eos_id or 0,))
+    (found,) = backend.generate([Prompt(tokenizer.encode(text))], settings, tokenizer.decode)
+    return found
+
+
+def test_a_key_in_the_ids_of_an_answer_is_not_stored(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch, demo_model: Path
+) -> None:
+    monkeypatch.setenv("SLMEVAL_API_KEY", KEY)
+    tokenizer = read_tokenizer(demo_model, "the demo model's")
+    backend = opened_with(server, tokenizer)
+    whole = Prompt(tokenizer.encode("The cat"))
+    assert ask_ids(backend, tokenizer, "The cat").text == text_after(str(list(whole.ids)))
+    ids = [*tokenizer.encode(f" it is {KEY}", special=False), tokenizer.eos_id]
+
+    def in_ids(document: dict[str, Any]) -> None:
+        document["choices"][0].update(token_ids=ids, text=" it is")
+        document["usage"]["completion_tokens"] = len(ids)
+
+    server.faults = [faulty.changed(in_ids)]
+    with pytest.raises(JobFailed, match="the server's answer holds the API key"):
+        ask_ids(backend, tokenizer, "The cat")
+    backend.close()
+
+
+ODD_KEY = "sk-a+b/c==&\"d'e-0123456789"
+ESCAPED = {
+    "as it is": ODD_KEY,
+    "in an address": quote(ODD_KEY, safe=""),
+    "in a path": quote(ODD_KEY).lower().replace("sk-a", "%73k-a"),
+    "in JSON": json.dumps(ODD_KEY)[1:-1].replace("/", "\\/").replace("+", "\\u002b"),
+    "in HTML": html.escape(ODD_KEY),
+    "in XML": "".join(f"&#x{ord(letter):X};" for letter in ODD_KEY),
+    "in Python": repr(ODD_KEY),
+}
+
+
+@pytest.mark.parametrize("escaped", ESCAPED.values(), ids=ESCAPED)
+def test_the_key_is_known_however_it_is_escaped(escaped: str) -> None:
+    key = secret.Key(ODD_KEY, "SLMEVAL_API_KEY")
+    assert key.hide(f"<{escaped}>") in ("<[the key]>", "<'[the key]'>")
+    with pytest.raises(JobFailed, match="holds the API key"):
+        key.check_answer(f"it is {escaped}")
+    with pytest.raises(ModelError, match="the key in SLMEVAL_API_KEY stands in the server's address"):
+        key.check_address(f"http://127.0.0.1/{escaped}")
+    assert key.check_answer(ODD_KEY.upper() + ODD_KEY[1:]) == ODD_KEY.upper() + ODD_KEY[1:]
+
+
+def test_of_a_redirect_the_host_alone_is_shown(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLMEVAL_API_KEY", ODD_KEY)
+    backend = armed(server)
+    for target, shown in (
+        (f"https://me:pw@example.org:1/a?k={quote(ODD_KEY, safe='')}", "https://example.org:1,"),
+        ("https://[1/", "another address,"),
+        ("/elsewhere", "another of its own addresses,"),
+        (f"http://{KEY.upper()}/", f"http://{KEY.upper()},"),
+    ):
+        server.faults = [faulty.status("302 Found", Location=target)]
+        with pytest.raises(JobFailed, match=re.escape(f" points to {shown} which is not followed")):
+            ask(backend, ["question"])
+    backend.close()
+
+
+def test_a_key_in_what_a_server_calls_its_make_is_not_shown(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLMEVAL_API_KEY", KEY)
+    backend = armed(server)
+    # cut in two where notes are cut
+    makes = (f"a {KEY}", "x" * 70 + KEY)
+    server.faults = [
+        faulty.changed(lambda made, make=make: made.update(system_fingerprint=make)) for make in makes
+    ]  # type: ignore[misc]
+    ask(backend, ["one", "two"])
+    (note,) = (note for note in backend.notes() if "makes" in note)
+    assert "a [the key]" in note
+    assert KEY[:10] not in note
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    "written", [f"http://127.0.0.1:1/{KEY}/v1", f"http://127.0.0.1:1/v1#{KEY}", f"{KEY}://x"]
+)
+def test_a_key_in_the_address_is_refused_and_not_shown(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLMEVAL_API_KEY", KEY)
+    with pytest.raises(ModelError, match="stands in the server's address") as caught:
+        OpenAIBackend.look_up(ModelRef(written))
+    assert KEY not in str(caught.value)
+    with pytest.raises(ModelError, match="stands in the server's address"):
+        OpenAIBackend(ModelRef(written), options_of(OpenAIBackend))
+
+
+def test_a_key_in_a_models_name_is_refused_and_not_shown(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLMEVAL_API_KEY", KEY)
+    server.name = f"org/{KEY}"
+    with pytest.raises(ModelError, match="or in the model's name") as caught:
+        OpenAIBackend.look_up(ModelRef(server.url))
+    assert KEY not in str(caught.value)
 
 
 # ---- real servers ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from slmeval.errors import JobFailed
 from slmeval_openai import waiting
@@ -155,7 +156,7 @@ class Caller:
     def _refusal(self, response: Response, said: str, url: str) -> str:
         where = f"the server at {self._address.base}"
         if 300 <= response.status < 400:
-            target = self.shown(response.headers.get("location", "another address"))
+            target = self.shown(_host_of(response.headers.get("location", "")))
             return f"{where} points to {target}, which is not followed, for the key would go there"
         if response.status in (401, 403):
             variable = self._key.variable
@@ -185,6 +186,17 @@ class Caller:
     async def close(self) -> None:
         """Close what is open."""
         await self._wire.close()
+
+
+def _host_of(target: str) -> str:
+    """Scheme and host of an address: what follows them may hold anything."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "another address"
+    # not "hostname", which is in lower case: a key in it would not be known
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, "", "", "")) if host else "another of its own addresses"
 
 
 def _now() -> float:

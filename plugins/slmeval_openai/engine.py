@@ -17,14 +17,12 @@ from slmeval.types import (
     ScoreGroup,
     TokenIds,
 )
-from slmeval_openai.address import parse
 from slmeval_openai.asking import Caller
 from slmeval_openai.generation import Writer
 from slmeval_openai.lanes import Lanes
-from slmeval_openai.lookup import Facts, facts_of
+from slmeval_openai.lookup import Facts, address_and_key, facts_of
 from slmeval_openai.opening import SOME_IDS, Manner, Opening
 from slmeval_openai.scoring import Scorer, known_case, refused
-from slmeval_openai.secret import key_from_environment
 from slmeval_openai.tokenizers import first_difference, is_text
 
 #: stands for what a server does not tell; larger than any
@@ -43,7 +41,7 @@ class Engine:
     """
 
     def __init__(self, location: str, options: Mapping[str, OptionValue]) -> None:
-        self._address, self._key = parse(location), key_from_environment()
+        self._address, self._key = address_and_key(location)
         timeout, retries = float(options["timeout"] or 1), int(options["retries"] or 0)
         self._caller = Caller(self._address, self._key, timeout, retries)
         self._lanes = Lanes(int(options["concurrency"] or 1))

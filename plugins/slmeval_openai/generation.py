@@ -15,6 +15,7 @@ from slmeval_openai.asking import Caller
 from slmeval_openai.opening import Manner, check_count
 from slmeval_openai.replies import Written
 from slmeval_openai.secret import Key
+from slmeval_openai.words import short
 
 #: stop strings that OpenAI's interface takes; all of them are looked for here
 _STOPS = 4
@@ -51,7 +52,14 @@ class Writer:
         """What asks for one text; ``room`` is the context in tokens, if it is known."""
         most = settings.max_tokens if room is None else min(settings.max_tokens, room - len(ids))
         capped = replace(settings, max_tokens=most)
-        return lambda: self._completion(ids, capped, decode)
+        return lambda: self._checked(ids, capped, decode)
+
+    async def _checked(self, ids: TokenIds, settings: GenerationSettings, decode: Decode) -> Completion:
+        """:raises JobFailed: as :meth:`_ask`, or the text that would be stored holds the key."""
+        completion = await self._completion(ids, settings, decode)
+        # which may be made from ids, whatever text the server sent with them
+        self._key.check_answer(completion.text)
+        return completion
 
     async def _completion(self, ids: TokenIds, settings: GenerationSettings, decode: Decode) -> Completion:
         if settings.max_tokens < 1:
@@ -92,11 +100,10 @@ class Writer:
             return written
 
         written = await self._caller.post(self._url, body, read)
-        self._key.check_answer(written.text)
         for said in written.said:
             self._said[said] = self._said.get(said, 0) + 1
         if written.fingerprint:
-            self._fingerprints[written.fingerprint] = None
+            self._fingerprints[short(self._caller.shown(written.fingerprint), 80)] = None
         return written
 
     def _text(self, ids: TokenIds, decode: Decode) -> str:

@@ -58,13 +58,24 @@ def look_up(location: str) -> Served:
     """The model at ``location``, as its server tells of it.
 
     :raises ModelMissing: nothing answers there, or it serves no such model.
-    :raises ModelError: the address cannot be used, or the server refuses or makes no sense.
+    :raises ModelError: the address cannot be used, or the server refuses or makes no sense; the key would
+        stand in reports.
     """
-    address, key = parse(location), key_from_environment()
+    address, key = address_and_key(location)
     # a thread of its own, for whoever calls may have an event loop under way
     with ThreadPoolExecutor(1) as thread:
         facts = thread.submit(asyncio.run, _asked(address, key)).result()
-    return Served(address.named(facts.name), facts.room, facts.edition)
+    return Served(address.named(key.check_address(facts.name)), facts.room, facts.edition)
+
+
+def address_and_key(location: str) -> tuple[Address, Key]:
+    """Where the server is, and what it is shown.
+
+    :raises ModelError: either cannot be used, or the key stands in the address.
+    """
+    key = key_from_environment()
+    # before anything of the address is quoted
+    return parse(key.check_address(location)), key
 
 
 async def _asked(address: Address, key: Key) -> Facts:

@@ -7,7 +7,6 @@ from typing import Any
 
 from slmeval.types import EndReason, TokenIds
 from slmeval_openai.documents import Garbled, field, message_of
-from slmeval_openai.words import clean, short
 
 #: ``finish_reason`` where a text ended by itself, at a stop string or an end token; TGI's names too
 _ENDED = frozenset({"stop", "eos_token", "stop_sequence", "content_filter"})
@@ -19,7 +18,7 @@ class Written:
 
     ``stopped`` says whether a stop string ended the text, ``None`` where the server does not tell;
     ``ids`` are ``None`` where it does not tell them, as are the counts of tokens; ``fingerprint`` is the make
-    of the server; ``said`` are words for the report.
+    of the server in its own words, not to be shown as they are; ``said`` are words for the report.
     """
 
     text: str
@@ -105,7 +104,7 @@ def _written(
     if len(ids or ()) > most or (written or 0) > most + 1:
         raise Garbled(f"it has more tokens than the {most} that were asked for")
     made = document.get("system_fingerprint")
-    make = short(clean(made), 80) if isinstance(made, str) else ""
+    make = made if isinstance(made, str) else ""
     return Written(text, finish, _stopped(choice, finish), ids, prompt, written, make, said)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from html import escape
 
 from slmeval.errors import JobFailed, ModelError
 
@@ -17,6 +19,7 @@ class Key:
 
     def __init__(self, value: str = "", variable: str = "") -> None:
         self._value = value
+        self._written = re.compile("".join(map(_ways_to_write, value)))
         #: where it is from, "" if there is none
         self.variable = variable
 
@@ -29,17 +32,39 @@ class Key:
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
 
     def hide(self, text: str) -> str:
-        """``text`` without the key: what a server says may repeat it."""
-        return text.replace(self._value, "[the key]") if self._value else text
+        """``text`` without the key, however it is escaped: what a server says may repeat it."""
+        return self._written.sub("[the key]", text) if self._value else text
+
+    def _is_in(self, text: str) -> bool:
+        return len(self._value) >= _SHORTEST and self._written.search(text) is not None
+
+    def check_address(self, text: str) -> str:
+        """``text`` itself, an address or a model's name: reports show both.
+
+        :raises ModelError: the key is in it.
+        """
+        if self._is_in(text):
+            raise ModelError(
+                f"the key in {self.variable} stands in the server's address or in the model's name, which "
+                "reports show: leave it out there, for it is sent without"
+            )
+        return text
 
     def check_answer(self, text: str) -> str:
         """``text`` itself; an answer is never altered, and never stored with the key in it.
 
         :raises JobFailed: the key is in it.
         """
-        if len(self._value) >= _SHORTEST and self._value in text:
+        if self._is_in(text):
             raise JobFailed("the server's answer holds the API key: it is not stored, and the key is at risk")
         return text
+
+
+def _ways_to_write(letter: str) -> str:
+    """A pattern of one letter as it is, and as URLs, JSON and HTML escape it."""
+    code = ord(letter)
+    by_number = rf"%{code:02x}|\\u{code:04x}|&#0*{code};|&#x0*{code:x};"
+    return rf"(?:\\?{re.escape(letter)}|{re.escape(escape(letter))}|(?i:{by_number}))"
 
 
 def key_from_environment() -> Key:
