@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -15,7 +16,7 @@ import toys
 from slmeval.environments import itself
 from slmeval.registry import load
 
-#: runs only under an interpreter whose folder has a file "apart"
+#: runs only under an interpreter whose folder is "apart", or has a file of that name
 APART = toys.MODULE.replace(
     '    name = "toy"\n',
     """    name = "apart"
@@ -23,7 +24,8 @@ APART = toys.MODULE.replace(
 
     @classmethod
     def missing(cls):
-        return None if (Path(sys.prefix) / "apart").exists() else "it lives elsewhere"
+        home = Path(sys.prefix)
+        return None if home.name == "apart" or (home / "apart").exists() else "it lives elsewhere"
 
     @classmethod
     def environment(cls):
@@ -121,7 +123,7 @@ def test_one_that_went_away_since_is_told(elsewhere: Path) -> None:
     assert f"cannot start a worker with {elsewhere}: No such file or directory" in done.stderr
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"apart": 1}', "\0"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"apart": 1}', "\0", '{"apart": "\\u0000"}', "[" * 100_000])
 def test_a_damaged_memory_is_told(content: str, tmp_path: Path) -> None:
     (tmp_path / "environments").mkdir()
     (tmp_path / "environments" / "pythons.json").write_text(content)
@@ -132,23 +134,58 @@ def test_a_damaged_memory_is_told(content: str, tmp_path: Path) -> None:
 
 
 def test_one_is_made_with_one_command(tmp_path: Path) -> None:
-    made = slmeval("doctor", "--make", "apart")
-    # it is made and asked, and this one lacks its file on purpose
-    assert made.returncode == 2
-    assert "was made, and cannot be used: it lives elsewhere" in made.stderr
+    (tmp_path / "environments").mkdir()
+    (tmp_path / "environments" / "pythons.json").write_text('{"apart": "/gone/python", "other": "/kept"}')
+    assert "under /gone/python; add it: slmeval doctor --make apart" in slmeval("doctor").stdout
+    made = slmeval("doctor", "--make", "apart", "--with", "iniconfig")
+    assert made.returncode == 0, made.stderr
     home = tmp_path / "environments" / "apart"
-    # what was not made whole is not taken for an environment
-    (home / "apart").touch()
-    assert "add it: slmeval doctor --make apart" in slmeval("doctor").stdout
-    (home / "slmeval-environment.json").write_text("{}")
+    python = home / "bin" / "python"
+    assert f"backend 'apart' runs under {python} from now on" in made.stderr
+    assert json.loads((home.parent / "pythons.json").read_text()) == {"other": "/kept"}
+    assert f"backend apart: ready, under {python}" in slmeval("doctor").stdout
     assert run_apart().returncode == 0
-    asked = subprocess.run(
-        [home / "bin" / "python", "-c", "import slmeval; print(slmeval.__file__)"],
+    subprocess.run([python, "-c", "import iniconfig"], check=True)
+    # what was not made whole is not taken for an environment
+    (home / "slmeval-environment.json").unlink()
+    assert "it lives elsewhere; add it: slmeval doctor --make apart" in slmeval("doctor").stdout
+
+
+def test_what_is_no_environment_is_not_removed(tmp_path: Path) -> None:
+    mine = tmp_path / "environments" / "apart" / "mine.py"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    made = slmeval("doctor", "--make", "apart")
+    assert made.returncode == 2
+    assert "is there, and is no environment: move it away" in made.stderr
+    assert mine.read_text() == "mine"
+
+
+def test_what_lies_in_the_current_folder_is_not_run(elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for name in ("json", "types"):
+        (tmp_path / "here" / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    told = subprocess.run(
+        [elsewhere.parents[0] / "python", "-P", "-m", "slmeval", "doctor", "--python", f"apart={elsewhere}"]
+        if sys.version_info >= (3, 11)
+        else [shutil.which("slmeval") or "slmeval", "doctor", "--python", f"apart={elsewhere}"],
+        cwd=tmp_path / "here",
+        env=os.environ,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    assert asked.stdout
+    assert told.returncode == 0, told.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interpreter_that_prints_no_text(tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.write_text("#!/bin/sh\nprintf '\\377\\n'; printf '\\377' >&2\n")
+    odd.chmod(0o755)
+    done = slmeval("doctor", "--python", f"apart={odd}")
+    assert done.returncode == 2
+    assert "slmeval is not installed there" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,17 @@ def test_more_rows_ask_only_what_is_new(options: RunOptions, run: Any, tmp_path:
     assert whole.cells == evaluate(options, tmp_path / "another.db").cells
 
 
+def test_what_was_answered_before_a_crash_keeps_its_figures(
+    options: RunOptions, run: Any, demo_model: Path
+) -> None:
+    bundled = replace(options, models=(str(demo_model),), data=None, sample=True, limit=9)
+    result = run(bundled, tasks=("gsm8k", "arc_easy"), engine_options={"trouble": "crash"})
+    assert result.status == "failed"
+    assert [cell.name for cell in result.cells] == ["gsm8k"]
+    (failure,) = result.failures
+    assert "SIGSEGV" in failure.reason
+
+
 def test_an_option_that_changes_numbers_is_another_question(options: RunOptions, run: Any) -> None:
     run(options)
     assert run(options, engine_options={"trouble": "other"}).asked == 24

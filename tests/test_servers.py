@@ -38,6 +38,14 @@ SERVED = (
         1,
     )
 )
+SERVED = SERVED.replace(
+    "        for prompt in prompts:\n",
+    """        for prompt in prompts:
+            if self._trouble == "short" and len(prompt.ids) > 500:
+                raise Unanswerable("the server has no room for it")
+""",
+    1,
+).replace("import ModelMissing", "import ModelMissing, Unanswerable")
 ADDRESS = "http://127.0.0.1:9/v1"
 
 
@@ -147,6 +155,15 @@ def test_without_a_model_or_a_backend_no_server_is_taken() -> None:
     done = run("--tasks", "piqa", "--limit", "1")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["models"][0]["backend"] != "toy"
+
+
+def test_what_the_server_refuses_fails_its_own_cell() -> None:
+    done = few("--tasks", "gsm8k", "--shots", "5,0", "-o", "trouble=short")
+    report = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert [(cell["name"], cell["shots"]) for cell in report["cells"]] == [("gsm8k", 0)]
+    (failure,) = report["failures"]
+    assert failure["reason"] == "gsm8k@5: the server has no room for it"
 
 
 # ---- options of one engine -----------------------------------------------------------------------------
