@@ -63,6 +63,7 @@ class FaultyServer:
     host: str = "127.0.0.1"
     key: str = ""
     name: str = "model"
+    owner: str = "tests"
     chat_only: bool = False
     form: str = "length"
     #: fields that are refused, as OpenAI refuses them
@@ -148,7 +149,7 @@ class FaultyServer:
     def _listed(self, request: Request) -> bytes:
         if not request.path.endswith("/models"):
             return self._error("404 Not Found", "no such place")
-        entry = {"id": self.name, "object": "model", "owned_by": "tests"}
+        entry = {"id": self.name, "object": "model", "owned_by": self.owner}
         return self._packed({"object": "list", "data": [entry]})
 
     def _answered(self, request: Request) -> bytes:

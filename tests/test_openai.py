@@ -54,6 +54,7 @@ from slmeval_openai import (
     secret,
     tokenizers,
     waiting,
+    watching,
     wire,
     words,
 )
@@ -562,6 +563,38 @@ def test_looking_up_a_model(server: FaultyServer) -> None:
     server.deafen()
     with pytest.raises(ModelMissing, match=r"no connection can be made .*: is a server running there\?"):
         OpenAIBackend.look_up(ModelRef(server.url))
+
+
+def test_a_server_that_was_swapped_since_planning_is_not_opened(server: FaultyServer) -> None:
+    served = OpenAIBackend.look_up(ModelRef(server.url))
+    planned = ModelRef(served.location, served.edition)
+    OpenAIBackend(planned, options_of(OpenAIBackend)).close()
+    server.owner = "others"
+    with pytest.raises(
+        ModelError, match=r"another edition of the model \(owned_by others\) than when .* \(owned_by t"
+    ):
+        OpenAIBackend(planned, options_of(OpenAIBackend))
+    OpenAIBackend(ModelRef(served.location), options_of(OpenAIBackend)).close()
+
+
+def test_a_server_that_is_swapped_in_the_middle_ends_the_job(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = armed(server)
+    server.owner = "others"
+    ask(backend, ["question"])
+    assert all(request.method == "POST" for request in server.asked)  # it was looked at a moment ago
+    monkeypatch.setattr(watching, "_EVERY", 0.0)
+    with pytest.raises(
+        JobFailed, match=r"has changed in the middle of the run, from 'model' \(owned_by tests\) to"
+    ):
+        ask(backend, ["question"])
+    server.owner = "tests"
+    assert texts(ask(backend, ["question"])) == [text_after("question")]
+    server.name = "other"
+    with pytest.raises(JobFailed, match="serves no model 'model'"):
+        ask(backend, ["question"])
+    backend.close()
 
 
 def test_looking_up_a_model_that_needs_a_key(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ def slmeval_register_backends() -> Iterable[type[Backend]]:
 class OpenAIBackend(Backend):
     """A model behind a server with an address ``http://HOST:PORT/v1#NAME``.
 
+    A revision of a model is the edition of which its server told when the run was planned.
     The API key is taken from the environment alone: ``SLMEVAL_API_KEY``, else ``OPENAI_API_KEY``.
     """
 
@@ -81,7 +82,7 @@ class OpenAIBackend(Backend):
         # the HTTP library is only needed from here on
         from slmeval_openai.engine import Engine
 
-        self._engine = Engine(model.location, options)
+        self._engine = Engine(model, options)
 
     def model_info(self) -> ModelInfo:
         return self._engine.model_info()

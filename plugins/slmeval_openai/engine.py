@@ -12,6 +12,7 @@ from slmeval.types import (
     GenerationSettings,
     Likelihood,
     ModelInfo,
+    ModelRef,
     OptionValue,
     Prompt,
     ScoreGroup,
@@ -24,6 +25,7 @@ from slmeval_openai.lookup import Facts, address_and_key, facts_of
 from slmeval_openai.opening import SOME_IDS, Manner, Opening
 from slmeval_openai.scoring import Scorer, known_case, refused
 from slmeval_openai.tokenizers import first_difference, is_text
+from slmeval_openai.watching import Watch, check_planned
 
 #: stands for what a server does not tell; larger than any
 _UNTOLD = 2**31 - 1
@@ -40,24 +42,26 @@ class Engine:
     :raises JobFailed: the server is in trouble.
     """
 
-    def __init__(self, location: str, options: Mapping[str, OptionValue]) -> None:
-        self._address, self._key = address_and_key(location)
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
+        self._address, self._key = address_and_key(model.location)
         timeout, retries = float(options["timeout"] or 1), int(options["retries"] or 0)
         self._caller = Caller(self._address, self._key, timeout, retries)
         self._lanes = Lanes(int(options["concurrency"] or 1))
         try:
-            self._facts, self._manner = self._lanes.run(self._open(str(options["api"])))
+            self._facts, self._manner = self._lanes.run(self._open(model, str(options["api"])))
         except BaseException:
             self.close()
             raise
         #: why there are no likelihoods, "" where there are; ``None`` until it was tried out
         self._no_scores: str | None = None
         self._uncompared = ""
+        self._watch = Watch(self._caller, self._address, self._facts)
         self._writer = self._new_writer()
         self._scorer = Scorer(self._caller, self._address, self._manner, self._facts.name, self._facts.room)
 
-    async def _open(self, api: str) -> tuple[Facts, Manner]:
+    async def _open(self, model: ModelRef, api: str) -> tuple[Facts, Manner]:
         facts = await facts_of(self._caller, self._address)
+        check_planned(facts, model.revision, self._address.base)
         return facts, await Opening(self._caller, self._address, facts.name).manner(api)
 
     def _new_writer(self) -> Writer:
@@ -118,7 +122,7 @@ class Engine:
         """For each group, one likelihood per continuation.
 
         :raises ValueError: a group does not fit the model.
-        :raises JobFailed: there are none, or the server fails.
+        :raises JobFailed: there are none, or the server fails or serves something else.
         """
         if self._no_scores is None:
             # nobody showed a tokenizer: the ids are taken to be the server's
@@ -128,7 +132,7 @@ class Engine:
         fitting = self._fitting()
         for group in groups:
             fitting.check_group(group)
-        return self._scorer.score(groups, self._lanes)
+        return self._watch.until_the_end(self._scorer.score(groups, self._lanes), self._lanes.run)
 
     def generate(
         self,
@@ -139,7 +143,7 @@ class Engine:
         """Greedy completions.
 
         :raises ValueError: a prompt does not fit the model.
-        :raises JobFailed: the server fails.
+        :raises JobFailed: the server fails or serves something else.
         """
         fitting = self._fitting()
         for prompt in prompts:
@@ -149,7 +153,8 @@ class Engine:
             self._writer.start(prompt.ids, settings, decode, room) for prompt in prompts
         ]
         # each look for a stop string is a sign of life, and so is this one, at nothing
-        return self._lanes.in_order(starts, lambda: decode(()))
+        answers = self._lanes.in_order(starts, lambda: decode(()))
+        return self._watch.until_the_end(answers, self._lanes.run)
 
     def _fitting(self) -> Fitting:
         """What fits: of prompts that are sent as text only the server knows."""
