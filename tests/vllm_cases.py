@@ -209,6 +209,14 @@ class TestOwn(Clauses):
         first, *others = (answer.token_logprobs for answer in answers)
         assert [each[place] for place, each in enumerate(others)] == list(first)
 
+    def test_a_continuation_of_no_tokens_is_certain(self) -> None:
+        """Alone and beside others: nothing is asked for it."""
+        context = toy.text_ids(9, 1)
+        for more in ((), (toy.text_ids(4, 2)[1:],)):
+            (found,) = self.toy.score([ScoreGroup(context, ((), *more))])
+            assert found[0].token_logprobs == ()
+            assert len(found) == 1 + len(more)
+
     def test_one_of_all_tokens_is_greedy(self) -> None:
         """After a context and after one token more."""
         context = self.toy.sure_prompts(2)[0]

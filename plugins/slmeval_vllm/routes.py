@@ -32,6 +32,8 @@ def shared(group: ScoreGroup, *, rows: bool, block: int) -> Way:
     is what each such question runs again at most.
     """
     graded = _blank(group)
+    if not graded:
+        return {}  # a tokenizer can leave nothing of a continuation, and then nothing is asked
     yield from _ask(group.context, graded, {(): _distinct(tokens[0] for tokens in graded)})
     if rows:
         yield from _ask(group.context, graded, _stems(graded, longer_than=1), rows_from=1)
