@@ -70,6 +70,7 @@ class FaultyServer:
     unknown: tuple[str, ...] = ()
     #: with one, prompts may be ids, and the ids of what is written are told, as vLLM does
     tokenizer: Tokenizer | None = None
+    tells_ids: bool = True
     faults: list[Fault] = field(default_factory=list)
     #: a fault for each request of the prompts named here
     fault_of: Callable[[Request, int], Fault | None] = lambda *_: None
@@ -162,7 +163,7 @@ class FaultyServer:
             if name in request.body:
                 return self._error("400 Bad Request", f"Unrecognized request argument supplied: {name}")
         if self.tokenizer is not None:
-            return self._packed(completion_of_ids(request, self.tokenizer))
+            return self._packed(completion_of_ids(request, self.tokenizer, tells_ids=self.tells_ids))
         if not chat and not isinstance(request.body["prompt"], str):
             return self._error("400 Bad Request", "prompt must be a string")
         return self._packed(completion(request, chat=chat))
@@ -186,7 +187,7 @@ def completion(request: Request, *, chat: bool = False) -> dict[str, Any]:
     return {"id": "x", "object": "text_completion", "choices": [choice], "usage": usage}
 
 
-def completion_of_ids(request: Request, tokenizer: Tokenizer) -> dict[str, Any]:
+def completion_of_ids(request: Request, tokenizer: Tokenizer, *, tells_ids: bool) -> dict[str, Any]:
     """The right answer to ids, or to the text of some: a text in ids, and an end token."""
     given = request.body["prompt"]
     prompt = given if isinstance(given, list) else list(tokenizer.encode(given))
@@ -194,7 +195,7 @@ def completion_of_ids(request: Request, tokenizer: Tokenizer) -> dict[str, Any]:
     ids = made[: request.body["max_tokens"]]
     choice = {"index": 0, "text": tokenizer.decode(ids), "logprobs": None, "stop_reason": None}
     choice["finish_reason"] = "stop" if ids == made else "length"
-    if request.body.get("return_token_ids"):
+    if tells_ids and request.body.get("return_token_ids"):
         choice.update(token_ids=ids, prompt_token_ids=prompt)
     usage = {"prompt_tokens": len(prompt), "completion_tokens": len(ids), "total_tokens": 0}
     return {"id": "x", "object": "text_completion", "choices": [choice], "usage": usage}

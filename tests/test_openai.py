@@ -47,6 +47,7 @@ from slmeval_openai import (
     OpenAIBackend,
     address,
     documents,
+    generation,
     likelihoods,
     lookup,
     replies,
@@ -508,6 +509,53 @@ def test_prompts_without_an_exact_text_are_refused(server: FaultyServer, demo_mo
     with pytest.raises(JobFailed, match="is not the whole text of a prompt's token ids"):
         list(backend.generate([Prompt((5, 1, 2, 5))], GENERATE, tokenizer.decode))
     backend.close()
+
+
+@pytest.mark.parametrize("tells_ids", [True, False])
+def test_another_tokenizer_is_found_by_prompts_where_that_is_all_there_is(
+    server: FaultyServer, demo_model: Path, shared_tokenizer: Path, tells_ids: bool
+) -> None:
+    server.tokenizer, server.tells_ids = read_tokenizer(demo_model, "the demo model's"), tells_ids
+    right = opened_with(server, server.tokenizer)
+    assert (
+        any("nothing but counts of tokens could be compared" in note for note in right.notes()) != tells_ids
+    )
+    right.close()
+    wrong = OpenAIBackend(ModelRef(server.url), options_of(OpenAIBackend))
+    difference = wrong.verify_tokenizer(read_tokenizer(shared_tokenizer, "another"))
+    assert difference is not None
+    assert ("(with special tokens)" if tells_ids else "tokens here, and") in difference
+    assert difference.endswith(" to the server")
+    wrong.close()
+
+
+def test_a_tokenizer_that_cannot_be_compared_is_said_to_be_so(server: FaultyServer, demo_model: Path) -> None:
+    tokenizer = server.tokenizer = read_tokenizer(demo_model, "the demo model's")
+    backend = OpenAIBackend(ModelRef(server.url), options_of(OpenAIBackend))
+    server.armed = True
+    server.faults = [faulty.status("400 Bad Request", b"ids alone")] * 2
+    assert backend.verify_tokenizer(tokenizer) is None
+    assert "the tokenizer was not compared with the server's own: ids alone" in backend.notes()
+    backend.close()
+
+
+def test_a_text_that_is_not_that_of_its_ids_is_no_answer(server: FaultyServer, demo_model: Path) -> None:
+    tokenizer = read_tokenizer(demo_model, "the demo model's")
+    backend = opened_with(server, tokenizer)
+    server.faults = [faulty.changed(lambda document: document["choices"][0].update(text="quite another"))]
+    with pytest.raises(JobFailed, match="its text, 'quite another', is not that of its token ids"):
+        ask_ids(backend, tokenizer, "The cat")
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["It is\n 4 2.", " It is<|im_end|>42. And", "It is", "", "It is 42.</s>", "It is 42. stop more"]
+)
+def test_what_a_text_may_show_beside_its_ids(text: str) -> None:
+    generation._check_text(text, "It is 4\ufffd2. stop", ("stop",))
+    for wrong in ("It was 42.", "Et is 42", "is It 42"):
+        with pytest.raises(documents.Garbled):
+            generation._check_text(wrong, "It is 42. stop", ("stop",))
 
 
 # ---- addresses and models ----------------------------------------------------------------------------

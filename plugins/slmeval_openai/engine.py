@@ -24,7 +24,7 @@ from slmeval_openai.lanes import Lanes
 from slmeval_openai.lookup import Facts, address_and_key, facts_of
 from slmeval_openai.opening import SOME_IDS, Manner, Opening
 from slmeval_openai.scoring import Scorer, known_case, refused
-from slmeval_openai.tokenizers import first_difference, is_text
+from slmeval_openai.tokenizers import Comparison, is_text
 from slmeval_openai.watching import Watch, check_planned
 
 #: stands for what a server does not tell; larger than any
@@ -54,7 +54,7 @@ class Engine:
             raise
         #: why there are no likelihoods, "" where there are; ``None`` until it was tried out
         self._no_scores: str | None = None
-        self._uncompared = ""
+        self._of_tokenizer = ""
         self._watch = Watch(self._caller, self._address, self._facts)
         self._writer = self._new_writer()
         self._scorer = Scorer(self._caller, self._address, self._manner, self._facts.name, self._facts.room)
@@ -99,9 +99,9 @@ class Engine:
         return None
 
     async def _compare(self, tokenizer: Tokenizer) -> str | None:
-        difference, self._uncompared = await first_difference(
-            self._caller, self._address, self._facts.name, tokenizer
-        )
+        comparison = Comparison(self._caller, self._address, self._manner, self._facts.name, tokenizer)
+        difference = await comparison.first_difference()
+        self._of_tokenizer = comparison.note
 
         def encode(text: str) -> TokenIds:
             return tokenizer.encode(text, special=False)
@@ -178,8 +178,8 @@ class Engine:
             yield "the server takes no settings of a penalty on repetition: whether it has one is not known"
         if not manner.stops and not manner.tells_ids:
             yield "the server does not end texts rightly at stop strings: it gets none, and we cut the texts"
-        if self._uncompared:
-            yield f"the tokenizer was not compared with the server's own: {self._uncompared}"
+        if self._of_tokenizer:
+            yield self._of_tokenizer
 
     def close(self) -> None:
         """Close all connections, and end what is under way."""

@@ -12,6 +12,7 @@ from slmeval.stopping import Stopper, cut_at_stop
 from slmeval.types import Completion, GenerationSettings, TokenIds
 from slmeval_openai.address import Address
 from slmeval_openai.asking import Caller
+from slmeval_openai.documents import Garbled
 from slmeval_openai.opening import Manner, check_count
 from slmeval_openai.replies import Written
 from slmeval_openai.secret import Key
@@ -97,6 +98,8 @@ class Writer:
             written = self._manner.read(document, most)
             if not self._manner.no_ids:
                 check_count(written, len(ids))
+            if written.ids is not None:
+                _check_text(written.text, decode(written.ids), settings.stop)
             return written
 
         written = await self._caller.post(self._url, body, read)
@@ -122,6 +125,27 @@ class Writer:
     @staticmethod
     def _is_text_of(ids: TokenIds, text: str, tokenizer: Tokenizer) -> bool:
         return ids in (tokenizer.encode(text), tokenizer.encode(text, special=False))
+
+
+def _check_text(text: str, decoded: str, stops: Sequence[str]) -> None:
+    """Whether the text of an answer may be that of its ids: a server with another tokenizer is found out so.
+
+    Spaces are left aside, as are halves of characters, and what only one of the two shows: special tokens,
+    or what stands behind a stop string.
+
+    :raises Garbled: the two are of different letters.
+    """
+    shorter, longer = sorted((_letters(text), _letters(cut_at_stop(decoded, stops)[0])), key=len)
+    rest = iter(longer)
+    if not all(letter in rest for letter in shorter):
+        raise Garbled(
+            f"its text, {text[:40]!r}, is not that of its token ids, {decoded[:40]!r}: is the "
+            "tokenizer the model's own?"
+        )
+
+
+def _letters(text: str) -> str:
+    return "".join(text.replace("\ufffd", "").split())
 
 
 def _followed(written: Written, settings: GenerationSettings, decode: Decode) -> Stopper:
