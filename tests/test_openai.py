@@ -694,7 +694,11 @@ def test_a_proxy_gets_nothing_for_this_machine(server: FaultyServer, monkeypatch
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("http_proxy", f"nonsense://user:{KEY}@proxy"), ("SSL_CERT_FILE", "/nowhere/at/all.pem")],
+    [
+        ("http_proxy", f"nonsense://user:{KEY}@proxy"),
+        ("ALL_PROXY", f"http://user:{KEY}/rest@proxy:80"),
+        ("SSL_CERT_FILE", "/nowhere/at/all.pem"),
+    ],
 )
 def test_an_environment_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)

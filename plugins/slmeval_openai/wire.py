@@ -54,6 +54,9 @@ class Wire:
         self._key, self._timeout = key, timeout
         try:
             httpx2.URL(address.base)
+        except httpx2.InvalidURL as error:
+            raise ModelError(f"{address.base} is no address of a server: {clean(str(error))}") from None
+        try:
             self._client = httpx2.AsyncClient(
                 headers={"Connection": "close", "Accept-Encoding": "identity", **key.headers},
                 timeout=httpx2.Timeout(timeout),
@@ -61,9 +64,7 @@ class Wire:
                 trust_env=not address.on_this_machine,
                 follow_redirects=False,
             )
-        except httpx2.InvalidURL as error:
-            raise ModelError(f"{address.base} is no address of a server: {clean(str(error))}") from None
-        except (ValueError, ImportError, OSError) as error:
+        except (httpx2.InvalidURL, ValueError, ImportError, OSError) as error:
             # what the environment says of proxies may hold a password: it is not quoted
             raise ModelError(
                 "the proxy (HTTP_PROXY, ALL_PROXY, ...) or the certificates (SSL_CERT_FILE, ...) that the "
