@@ -558,6 +558,65 @@ def test_what_a_text_may_show_beside_its_ids(text: str) -> None:
             generation._check_text(wrong, "It is 42. stop", ("stop",))
 
 
+def test_a_server_with_a_lower_cap_of_its_own_is_told_of(server: FaultyServer) -> None:
+    backend = armed(server, concurrency=1)
+    before = backend.notes()
+
+    def ended(tokens: int) -> Fault:
+        def change(document: dict[str, Any]) -> None:
+            document["choices"][0]["finish_reason"] = "length"
+            document["usage"]["completion_tokens"] = tokens
+
+        return faulty.changed(change)
+
+    server.faults = [ended(20)]
+    assert ask(backend, ["question"])[0].reason == "length"
+    assert backend.notes() == before
+    server.faults = [ended(4), ended(19)]
+    assert [one.reason for one in ask(backend, ["one", "two", "three"])] == ["length", "length", "end"]
+    (note,) = set(backend.notes()) - set(before)
+    assert note.startswith("the server ended texts for their length before")
+    assert note.endswith("(2 answers)")
+    backend.close()
+
+
+def test_notes_do_not_depend_on_the_order_of_answers(server: FaultyServer) -> None:
+    server.chat_only = True
+
+    def answers(texts: Sequence[str]) -> tuple[str, ...]:
+        server.armed = False
+        backend = armed(server, concurrency=1)
+        server.fault_of = lambda request, _: faulty.changed(partial(change, request.prompt))
+        ask(backend, texts)
+        backend.close()
+        return backend.notes()
+
+    def change(prompt: str, document: dict[str, Any]) -> None:
+        document["system_fingerprint"] = f"fp_{prompt}"
+        said = {"thinking": "hm"} if prompt < "m" else {"refusal": "no"}
+        document["choices"][0]["message"].update(said)
+
+    names = "abcdefghijklmnopq"
+    assert answers(names) == answers(names[::-1])
+    assert answers(names)[-1].endswith(": fp_a, fp_b, fp_c, fp_d, fp_e, fp_f, fp_g, fp_h and 9 others")
+
+
+def test_a_key_that_is_sent_in_clear_is_told_of(
+    server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(url: str) -> bool:
+        backend = opened(url)
+        backend.close()
+        return any("the key in OPENAI_API_KEY was sent in clear" in note for note in backend.notes())
+
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    assert not told("http://server.invalid/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert told("http://server.invalid/v1")
+    assert not told(server.url)
+    assert not address.parse("https://server.invalid/v1").in_clear
+
+
 # ---- addresses and models ----------------------------------------------------------------------------
 
 
@@ -1034,6 +1093,7 @@ def test_llama_cpp_pythons_server_writes_what_the_engine_writes(
     assert [text.removeprefix(" ") for text in texts(found)] == texts(expected)
     assert [one.reason for one in found] == [one.reason for one in expected]
     assert any(note.startswith("server-tokenized") for note in backend.notes())
+    assert not any("limit of its own" in note for note in backend.notes())
     backend.close()
 
 
@@ -1058,6 +1118,7 @@ def test_mlx_lms_server_writes_what_the_oracle_writes(mlx_server: str, demo_mode
     assert texts(ask(backend, PROMPTS, LONG)) == texts(expected)
     # it takes stop strings out of the text and goes on, which is seen at opening
     assert any("does not end texts rightly" in note for note in backend.notes())
+    assert not any("limit of its own" in note for note in backend.notes())
     backend.close()
 
 

@@ -36,6 +36,11 @@ class Address:
         except ValueError:
             return False
 
+    @property
+    def in_clear(self) -> bool:
+        """Whether whoever is on the way can read what is sent."""
+        return urlsplit(self.base).scheme == "http" and not self.on_this_machine
+
     def named(self, name: str) -> str:
         """The whole address of the model ``name``."""
         return f"{self.base}#{quote(name, safe='/:@._-+~')}"

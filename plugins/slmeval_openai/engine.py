@@ -168,6 +168,8 @@ class Engine:
 
     def _how_asked(self) -> Iterator[str]:
         manner = self._manner
+        if self._key.variable and self._address.in_clear:
+            yield f"the key in {self._key.variable} was sent in clear: {self._address.base} is not https"
         if manner.chat:
             yield "server-templated and server-tokenized: prompts are sent as one message of a chat"
         elif manner.no_ids:

@@ -16,10 +16,14 @@ from slmeval_openai.documents import Garbled
 from slmeval_openai.opening import Manner, check_count
 from slmeval_openai.replies import Written
 from slmeval_openai.secret import Key
-from slmeval_openai.words import short
+from slmeval_openai.words import listed, short
 
 #: stop strings that OpenAI's interface takes; all of them are looked for here
 _STOPS = 4
+_SHORT_OF = (
+    "the server ended texts for their length before they had as many tokens as were asked for: it has a "
+    "limit of its own"
+)
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -38,13 +42,13 @@ class Writer:
         #: the tokenizer whose ids a prompt's text must have, where there is one
         self.tokenizer: Tokenizer | None = None
         self._said: dict[str, int] = {}
-        self._fingerprints: dict[str, None] = {}
+        self._makes: set[str] = set()
 
     def notes(self) -> tuple[str, ...]:
-        """What the server's answers had to say of themselves."""
-        notes = [f"{said} ({times} answers)" for said, times in self._said.items()]
-        if len(self._fingerprints) > 1:
-            notes.append(f"answers came from several makes of the server: {', '.join(self._fingerprints)}")
+        """What the server's answers had to say of themselves, in whatever order they came."""
+        notes = [f"{said} ({times} answers)" for said, times in sorted(self._said.items())]
+        if len(self._makes) > 1:
+            notes.append(f"answers came from several makes of the server: {listed(sorted(self._makes))}")
         return tuple(notes)
 
     def start(
@@ -103,11 +107,17 @@ class Writer:
             return written
 
         written = await self._caller.post(self._url, body, read)
-        for said in written.said:
+        self._remember(written, most)
+        return written
+
+    def _remember(self, written: Written, most: int) -> None:
+        """What notes are made of."""
+        made = most if written.written_tokens is None else written.written_tokens
+        short_of = (_SHORT_OF,) if written.finish == "length" and made < most else ()
+        for said in written.said + short_of:
             self._said[said] = self._said.get(said, 0) + 1
         if written.fingerprint:
-            self._fingerprints[short(self._caller.shown(written.fingerprint), 80)] = None
-        return written
+            self._makes.add(short(self._caller.shown(written.fingerprint), 80))
 
     def _text(self, ids: TokenIds, decode: Decode) -> str:
         """The text of a prompt, which must be the whole of it.

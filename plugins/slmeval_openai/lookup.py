@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -16,12 +16,10 @@ from slmeval_openai.address import Address, parse
 from slmeval_openai.asking import Caller, GaveUp, Refused
 from slmeval_openai.documents import Garbled
 from slmeval_openai.secret import Key, key_from_environment
-from slmeval_openai.words import clean
+from slmeval_openai.words import clean, listed
 
 #: seconds that a list of models may take
 _TIMEOUT = 15.0
-#: names that an error lists
-_LISTED = 8
 #: fields of a model's entry that stay the same while it does: vLLM's and llama-server's
 _LASTING = ("owned_by", "root", "parent")
 _LASTING_META = ("n_params", "size", "ftype", "n_embd")
@@ -122,18 +120,13 @@ def _pick(address: Address, entries: Mapping[str, dict[str, Any]], caller: Calle
         raise ModelMissing(f"{where} serves no model")
     if address.name:
         near = get_close_matches(address.name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {_listed(names)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {listed(names)}"
         raise ModelMissing(f"{where} serves no model {address.name!r}: {hint}")
     if len(entries) > 1:
         raise ModelMissing(
-            f"{where} serves several models: write {address.base}#NAME; it has {_listed(names)}"
+            f"{where} serves several models: write {address.base}#NAME; it has {listed(names)}"
         )
     return next(iter(entries.values()))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} others" if more > 0 else "")
 
 
 async def _told(caller: Caller, address: Address, entry: dict[str, Any]) -> Facts:
