@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -18,6 +19,7 @@ from jsonschema import Draft202012Validator
 from safetensors.numpy import load_file, save_file
 
 from slmeval.cli import run
+from slmeval.gguf_file import read_gguf
 from slmeval.pairing import demo_model
 from slmeval.parity import report
 from slmeval.parity.document import parity_schema
@@ -27,6 +29,7 @@ Document = dict[str, Any]
 MAKER = Callable[[Path], None]
 #: a merge that makes " the", and a matrix whose rows are shuffled
 MERGE, MATRIX = ["▁t", "he"], "model.layers.2.mlp.down_proj.weight"
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 
 
@@ -55,6 +58,9 @@ doubled_bos = edited(
 )
 short_context = edited("config.json", lambda whole: whole.update(max_position_embeddings=300))
 other_theta = edited("config.json", lambda whole: whole["rope_parameters"].update(rope_theta=5000.0))
+#: moves log-probabilities by less than float32 rounds
+near_theta = edited("config.json", lambda whole: whole["rope_parameters"].update(rope_theta=10000.5))
+scaled = edited("config.json", lambda whole: whole["rope_parameters"].update(rope_type="linear", factor=2.0))
 
 
 def chat(template: str) -> MAKER:
@@ -72,6 +78,33 @@ def shuffled(folder: Path) -> None:
 def widened(folder: Path) -> None:
     """The same numbers, stored in float32."""
     _rewrite(folder, lambda tensors: tensors.update({name: tensors[name].astype("f4") for name in tensors}))
+
+
+def untied(folder: Path) -> None:
+    """The output matrix stored by itself, as the embedding that it is."""
+    _rewrite(folder, lambda tensors: tensors.update({HEAD: tensors[EMBEDDING].copy()}))
+    edited("config.json", lambda whole: whole.update(tie_word_embeddings=False))(folder)
+
+
+def other_head(folder: Path) -> None:
+    untied(folder)
+    _rewrite(folder, lambda tensors: tensors.update({HEAD: (tensors[HEAD] * 1.05).astype("f2")}))
+
+
+def unused_row(folder: Path) -> None:
+    """A row of the embedding that no question here reads."""
+    untied(folder)
+    _rewrite(folder, lambda tensors: tensors[EMBEDDING][2040].__iadd__(1))
+
+
+def of_older_libraries(folder: Path) -> None:
+    """Names without the first prefix, and a buffer that engines compute by themselves."""
+
+    def change(tensors: dict[str, Any]) -> None:
+        renamed = {name.removeprefix("model."): tensors.pop(name) for name in list(tensors)}
+        tensors.update(renamed, **{"layers.0.self_attn.rotary_emb.inv_freq": np.ones(32, "f4")})
+
+    _rewrite(folder, change)
 
 
 def _rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -258,7 +291,7 @@ def test_a_shuffled_weight(parity: Any, model: Any) -> None:
     (comparison,) = found["comparisons"]
     assert comparison["texts"]["equal"] == 0
     assert comparison["texts"]["parting"]["first"] != comparison["texts"]["parting"]["other"]
-    assert comparison["control"]["n"] == 2, "both texts were followed on both sides"
+    assert comparison["control"]["n"] == 4, "both texts were followed on both sides, and both tokens asked"
     assert {flip["first_margin"] for flip in comparison["flips"]["shown"] if flip["cell"] == "gsm8k@5"} == {
         None
     }
@@ -346,6 +379,71 @@ def test_another_dtype(parity: Any, model: Any) -> None:
     )
 
 
+def test_a_change_that_one_engine_shows_is_the_models_however_small(parity: Any, model: Any) -> None:
+    one, two_ = model("one"), model("two", near_theta)
+    found = parity(*two(one, two_))
+    assert kinds(found) == ["model"]
+    assert 0 < found["comparisons"][0]["scores"]["largest"] < 1e-3
+    # two engines round as much by themselves
+    found = parity(*on(one, two_), "--dtype", "float32")
+    assert kinds(found) == ["(model)", "rounding"]
+    assert "no more effect" in cause(found, "model")["evidence"]
+    assert not any("model" in told for told in found["comparisons"][0]["ruled_out"])
+
+
+def test_a_setting_that_one_side_alone_gives(parity: Any, model: Any) -> None:
+    present("hf")
+    found = parity(*two(model("one"), model("two", scaled), "hf"), limit=1)
+    assert kinds(found) == ["model"]
+    told = cause(found, "model")
+    assert told["evidence"] == "rope_scaling is not given against {'rope_type': 'linear', 'factor': 2.0}"
+    assert told["basis"] == "shown"
+
+
+def test_entries_that_compute_nothing_are_no_model(parity: Any, model: Any) -> None:
+    named = edited("config.json", lambda whole: whole.update(architectures=["LlamaModel"], mlp_dropout=0.1))
+    plain = edited("config.json", lambda whole: whole["rope_parameters"].pop("rope_type"))
+    found = parity(*on(model("one"), model("two", named, plain, untied)), "--dtype", "bfloat16")
+    assert kinds(found) == ["dtype"]
+    (told,) = found["comparisons"][0]["untold"]
+    assert told.endswith("architectures is ['LlamaForCausalLM'] against ['LlamaModel']")
+
+
+def test_an_unknown_setting_is_not_the_engines_fault(parity: Any, model: Any) -> None:
+    present("hf")
+    eager = edited("config.json", lambda whole: whole.update(attn_implementation="eager"))
+    found = parity(*two(model("one"), model("two", eager), "hf"), "--dtype", "float32")
+    assert kinds(found) in (["model"], []), "some machines round alike"
+    assert {each["basis"] for each in found["comparisons"][0]["causes"]} <= {"inferred"}
+
+
+def test_a_model_does_not_hide_a_dtype(parity: Any, model: Any) -> None:
+    found = parity(*on(model("one"), model("two", near_theta)), "--dtype", "bfloat16")
+    assert kinds(found) == ["model", "dtype"]
+    assert (cause(found, "model")["requests"], cause(found, "dtype")["requests"]) == (None, 16)
+
+
+def test_weights_that_touched_nothing(parity: Any, model: Any) -> None:
+    one, two_ = model("one", untied), model("two", unused_row)
+    found = parity(*on(one, two_), "--dtype", "float32")
+    assert kinds(found) == ["(weights)", "rounding"]
+    found = parity(*on(one, two_), "--dtype", "bfloat16")
+    assert kinds(found) == ["weights", "dtype"]
+    assert cause(found, "weights")["requests"] is None
+
+
+def test_the_same_weights_under_other_names(parity: Any, model: Any) -> None:
+    found = parity(*on(model("one"), model("two", of_older_libraries)), "--dtype", "float32")
+    assert kinds(found) == ["rounding"]
+    assert "weights: all 38 tensors hold the same numbers" in found["comparisons"][0]["ruled_out"]
+
+
+def test_an_output_matrix_is_held_against_the_embedding_that_it_was(parity: Any, model: Any) -> None:
+    found = parity(*two(model("one"), model("two", other_head)))
+    assert kinds(found) == ["weights"]
+    assert cause(found, "weights")["evidence"].startswith(f"1 of 39 tensors hold other numbers, first {HEAD}")
+
+
 # ---- two at once -----------------------------------------------------------------------------------------
 
 
@@ -383,7 +481,7 @@ def test_llama_cpp_on_its_own_form(parity: Any) -> None:
     found = parity("--backends", "reference,llamacpp", "--dtype", "float32", "-o", "kv_type=q4_0")
     assert kinds(found) == ["kv_cache"]
     assert "kept as float64 against q4_0" in cause(found, "kv_cache")["evidence"]
-    assert any(told.startswith("attention: ") for told in found["comparisons"][0]["ruled_out"])
+    assert any(told.startswith("attention: ") for told in found["comparisons"][0]["untold"])
 
 
 def test_a_quantized_file_against_a_folder(parity: Any, model: Any, tmp_path: Path) -> None:
@@ -397,7 +495,57 @@ def test_a_quantized_file_against_a_folder(parity: Any, model: Any, tmp_path: Pa
     found = parity("--backends", "reference,llamacpp", *given, limit=16)
     assert kinds(found) == ["dtype"]
     assert "Q4_K_M" in cause(found, "dtype")["evidence"]
-    assert any(told.startswith("kv_cache: ") for told in found["comparisons"][0]["ruled_out"])
+    assert any(told.startswith("kv_cache: ") for told in found["comparisons"][0]["untold"])
+
+
+def changed_gguf(path: Path, change: Callable[[bytearray], None]) -> Path:
+    content = bytearray(demo_model("gguf").read_bytes())
+    change(content)
+    path.write_bytes(content)
+    return path
+
+
+def reversed_rows(content: bytearray) -> None:
+    (tensor,) = [
+        each for each in read_gguf(demo_model("gguf")).tensors if each.name == "blk.2.ffn_down.weight"
+    ]
+    place = slice(tensor.offset, tensor.offset + tensor.bytes)
+    rows = np.frombuffer(content[place], "f2").reshape(tensor.shape[::-1])
+    content[place] = rows[::-1].tobytes()
+
+
+def other_freq_base(content: bytearray) -> None:
+    key = b"llama.rope.freq_base"
+    place = content.index(key) + len(key) + 4
+    assert struct.unpack_from("<f", content, place) == (10000.0,)
+    struct.pack_into("<f", content, place, 5000.0)
+
+
+def test_two_files_of_one_engine(parity: Any, tmp_path: Path) -> None:
+    present("llamacpp")
+    from slmeval.types import ModelRef
+
+    one, two_ = demo_model("gguf"), changed_gguf(tmp_path / "two.gguf", reversed_rows)
+    found = parity(*two(one, two_, "llamacpp"), limit=1)
+    assert kinds(found) == ["weights"]
+    assert "1 of 38 tensors hold other numbers, first blk.2.ffn_down" in cause(found, "weights")["evidence"]
+    # however much of it rounding to so few bits would explain
+    converter, quantized = load().parts.converters["llamacpp"](), []
+    for place in (one, two_):
+        folder = tmp_path / f"Q2_K of {place.stem}"
+        folder.mkdir()
+        quantized.append(converter.convert(ModelRef(str(place)), "Q2_K", str(folder)).location)
+    found = parity(*two(*quantized, "llamacpp"), limit=1)
+    assert kinds(found) == ["weights"]
+    assert cause(found, "weights")["basis"] == "shown"
+
+
+def test_a_setting_of_a_file(parity: Any, tmp_path: Path) -> None:
+    present("llamacpp")
+    found = parity(*two(demo_model("gguf"), changed_gguf(tmp_path / "two.gguf", other_freq_base), "llamacpp"))
+    assert kinds(found) == ["model"]
+    assert cause(found, "model")["evidence"] == "rope.freq_base is 10000.0 against 5000.0"
+    assert "weights: all 38 tensors hold the same numbers" in found["comparisons"][0]["ruled_out"]
 
 
 def test_a_quantized_folder_against_its_source(parity: Any, model: Any, tmp_path: Path) -> None:
@@ -421,6 +569,68 @@ def test_weights_that_cannot_be_compared_are_inferred(parity: Any, model: Any) -
     assert told["basis"] == "inferred"
     assert "more than the declared arithmetic explains" in told["evidence"]
     assert "could not be compared" in told["evidence"]
+
+
+def test_a_decoder_that_makes_other_texts_of_the_same_tokens(parity: Any, model: Any) -> None:
+    bare = edited("tokenizer.json", lambda whole: whole.update(decoder={"type": "ByteFallback"}))
+    found = parity(*on(model("one"), model("two", bare)), "--dtype", "float32", tasks="gsm8k", limit=1)
+    assert kinds(found) == ["tokenizer"]
+    assert "the same token ids decode to" in cause(found, "tokenizer")["evidence"]
+    assert not any(told.startswith("tokenizer") for told in found["comparisons"][0]["ruled_out"])
+
+
+WRITER = """
+from slmeval import hookimpl
+from slmeval.api import Backend, Option
+from slmeval.registry import load
+from slmeval.types import Completion
+
+
+class Writer(Backend):
+    name = "writer"
+    options = (Option("mode", str, "same", "what it does to a text"),)
+
+    def __init__(self, model, options):
+        self._inner, self._mode = load().parts.backends["reference"](model, {"threads": 1}), options["mode"]
+
+    def model_info(self):
+        return self._inner.model_info()
+
+    def score(self, groups):
+        return self._inner.score(groups)
+
+    def generate(self, prompts, settings, decode):
+        for found in self._inner.generate(prompts, settings, decode):
+            ids, text = found.ids, found.text
+            if self._mode == "short":
+                ids = ids[:5]
+            elif self._mode == "wrong":
+                ids = (*ids[:3], ids[3] + 1, *ids[4:])
+            yield Completion(text + " " if self._mode == "text" else decode(ids), ids, found.reason)
+
+
+@hookimpl
+def slmeval_register_backends():
+    return [Writer]
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "basis", "told"),
+    [
+        ("short", "shown", "5 tokens of demo · writer, the same as far as both go"),
+        ("text", "shown", "the same tokens became"),
+        ("wrong", "inferred", "demo · writer wrote a token that has"),
+    ],
+)
+def test_an_engine_that_writes_otherwise_than_it_scores(
+    mode: str, basis: str, told: str, parity: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch, WRITER)
+    found = parity("--backends", "reference,writer", "-o", f"mode={mode}", tasks="gsm8k", limit=1)
+    assert kinds(found) == ["engine"]
+    assert told in cause(found, "engine")["evidence"]
+    assert cause(found, "engine")["basis"] == basis
 
 
 SERVER = """

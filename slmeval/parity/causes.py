@@ -7,16 +7,15 @@ from slmeval.parity.ids import by_ids
 from slmeval.parity.numbers import by_numbers
 from slmeval.parity.templates import template_verdict
 from slmeval.parity.view import NOTHING, Findings, View, together
+from slmeval.parity.written import by_engine
 
 #: what the reason of a failed job begins with, where an engine's tokenizer is another one
 _OTHER_TOKENIZER = "the tokenizer of "
-#: what a backend's notes say of a server that makes ids, or puts a template around a text, by itself
-_BY_SERVER = ("server-tokenized", "server-templated")
 
 
 def explain(view: View) -> Findings:
     """Every cause that can be told; those that are shown come before those that are inferred."""
-    asked = together(_by_server(view), _by_failure(view), by_ids(view))
+    asked = together(_by_server(view), _by_failure(view), by_ids(view), by_engine(view))
     files = look_into(view)
     numbers = by_numbers(view, files, alone=not asked.causes)
     return together(asked, _by_template(view), files.findings, numbers)
@@ -25,11 +24,8 @@ def explain(view: View) -> Findings:
 def _by_server(view: View) -> Findings:
     found = NOTHING
     for side in view.sides:
-        notes = side.report.notes if side.report else ()
-        told = [note for note in notes if any(mark in note.lower() for mark in _BY_SERVER)]
-        if side.by_server and not told:
-            told = [f"its token ids are its own, and are not known here ({side.job.tokenizer.origin})"]
-        for note in told:
+        own = (f"its token ids are its own, and are not known here ({side.job.tokenizer.origin})",)
+        for note in side.of_server or own if side.by_server else ():
             touched = sum(pair.comparable for pair in view.pairs) if view.differs else 0
             found += view.cause("server", "shown", f"{side.name}: {note}", touched)
     return found

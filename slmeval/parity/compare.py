@@ -72,17 +72,17 @@ def _comparisons(sides: Sequence[Side], asker: Asker, file_hash: FileHash) -> It
 def _comparison(first: Side, other: Side, asker: Asker, file_hash: FileHash) -> Comparison:
     found = pairs(first, other)
     answered = [pair for pair in found if pair.comparable]
-    same = [pair for pair in answered if pair.equal_ids]
     extra = control(answered, first, other, asker) if answered else Control()
-    explained = explain(View(found, first, other, extra, file_hash))
+    view = View(found, first, other, extra, file_hash)
+    explained = explain(view)
     return Comparison(
         side=other.name,
         against=first.name,
         questions=len({(pair.cell.key, pair.row) for pair in found}),
         requests=len(found),
-        equal_ids=None if first.by_server or other.by_server else sum(pair.equal_ids for pair in found),
+        equal_ids=None if view.ids_unknown else len(view.same_ids),
         scores=spread(gaps(answered)),
-        same_ids=spread(gaps(same)),
+        same_ids=spread(gaps(view.same_ids)),
         control=spread(extra.gaps),
         flips=flips(answered),
         texts=texts(answered),

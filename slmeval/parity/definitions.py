@@ -15,6 +15,7 @@ _PARTS = {
     "normalizer": "the normalizer",
     "pre_tokenizer": "the pre-tokenizer",
     "post_processor": "the post-processor (what is put around a text)",
+    "decoder": "the decoder (which makes text of tokens)",
 }
 
 

@@ -8,7 +8,8 @@ from slmeval.parity.definitions import definition_differences
 from slmeval.parity.report import Kind
 from slmeval.parity.sides import Pair, Put, Side
 from slmeval.parity.tokens import first_difference, marks, specials, texts_of
-from slmeval.parity.view import NOTHING, Findings, View, together
+from slmeval.parity.view import NOTHING, Findings, View
+from slmeval.parity.written import by_tokenizer
 from slmeval.types import TokenIds
 
 #: differences of definitions that are told
@@ -22,13 +23,13 @@ def by_ids(view: View) -> Findings:
     if view.ids_unknown or not view.pairs:
         return NOTHING
     kinds = [frozenset(_kinds(pair, view.first, view.other)) for pair in view.pairs]
-    found = _ends(view)
+    found = by_tokenizer(view)
     for kind, sentence in _SENTENCES.items():
         touched = [pair for pair, why in zip(view.pairs, kinds, strict=True) if kind in why]
         if touched:
             found += view.cause(kind, "shown", sentence(view, touched[0]), len(touched))
     asked = any(pair.comparable for pair in view.pairs)
-    return found if any(kinds) or not asked else together(found, _ruled_out(view))
+    return found if found.causes or not asked else _ruled_out(view)
 
 
 def _kinds(pair: Pair, first: Side, other: Side) -> Iterator[Kind]:
@@ -65,18 +66,6 @@ def _ruled_out(view: View) -> Findings:
     if differences:
         same += f", though the tokenizers' definitions differ ({differences[0]})"
     return Findings(ruled_out=(same,))
-
-
-def _ends(view: View) -> Findings:
-    """Texts that part, where the sides end them at other tokens."""
-    ours, theirs = (side.job.tokenizer.end_ids for side in view.sides)
-    if ours == theirs or not view.parted:
-        return NOTHING
-    told = (
-        f"a text ends at {_marks(view.first, ours)} for {view.first.name}, at "
-        f"{_marks(view.other, theirs)} for {view.other.name}"
-    )
-    return view.cause("tokenizer", "shown", told, len(view.parted))
 
 
 # ---- the evidence --------------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from slmeval.parity.noise import Arithmetic, arithmetic_of
 from slmeval.parity.report import SideReport
 from slmeval.plan import Ask, Cell, GenerateAsk, Job, Plan
+from slmeval.prefixes import common_length
 from slmeval.scoring import joined
 from slmeval.store import Store
-from slmeval.tokenizing import Encoder
+from slmeval.tokenizing import TEXT_ORIGIN, Encoder
 from slmeval.types import (
     Completion,
     Generate,
@@ -26,8 +28,8 @@ from slmeval.types import (
 
 #: under what a reply is found: task, shots, row, place among all that is asked for the row
 Place = tuple[str, int, int, int]
-#: what the origin of a tokenizer begins with, where a server makes the token ids by itself
-_NO_TOKENIZER = "none"
+#: what an engine's notes say of a server that makes ids, or puts a template around a text, by itself
+_BY_SERVER = ("server-tokenized", "server-templated")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,27 @@ class Side:
     @property
     def by_server(self) -> bool:
         """Whether a server makes the token ids, which are then not known here."""
-        return self.job.tokenizer.origin.startswith(_NO_TOKENIZER)
+        return self.job.tokenizer.origin == TEXT_ORIGIN or bool(self.of_server)
+
+    @property
+    def of_server(self) -> tuple[str, ...]:
+        """What the engine says of a server that makes more of a text than is known here."""
+        notes = self.report.notes if self.report else ()
+        return tuple(note for note in notes if any(mark in note.lower() for mark in _BY_SERVER))
+
+    @property
+    def program(self) -> tuple[str, str, str] | None:
+        """The engine with its version; ``None`` where it was not opened, or runs on a server."""
+        info = self.report.info if self.report else None
+        if info is None or self.job.model.form == "server":
+            return None
+        return self.job.backend.name, info.engine, info.engine_version
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What the engine declares."""
+        info = self.report.info if self.report else None
+        return arithmetic_of(info.dtype if info else "unknown", self.report.options if self.report else {})
 
     def described(self) -> SideReport:
         """As the report tells it."""
@@ -185,6 +207,18 @@ class Pair:
             return False
         known = self.one_vocabulary and both[0].ids and both[1].ids
         return both[0].text != both[1].text or bool(known and both[0].ids != both[1].ids)
+
+    @property
+    def common(self) -> int:
+        """How many tokens two generated texts begin with alike."""
+        both = self.completions
+        return common_length(both[0].ids, both[1].ids) if both else 0
+
+    @property
+    def ends(self) -> bool:
+        """Whether one of two texts is the beginning of the other, or all of it, by their tokens."""
+        both = self.completions
+        return both is not None and 0 < self.common == min(len(each.ids) for each in both)
 
     @property
     def comparable(self) -> bool:

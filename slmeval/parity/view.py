@@ -32,8 +32,8 @@ class View:
 
     @cached_property
     def same_ids(self) -> tuple[Pair, ...]:
-        """The requests that were asked with the same token ids."""
-        return tuple(pair for pair in self.pairs if pair.equal_ids)
+        """The requests that are known to have been asked with the same token ids."""
+        return () if self.ids_unknown else tuple(pair for pair in self.pairs if pair.equal_ids)
 
     @cached_property
     def parted(self) -> tuple[Pair, ...]:
@@ -56,11 +56,33 @@ class View:
         return any(side.by_server for side in self.sides)
 
     @property
+    def all_seen(self) -> bool:
+        """Whether all that was answered was answered to the same token ids as well."""
+        seen = {pair.place for pair in self.same_ids} | {gap.place for gap in self.control.gaps}
+        answered = [pair for pair in self.pairs if pair.comparable]
+        return bool(answered) and all(pair.place in seen for pair in answered)
+
+    @property
     def touched(self) -> int | None:
         """How many answers differ; ``None`` where some may do so for their ids alone."""
-        if len(self.same_ids) < len(self.pairs):
-            return None
-        return len(self.parted) + sum(gap.difference > 0 for gap in gaps(self.pairs))
+        differing = {gap.place for gap in self.gaps if gap.difference > 0}
+        return len(differing | {pair.place for pair in self.parted}) if self.all_seen else None
+
+    @property
+    def one_program(self) -> bool:
+        """Whether both sides are the same engine, of the same version."""
+        ours, theirs = (side.program for side in self.sides)
+        return ours is not None and ours == theirs
+
+    @property
+    def one_engine(self) -> bool:
+        """Whether both sides are one program that computes in one way: then only models can differ."""
+        settings = [
+            (side.report.info.dtype, side.report.info.device, side.report.options)
+            for side in self.sides
+            if side.report and side.report.info
+        ]
+        return self.one_program and settings[0] == settings[1]
 
     def cause(self, kind: Kind, basis: Basis, evidence: str, requests: int | None) -> Findings:
         """One cause, as findings."""

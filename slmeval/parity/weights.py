@@ -1,17 +1,19 @@
-"""Whether two model folders hold the same numbers, tensor by tensor, read block by block."""
+"""Whether two models hold the same numbers, tensor by tensor, read block by block."""
 
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from slmeval.errors import ModelError
+from slmeval.gguf_file import read_gguf
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,12 +33,20 @@ _FLOATS = {
 _LEAST = 2.0**-25
 #: bytes of a tensor whose rows are compared in any order
 _ROWS_UP_TO = 1 << 28
+#: what a checkpoint of the bare model leaves out before its names
+_PREFIX = re.compile(r"^(?:model|transformer)\.")
+#: what older libraries stored beside the weights, and every engine computes by itself
+_BUFFERS = re.compile(r"(?:^|\.)(?:inv_freq|masked_bias|attn\.bias)$")
+#: an output matrix, which is the embedding where it is not stored; without prefixes
+_HEADS = ("lm_head.weight", "output.weight")
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "token_embd.weight")
 
 
 @dataclass(frozen=True)
 class Stored:
     """Where one tensor lies: from byte ``begin`` to ``end`` of a file."""
 
+    name: str
     path: Path
     dtype: str
     shape: tuple[int, ...]
@@ -49,7 +59,8 @@ class Comparison:
     """``differing`` of ``tensors`` hold other numbers; ``first`` says which and how, in words.
 
     ``reshaped``: some are missing, or of another shape. ``rounded`` names the stored types of tensors that
-    are equal but for rounding to the coarser of them.
+    are equal but for rounding to the coarser of them. ``unknown`` are of types whose numbers are not read
+    here, and not the same type on both sides.
     """
 
     tensors: int
@@ -57,6 +68,16 @@ class Comparison:
     first: str
     reshaped: bool
     rounded: tuple[str, str] | None
+    unknown: int
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    kind: Literal["same", "rounded", "differs", "unknown"]
+    told: str = ""
+
+
+_SAME = _Verdict("same")
 
 
 def same_bytes(first: Path, other: Path, file_hash: Callable[[Path], str]) -> bool:
@@ -69,7 +90,7 @@ def same_bytes(first: Path, other: Path, file_hash: Callable[[Path], str]) -> bo
 
 
 def compare(first: Path, other: Path) -> Comparison | None:
-    """The tensors of two folders by their names; ``None`` where one of them has no safetensors.
+    """The tensors of two folders, or of two GGUF files, by their names; ``None`` where a folder has none.
 
     Values are compared widened: a difference in the stored type alone is none in values, where these agree
     within the rounding to the coarser type.
@@ -80,32 +101,41 @@ def compare(first: Path, other: Path) -> Comparison | None:
     ours, theirs = _tensors(first), _tensors(other)
     if not ours or not theirs:
         return None
-    names = _names(first, other, ours, theirs)
-    verdicts = {name: _verdict(ours.get(name), theirs.get(name)) for name in names}
-    differing = [f"{name}: {told}" for name, told in verdicts.items() if told]
-    rounded = [
-        (ours[name].dtype, theirs[name].dtype)
-        for name, told in verdicts.items()
-        if not told and ours[name].dtype != theirs[name].dtype
-    ]
-    shapes = [[tensors[name].shape for name in names if name in tensors] for tensors in (ours, theirs)]
+    for one, two in ((ours, theirs), (theirs, ours)):
+        one.update(_tied(one, two))
+    pairs = [(ours.get(name), theirs.get(name)) for name in {**ours, **theirs}]
+    verdicts = [(_name(one, two), _verdict(one, two)) for one, two in pairs]
+    differing = [f"{name}: {verdict.told}" for name, verdict in verdicts if verdict.kind == "differs"]
     return Comparison(
-        len(names),
+        len(pairs),
         len(differing),
         differing[0] if differing else "",
-        shapes[0] != shapes[1],
-        rounded[0] if rounded else None,
+        any(one is None or two is None or one.shape != two.shape for one, two in pairs),
+        _rounded(pairs, [verdict for _, verdict in verdicts]),
+        sum(verdict.kind == "unknown" for _, verdict in verdicts),
     )
 
 
-def _names(first: Path, other: Path, ours: dict[str, Stored], theirs: dict[str, Stored]) -> list[str]:
-    """All names, but for an output matrix that is stored on one side only and is the embedding."""
-    tied = {
-        "lm_head.weight"
-        for folder in (first, other)
-        if _object(folder / "config.json").get("tie_word_embeddings")
-    }
-    return [name for name in {**ours, **theirs} if (name in ours and name in theirs) or name not in tied]
+def _tied(tensors: dict[str, Stored], other: dict[str, Stored]) -> dict[str, Stored]:
+    """The output matrix that the other alone has stored: here it is the embedding."""
+    embedding = next((tensors[name] for name in _EMBEDDINGS if name in tensors), None)
+    lacking = [head for head in _HEADS if head in other and head not in tensors]
+    return {head: embedding for head in lacking if embedding is not None}
+
+
+def _name(one: Stored | None, two: Stored | None) -> str:
+    """As it is stored; of an output matrix that is held against an embedding, the matrix's."""
+    names = [each.name for each in (one, two) if each is not None]
+    return next((name for name in names if name in _HEADS), names[0])
+
+
+def _rounded(
+    pairs: list[tuple[Stored | None, Stored | None]], verdicts: list[_Verdict]
+) -> tuple[str, str] | None:
+    for (one, two), verdict in zip(pairs, verdicts, strict=True):
+        if verdict.kind == "rounded" and one is not None and two is not None:
+            return one.dtype, two.dtype
+    return None
 
 
 def _files(folder: Path) -> list[Path]:
@@ -123,22 +153,29 @@ def _object(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is damaged: it holds no JSON object") from None
 
 
-def _tensors(folder: Path) -> dict[str, Stored]:
-    return {name: stored for file in _files(folder) for name, stored in _header(file)}
+def _tensors(place: Path) -> dict[str, Stored]:
+    """By names without prefixes."""
+    stored = (
+        _of_gguf(place) if place.is_file() else (each for file in _files(place) for each in _header(file))
+    )
+    return {_PREFIX.sub("", each.name): each for each in stored if not _BUFFERS.search(each.name)}
 
 
-def _header(path: Path) -> Iterator[tuple[str, Stored]]:
+def _of_gguf(path: Path) -> Iterator[Stored]:
+    for tensor in read_gguf(path).tensors:
+        end = tensor.offset + tensor.bytes
+        yield Stored(tensor.name, tensor.path, tensor.kind, tensor.shape[::-1], tensor.offset, end)
+
+
+def _header(path: Path) -> Iterator[Stored]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             entries = json.loads(file.read(length))
         for name, entry in entries.items():
             if name != "__metadata__":
-                begin, end = entry["data_offsets"]
-                yield (
-                    name,
-                    Stored(path, entry["dtype"], tuple(entry["shape"]), 8 + length + begin, 8 + length + end),
-                )
+                begin, end = (8 + length + place for place in entry["data_offsets"])
+                yield Stored(name, path, entry["dtype"], tuple(entry["shape"]), begin, end)
     except (struct.error, ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(f"{path} is damaged: its header is not that of a safetensors file") from None
 
@@ -146,17 +183,18 @@ def _header(path: Path) -> Iterator[tuple[str, Stored]]:
 # ---- one tensor --------------------------------------------------------------------------------------
 
 
-def _verdict(ours: Stored | None, theirs: Stored | None) -> str:
-    """How the two differ, in words; "" where they do not."""
+def _verdict(ours: Stored | None, theirs: Stored | None) -> _Verdict:
     if ours is None or theirs is None:
-        return f"missing in the {'first' if ours is None else 'other'}"
+        return _Verdict("differs", f"missing in the {'first' if ours is None else 'other'}")
     if ours.shape != theirs.shape:
-        return f"shape {list(ours.shape)} against {list(theirs.shape)}"
+        return _Verdict("differs", f"shape {list(ours.shape)} against {list(theirs.shape)}")
     if ours.dtype == theirs.dtype and _equal_bytes(ours, theirs):
-        return ""
-    if ours.dtype not in _FLOATS or theirs.dtype not in _FLOATS:
-        return f"other bytes ({ours.dtype} against {theirs.dtype})"
-    return _values(ours, theirs)
+        return _SAME
+    if ours.dtype in _FLOATS and theirs.dtype in _FLOATS:
+        return _values(ours, theirs)
+    if ours.dtype != theirs.dtype:
+        return _Verdict("unknown")
+    return _Verdict("differs", f"other bytes ({ours.dtype}){_order(ours, theirs)}")
 
 
 def _equal_bytes(ours: Stored, theirs: Stored) -> bool:
@@ -168,23 +206,31 @@ def _equal_bytes(ours: Stored, theirs: Stored) -> bool:
     )
 
 
-def _values(ours: Stored, theirs: Stored) -> str:
+def _values(ours: Stored, theirs: Stored) -> _Verdict:
     import numpy as np
 
     rounding = max(_FLOATS[ours.dtype][1], _FLOATS[theirs.dtype][1]) if ours.dtype != theirs.dtype else 0.0
-    count, largest = 0, 0.0
+    count, largest, rounded, odd = 0, 0.0, False, 0
     for one, two in zip(_widened(ours), _widened(theirs), strict=True):
+        same = (one == two) | (np.isnan(one) & np.isnan(two))
         with np.errstate(invalid="ignore"):  # infinity less infinity
             apart = np.abs(one - two)
-        allowed = rounding * np.maximum(np.abs(one), np.abs(two)) + (_LEAST if rounding else 0.0)
-        # what is no number is the same as itself
-        wrong = ~(apart <= allowed) & ~(np.isnan(one) & np.isnan(two))
+            allowed = rounding * np.maximum(np.abs(one), np.abs(two)) + (_LEAST if rounding else 0.0)
+        near = np.isfinite(apart) & (apart <= allowed)
+        wrong = ~same & ~near
         count += int(wrong.sum())
-        largest = max(largest, float(np.max(apart[wrong], initial=0.0)))
+        odd += int((wrong & ~np.isfinite(apart)).sum())
+        largest = max(largest, float(np.max(apart[wrong & np.isfinite(apart)], initial=0.0)))
+        rounded = rounded or bool((near & ~same).any())
     if not count:
-        return ""
+        return _Verdict("rounded") if rounded else _SAME
     told = f"{count:,} of {prod(ours.shape):,} numbers differ, by up to {largest:.2g}"
-    return f"{told}; its rows are the other's in another order" if _same_rows(ours, theirs) else told
+    told += f" ({odd:,} are infinite or no number on one side)" if odd else ""
+    return _Verdict("differs", told + _order(ours, theirs))
+
+
+def _order(ours: Stored, theirs: Stored) -> str:
+    return "; its rows are the other's in another order" if _same_rows(ours, theirs) else ""
 
 
 def _same_rows(ours: Stored, theirs: Stored) -> bool:
