@@ -93,3 +93,11 @@ def m001_initial(db: sqlite3.Connection) -> None:
           stamp TEXT NOT NULL,    -- device, inode, size in bytes, mtime and ctime in ns since 1970
           sha256 TEXT NOT NULL    -- hash of the content, hexadecimal; holds while the stamp does
         )""")
+
+
+@migration
+def m002_notes(db: sqlite3.Connection) -> None:
+    """What engines said of how they answered, for runs that find all their answers here."""
+    # a comment to the line's end would end the statement that SQLite makes of this
+    column = "notes /* JSON: what the engine said of how it was measured, once each */ TEXT NOT NULL"
+    db.execute(f"ALTER TABLE models ADD COLUMN {column} DEFAULT '[]'")

@@ -68,6 +68,7 @@ class JobRun:
         self._resolved: Mapping[str, Any] = {}
         self._info: ModelInfo | None = None
         self._notes: tuple[str, ...] = ()
+        self._kept_notes: tuple[str, ...] = ()
         self._lacking: Mapping[str, str] = {}
         self._unasked: dict[str, str] = {}
         #: requests put to the engine, and requests whose answers were in the store already
@@ -90,6 +91,9 @@ class JobRun:
             self._describe(channel)
             units = self._open_units()
             self._info = self._store.model_info(self._fingerprint)
+            if self.reused:
+                # they are of the answers that were there as much as of those to come
+                self._kept_notes = self._store.model_notes(self._fingerprint)
             if units or self._info is None:
                 self._open(channel)
             self._ask(channel, self._without_lacking(units))
@@ -127,7 +131,7 @@ class JobRun:
             tokenizer_hash=self._job.tokenizer.sha256,
             options=dict(self._resolved),
             info=self._info,
-            notes=tuple(dict.fromkeys((*self._job.notes, *self._notes))),
+            notes=tuple(dict.fromkeys((*self._job.notes, *self._kept_notes, *self._notes))),
         )
 
     # ---- the conversation --------------------------------------------------------------------------
@@ -185,7 +189,11 @@ class JobRun:
         self._lacking = opened["lacking"]
         if not _is_plain(self._lacking) or not all(isinstance(each, str) for each in self._lacking.values()):
             raise self._untrue(f"no table of what it lacks: {reprlib.repr(self._lacking)}")
-        self._store.remember_model(self._fingerprint, self._info)
+        self._remember()
+
+    def _remember(self) -> None:
+        assert self._info is not None
+        self._store.remember_model(self._fingerprint, self._info, self._notes)
 
     def _take_notes(self, notes: Any) -> None:
         if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
@@ -240,7 +248,9 @@ class JobRun:
         if message["kind"] == "unanswerable":
             self._leave_out(asks, str(message["message"]))
             return
-        self._take_notes(message["notes"])
+        if message["notes"] != list(self._notes):
+            self._take_notes(message["notes"])
+            self._remember()
         try:
             replies = unpack_replies(message["replies"])
         except ProtocolError as error:

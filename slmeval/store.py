@@ -277,15 +277,25 @@ class Store:
 
     # ---- models and files --------------------------------------------------------------------------
 
-    def remember_model(self, key: str, info: ModelInfo) -> None:
-        """Save what was opened under ``key``, so that it can be reported without being opened again."""
+    def remember_model(self, key: str, info: ModelInfo, notes: Iterable[str] = ()) -> None:
+        """Save what was opened under ``key``, so that it can be reported without being opened again.
+
+        ``notes``: what its engine said of how it was measured; those that were saved before are kept.
+        """
         with self._writing():
-            self._db.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", (key, json.dumps(to_plain(info))))
+            every = dict.fromkeys((*self.model_notes(key), *notes))
+            row = (key, json.dumps(to_plain(info)), json.dumps(list(every)))
+            self._db.execute("INSERT OR REPLACE INTO models (key, info, notes) VALUES (?, ?, ?)", row)
 
     def model_info(self, key: str) -> ModelInfo | None:
         """What was opened under ``key``, or ``None`` where nothing ever was."""
         found = self._select("SELECT info FROM models WHERE key = ?", key)
         return from_plain(ModelInfo, json.loads(found[0][0]), "info") if found else None
+
+    def model_notes(self, key: str) -> tuple[str, ...]:
+        """What was ever said of how answers under ``key`` were measured."""
+        found = self._select("SELECT notes FROM models WHERE key = ?", key)
+        return tuple(json.loads(found[0][0])) if found else ()
 
     def file_hash(self, path: Path) -> str:
         """SHA-256 of a file in hexadecimal; read only where the path holds another file, or a changed one.

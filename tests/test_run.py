@@ -72,6 +72,15 @@ def test_a_run_asks_everything_once_and_reports_it(
     assert {figure.name for figure in cell.figures} >= {"acc", "acc_norm", "bits_per_byte", "chance"}
 
 
+def test_what_the_engine_said_is_told_when_nothing_is_asked_again(
+    options: RunOptions, run: Any, tmp_path: Path
+) -> None:
+    run(options)
+    again = run(options)
+    assert asked(tmp_path) == again.reused == 24
+    assert again.models[0].notes == ("a toy",)
+
+
 def test_the_executors_give_the_same_figures(options: RunOptions, tmp_path: Path) -> None:
     one, other = (
         evaluate(replace(options, executor=name), tmp_path / f"{name}.db") for name in ("process", "local")

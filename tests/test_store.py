@@ -22,6 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slmeval import store as store_module
+from slmeval.document import to_plain
 from slmeval.errors import ExitCode, StoreError, UnknownName, UsageError
 from slmeval.migrations import APPLICATION_ID, MIGRATIONS
 from slmeval.store import RunSummary, Store, default_path
@@ -246,6 +247,13 @@ def test_a_model_is_remembered_by_its_key(store: Store) -> None:
     assert store.model_info("other") is None
 
 
+def test_what_an_engine_said_is_kept_with_its_answers(store: Store) -> None:
+    store.remember_model("m", examples.INFO, ["first", "é"])
+    store.remember_model("m", examples.INFO, ["second", "first"])
+    assert store.model_notes("m") == ("first", "é", "second")
+    assert store.model_notes("other") == ()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 def test_a_file_with_a_name_that_is_no_text_is_hashed_too(store: Store, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"model-\xff.gguf")
@@ -293,6 +301,21 @@ def test_an_older_store_is_brought_forward_and_keeps_its_answers(
         assert newer._select("PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
 
 
+def test_a_store_without_notes_is_brought_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "old.db"
+    with monkeypatch.context() as patch:
+        patch.setattr("slmeval.migrations.MIGRATIONS", MIGRATIONS[:1])
+        patch.setattr("slmeval.store.MIGRATIONS", MIGRATIONS[:1])
+        with Store.open(path) as old:
+            old._db.execute("INSERT INTO models VALUES ('m', ?)", (json.dumps(to_plain(examples.INFO)),))
+    with Store.open(path) as store:
+        assert (store.model_info("m"), store.model_notes("m")) == (examples.INFO, ())
+        assert (
+            "what the engine said"
+            in store._select("SELECT sql FROM sqlite_master WHERE name = 'models'")[0][0]
+        )
+
+
 def add_table(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE extra (x)")
 
@@ -318,7 +341,7 @@ def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
     with sqlite3.connect(store.path) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(StoreError, match=r"has version 99, this slmeval knows versions up to 1: upgrade"):
+    with pytest.raises(StoreError, match=r"has version 99, this slmeval knows versions up to 2: upgrade"):
         Store.open(store.path)
 
 
