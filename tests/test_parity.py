@@ -409,12 +409,15 @@ def test_entries_that_compute_nothing_are_no_model(parity: Any, model: Any) -> N
     assert told.endswith("architectures is ['LlamaForCausalLM'] against ['LlamaModel']")
 
 
-def test_an_unknown_setting_is_not_the_engines_fault(parity: Any, model: Any) -> None:
-    present("hf")
-    eager = edited("config.json", lambda whole: whole.update(attn_implementation="eager"))
-    found = parity(*two(model("one"), model("two", eager), "hf"), "--dtype", "float32")
-    assert kinds(found) in (["model"], []), "some machines round alike"
-    assert {each["basis"] for each in found["comparisons"][0]["causes"]} <= {"inferred"}
+def test_an_unknown_setting_is_not_the_engines_fault(
+    parity: Any, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch, WRITER)
+    shifted = edited("config.json", lambda whole: whole.update(unheard_of=3.0))
+    found = parity(*two(model("one"), model("two", shifted), "writer"), limit=1)
+    assert kinds(found) == ["model"]
+    assert cause(found, "model")["basis"] == "inferred"
+    assert "unheard_of is not given against 3.0" in cause(found, "model")["evidence"]
 
 
 def test_a_model_does_not_hide_a_dtype(parity: Any, model: Any) -> None:
@@ -580,10 +583,13 @@ def test_a_decoder_that_makes_other_texts_of_the_same_tokens(parity: Any, model:
 
 
 WRITER = """
+import json
+from pathlib import Path
+
 from slmeval import hookimpl
 from slmeval.api import Backend, Option
 from slmeval.registry import load
-from slmeval.types import Completion
+from slmeval.types import Completion, Likelihood
 
 
 class Writer(Backend):
@@ -592,12 +598,17 @@ class Writer(Backend):
 
     def __init__(self, model, options):
         self._inner, self._mode = load().parts.backends["reference"](model, {"threads": 1}), options["mode"]
+        self._shift = json.loads((Path(model.location) / "config.json").read_text()).get("unheard_of", 0.0)
 
     def model_info(self):
         return self._inner.model_info()
 
     def score(self, groups):
-        return self._inner.score(groups)
+        for group in self._inner.score(groups):
+            yield tuple(
+                Likelihood(tuple(each - self._shift for each in one.token_logprobs), one.greedy)
+                for one in group
+            )
 
     def generate(self, prompts, settings, decode):
         for found in self._inner.generate(prompts, settings, decode):
@@ -685,6 +696,20 @@ def test_a_server_that_makes_its_own_tokens(
         assert comparison["texts"]["equal"] == 0
         assert comparison["texts"]["parting"]["tokens"] is None
         assert any("same token ids" in told for told in comparison["untold"])
+
+
+def test_a_server_that_does_not_take_the_ids_of_a_tokenizer(
+    parity: Any, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toys.install(tmp_path, monkeypatch, SERVER)
+    one = model("one")
+    given = ["--model", f"reference={one}", "--model", "served=http://127.0.0.1:9/v1#one"]
+    for _ in "asked", "found in the store":
+        found = parity("--backends", "reference,served", *given, "--tokenizer", one, tasks="gsm8k", limit=1)
+        assert kinds(found) == ["server"]
+        (comparison,) = found["comparisons"]
+        assert comparison["equal_ids"] is None
+        assert not any("token ids" in told for told in comparison["ruled_out"])
 
 
 def test_an_engine_that_computes_something_else(
