@@ -243,6 +243,39 @@ def test_a_missing_bos(parity: Any, model: Any) -> None:
     assert "missing" in cause(found, "bos")["evidence"]
 
 
+def test_a_bos_that_the_definition_does_not_call_special(parity: Any, model: Any) -> None:
+    def plain(whole: Document) -> None:
+        whole["added_tokens"] = [{**each, "special": False} for each in whole["added_tokens"]]
+
+    unmarked = edited("tokenizer.json", plain)
+    found = parity(*two(model("one", unmarked), model("two", unmarked, doubled_bos)), limit=1)
+    assert kinds(found) == ["bos"]
+    assert "doubled on one side" in cause(found, "bos")["evidence"]
+    found = parity(*two(model("three"), model("four", unmarked, doubled_bos)), limit=1)
+    assert kinds(found) == ["bos"]
+    assert "doubled on one side" in cause(found, "bos")["evidence"]
+
+
+def test_a_definition_is_parsed_once_for_all_requests(parity: Any, model: Any) -> None:
+    from slmeval.parity.tokens import specials
+
+    before = specials.cache_info().misses
+    parity(*two(model("one"), model("two", doubled_bos)))
+    assert specials.cache_info().misses == before + 2
+
+
+def test_weights_are_compared_where_nothing_could_be_answered(parity: Any, model: Any) -> None:
+    def spoil(folder: Path) -> None:
+        _rewrite(folder, lambda tensors: tensors[MATRIX].fill(np.nan))
+
+    found = parity(*two(model("one"), model("two", spoil)), code=3)
+    assert kinds(found) == ["weights"]
+    told = cause(found, "weights")
+    assert told["requests"] is None
+    assert MATRIX in told["evidence"]
+    assert "are infinite or no number on one side" in told["evidence"]
+
+
 def test_another_template_touched_nothing(parity: Any, model: Any) -> None:
     pytest.importorskip("jinja2")
     trimmed = TEMPLATE.replace("m.content", "m.content | trim")
@@ -265,7 +298,23 @@ def test_templates_that_render_alike_are_no_cause(parity: Any, model: Any) -> No
     pytest.importorskip("jinja2")
     found = parity(*two(model("one", chat(TEMPLATE)), model("two", chat(TEMPLATE + "{# a remark #}"))))
     assert kinds(found) == []
-    assert any("render probing conversations alike" in told for told in found["comparisons"][0]["ruled_out"])
+    assert any(
+        "render 2 of 2 probing conversations alike" in told for told in found["comparisons"][0]["ruled_out"]
+    )
+
+
+def test_templates_of_which_nothing_is_rendered_tell_nothing(parity: Any, model: Any) -> None:
+    pytest.importorskip("jinja2")
+    one, two_ = ("{{ raise_exception('no system prompts') }}", "{{ raise_exception('no users') }}")
+    found = parity(*two(model("one", chat(one)), model("two", chat(two_))), limit=1)
+    assert kinds(found) == []
+    (comparison,) = found["comparisons"]
+    assert not any("template" in told for told in comparison["ruled_out"])
+    assert any("no system prompts" in told for told in comparison["untold"])
+    # a template that takes no system prompt renders what it can
+    half = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
+    found = parity(*two(model("three", chat(half)), model("four", chat(half + "{# a remark #}"))), limit=1)
+    assert any("1 of 2 probing conversations alike" in told for told in found["comparisons"][0]["ruled_out"])
 
 
 def test_a_shorter_context(parity: Any, model: Any) -> None:
@@ -777,9 +826,11 @@ def test_a_text_whose_answer_changes_is_a_flip(parity: Any, model: Any) -> None:
         (["--backends", "reference,nobody"], "unknown backend"),
         (["--backends", "reference,hf", "--tolerance", "-1"], "--tolerance -1"),
         (["--backends", "reference,hf", "--tolerance", "nan"], "--tolerance nan"),
+        (["--backends", "reference,hf", "--tolerance", "inf"], "--tolerance inf"),
         (["--backends", "reference,hf", "--max-flips", "-1"], "--max-flips -1"),
         (["--backends", "reference,hf", "--format", "csv"], "md and json"),
         (["--backends", "reference,hf", "--output", "there/is/no/folder.md"], "no folder"),
+        (["--backends", "reference,hf", "--output", "/proc/slmeval.md"], "--output /proc/slmeval.md"),
     ],
 )
 def test_mistakes_end_with_one_sentence(

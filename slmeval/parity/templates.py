@@ -61,10 +61,20 @@ def _rendered(ours: str, theirs: str, first: Side, other: Side) -> Verdict:
         render(theirs, PROBES, _marks(other.job.tokenizer)),
         strict=True,
     )
+    alike, troubles = 0, []
     for number, (one, two) in enumerate(both, 1):
-        if one != two:
+        if one.text != two.text:
             return Verdict(f"of probing conversation {number} they make {_told(one, two)}")
-    return Verdict(alike="the chat templates are written otherwise, and render probing conversations alike")
+        alike += one.text is not None
+        troubles += [one.trouble] if one.text is None else []
+    if not alike:
+        return Verdict(
+            untold=f"whether the chat templates, which are written otherwise, render alike: {troubles[0]}"
+        )
+    told = (
+        f"the chat templates are written otherwise, and render {alike} of {len(PROBES)} probing conversations"
+    )
+    return Verdict(alike=f"{told} alike{f' (the rest not: {troubles[0]})' if troubles else ''}")
 
 
 def _told(one: Rendered, two: Rendered) -> str:

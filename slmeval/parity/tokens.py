@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 from slmeval.errors import ModelError
 from slmeval.tokenizing import FastTokenizer
@@ -17,10 +18,14 @@ _WINDOW = 8
 _BROKEN = "\ufffd"
 
 
+@lru_cache(maxsize=16)
 def specials(tokenizer: FastTokenizer) -> frozenset[int]:
-    """Ids that are marks, not text: BOS, EOS and others that the definition calls special."""
-    added = json.loads(tokenizer.definition).get("added_tokens") or ()
-    return frozenset(entry["id"] for entry in added if entry.get("special"))
+    """Ids that are marks, not text: BOS, EOS, and what the definition calls special or puts around a text."""
+    definition = json.loads(tokenizer.definition)
+    added = {entry["id"] for entry in definition.get("added_tokens") or () if entry.get("special")}
+    around = tokenizer.encode("")
+    named = (each for each in (tokenizer.bos_id, tokenizer.eos_id) if each is not None)
+    return frozenset({*added, *around, *named})
 
 
 def marks(tokenizer: FastTokenizer, ids: Sequence[int]) -> str:
