@@ -225,7 +225,7 @@ def _python(options: RunOptions, backend: type[Backend]) -> str:
 
 def _origin(model: FoundModel) -> tuple[str, ...]:
     if model.address:
-        return ("the model's hash is of its address and name: its weights are known to the server alone",)
+        return ("the model's hash is of its address and what the server tells: its weights are not seen",)
     origin = origin_of(model)
     return (origin.sentence(),) if origin is not None else ()
 

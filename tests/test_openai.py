@@ -31,7 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slmeval.api import Backend, Tokenizer
-from slmeval.errors import JobFailed, ModelError, ModelMissing
+from slmeval.errors import JobFailed, ModelError, ModelMissing, Unanswerable
 from slmeval.testing import evaluate
 from slmeval.tokenizing import read_tokenizer, text_tokenizer
 from slmeval.types import (
@@ -374,7 +374,7 @@ def test_an_error_ends_all_requests_and_leaves_the_backend_usable(server: Faulty
     server.fault_of = lambda request, _: (
         faulty.status("400 Bad Request", b"too long") if request.prompt == "question 5" else None
     )
-    with pytest.raises(JobFailed, match="400: too long"):
+    with pytest.raises(Unanswerable, match="400: too long"):
         ask(backend, [f"question {number}" for number in range(50)])
     assert len(server.asked) < 20
     assert texts(ask(backend, ["other"])) == [text_after("other")]
@@ -912,6 +912,37 @@ def test_a_run_that_failed_goes_on_and_asks_nothing_again(server: FaultyServer, 
     assert (counts.count(1), counts.count(2)) == (16 + 15, 9)
     fresh = slmeval(*what, "--store", str(tmp_path / "fresh.db"), "--format", "json")
     assert json.loads(fresh.stdout)["cells"] == document["cells"]
+
+
+def test_prompts_that_are_too_long_for_a_server_fail_their_own_cell(
+    server: FaultyServer, tmp_path: Path
+) -> None:
+    """Examples before a question make it longer than this server takes; the questions alone are answered."""
+    server.armed = True
+    server.fault_of = lambda request, _: (
+        faulty.status("400 Bad Request", b"too long") if len(request.prompt) > 400 else None
+    )
+    done = slmeval(
+        *(
+            "--backend",
+            "openai",
+            "--model",
+            server.url,
+            "--tasks",
+            "gsm8k",
+            "--shots",
+            "5,0",
+            "--limit",
+            "20",
+        ),
+        *("--sample", "--store", str(tmp_path / "store.db"), "--format", "json"),
+    )
+    document = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert [(cell["name"], cell["shots"], cell["n"]) for cell in document["cells"]] == [("gsm8k", 0, 20)]
+    (failure,) = document["failures"]
+    assert failure["reason"].startswith("gsm8k@5: ")
+    assert "400: too long" in failure["reason"]
 
 
 def test_the_key_is_in_no_file_after_a_run(server: FaultyServer, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from slmeval.errors import JobFailed
+from slmeval.errors import JobFailed, Unanswerable
 from slmeval_openai import waiting
 from slmeval_openai.address import Address
 from slmeval_openai.documents import Garbled, message_of, parse
@@ -23,6 +23,8 @@ AnswerT = TypeVar("AnswerT")
 _PASSING = frozenset({408, 409, 425, 429})
 #: of the server's troubles, those that stay: not implemented, no such version of HTTP
 _LASTING = frozenset({501, 505})
+#: statuses that are about the very request (too long, say): others may be answered
+_OF_THE_REQUEST = frozenset({400, 413, 422})
 #: characters of an error page that are looked at
 _READ = 8192
 
@@ -33,6 +35,10 @@ class Refused(JobFailed):
     def __init__(self, status: int, said: str, sentence: str) -> None:
         super().__init__(sentence)
         self.status, self.said = status, said
+
+
+class RefusedRequest(Refused, Unanswerable):
+    """The same, and no more than this one request is meant."""
 
 
 class GaveUp(JobFailed):
@@ -151,7 +157,8 @@ class Caller:
         if response.status in _PASSING or (response.status >= 500 and response.status not in _LASTING):
             wait = asked_wait(response.headers)
             raise Trouble(f"status {response.status}: {said}", status=response.status, wait=wait)
-        raise Refused(response.status, said, self._refusal(response, said, url))
+        kind = RefusedRequest if response.status in _OF_THE_REQUEST else Refused
+        raise kind(response.status, said, self._refusal(response, said, url))
 
     def _refusal(self, response: Response, said: str, url: str) -> str:
         where = f"the server at {self._address.base}"
