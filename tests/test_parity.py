@@ -447,6 +447,10 @@ def test_a_setting_that_one_side_alone_gives(parity: Any, model: Any) -> None:
     told = cause(found, "model")
     assert told["evidence"] == "rope_scaling is not given against {'rope_type': 'linear', 'factor': 2.0}"
     assert told["basis"] == "shown"
+    # another engine may do so unasked
+    found = parity(*on(model("three"), model("four", scaled)), "--dtype", "float32", limit=1)
+    assert kinds(found) == ["model"]
+    assert cause(found, "model")["basis"] == "inferred"
 
 
 def test_entries_that_compute_nothing_are_no_model(parity: Any, model: Any) -> None:

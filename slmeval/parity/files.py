@@ -82,9 +82,10 @@ def _model(view: View, settings: Settings, sizes: tuple[str, ...]) -> tuple[Reas
     if not told:
         return ()
     more = f", and {len(told) - _SETTINGS} more" if len(told) > _SETTINGS else ""
-    # what an engine does where it is told nothing may be what the other side says
-    basis: Basis = "shown" if settings.differing or sizes or view.one_engine else "inferred"
-    return (Reason("model", basis, f"{'; '.join(told[:_SETTINGS])}{more}"),)
+    sentence = f"{'; '.join(told[:_SETTINGS])}{more}"
+    if settings.differing or sizes or view.one_engine:
+        return (Reason("model", "shown", sentence),)
+    return (Reason("model", "inferred", f"{sentence}, unless that is what the other engine does unasked"),)
 
 
 def _unknown(settings: Settings) -> Findings:

@@ -101,10 +101,10 @@ def _weighed(view: View, files: Files, size: Size) -> Findings:
     if not shown and not able:
         return _unexplained(view, files, size, declared)
     # what the files show beside what explains all by itself may have touched nothing
-    touched = {"shown": None if able else view.touched, "inferred": view.touched}
+    touched = {True: None if able else view.touched, False: view.touched}
     beside = (*shown, *able)
     causes = (
-        view.cause(each.kind, each.basis, _able_told(each, beside, size), touched[each.basis])
+        view.cause(each.kind, each.basis, _able_told(each, beside, size), touched[each in shown])
         for each in beside
     )
     parts = (_part_told(each, bool(shown)) for each in others if each not in able)

@@ -161,7 +161,7 @@ class Cause:
     """One reason for a difference, with its evidence in one sentence.
 
     ``requests`` says how many of the ``n`` requests it touched, ``None`` where that cannot be told. One that
-    touched none is a difference between the models all the same.
+    touched none, or none by more than rounding, is a difference between the models all the same.
     """
 
     kind: Kind

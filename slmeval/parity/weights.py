@@ -224,8 +224,9 @@ def _values(ours: Stored, theirs: Stored) -> _Verdict:
         rounded = rounded or bool((near & ~same).any())
     if not count:
         return _Verdict("rounded") if rounded else _SAME
-    told = f"{count:,} of {prod(ours.shape):,} numbers differ, by up to {largest:.2g}"
-    told += f" ({odd:,} are infinite or no number on one side)" if odd else ""
+    told = f"{count:,} of {prod(ours.shape):,} numbers differ"
+    told += f", by up to {largest:.2g}" if count > odd else ""
+    told += f", {odd:,} are infinite or no number on one side" if odd else ""
     return _Verdict("differs", told + _order(ours, theirs))
 
 
