@@ -118,6 +118,7 @@ def complains(store: Path, capsys: pytest.CaptureFixture[str]) -> Complain:
         (["--data", "nowhere"], "nowhere"),
         (["--output", "nowhere/report.json"], "no folder nowhere"),
         (["--output", "report.html"], "no format ends in .html"),
+        (["--output", "r" * 300 + ".md"], "cannot be written: File name too long"),
         (["--backend", ","], "names no engine"),
         (["--timeout", "nan"], "seconds, more than 0"),
         (["--timeout", "0"], "seconds, more than 0"),

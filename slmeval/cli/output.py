@@ -40,12 +40,24 @@ def check_output(output: str | None) -> None:
     if output is None:
         return
     path = Path(output)
-    if path.is_dir():
-        raise UsageError(f"--output {output} is a folder: name a file")
-    if not path.parent.is_dir():
-        raise UsageError(f"--output {output}: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"--output {output} cannot be written: no permission")
+    try:
+        if path.is_dir():
+            raise UsageError(f"--output {output} is a folder: name a file")
+        if not path.parent.is_dir():
+            raise UsageError(f"--output {output}: there is no folder {path.parent}")
+        _try(path)
+    except OSError as error:
+        raise UsageError(f"--output {output} cannot be written: {error.strerror}") from None
+
+
+def _try(path: Path) -> None:
+    """Permissions do not tell all of a place: a file is tried, and nothing is left there."""
+    new = not path.exists()
+    # whoever reads a pipe would take this for its end
+    if new or path.is_file():
+        path.open("ab").close()
+    if new:
+        path.unlink()
 
 
 def report(run: RunResult, reporter: Reporter, output: str | None) -> None:

@@ -98,7 +98,6 @@ def command(
     form = _format(form, output)
     _check_tolerances(tolerance, max_flips)
     check_output(output)
-    _check_opens(output)
     registry = load(options.blocked_plugins)
     refuse_unknown(options.blocked_plugins, registry.plugins)
     warn_of_broken(registry.plugins)
@@ -134,20 +133,6 @@ def _check_tolerances(tolerance: float | None, max_flips: int | None) -> None:
         raise UsageError(f"--tolerance {tolerance:g}: a finite number of nats, 0 or more")
     if max_flips is not None and max_flips < 0:
         raise UsageError(f"--max-flips {max_flips}: a number of predictions, 0 or more")
-
-
-def _check_opens(output: str | None) -> None:
-    """Permissions do not tell all of a place: it is tried, and nothing is left there."""
-    if output is None:
-        return
-    path = Path(output)
-    new = not path.exists()
-    try:
-        path.open("ab").close()
-        if new:
-            path.unlink()
-    except OSError as error:
-        raise UsageError(f"--output {output} cannot be written: {error.strerror}") from None
 
 
 def _write(found: Parity, form: str, output: str | None) -> None:
