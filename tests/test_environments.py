@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -165,10 +164,10 @@ def test_what_lies_in_the_current_folder_is_not_run(elsewhere: Path, tmp_path: P
     (tmp_path / "here").mkdir()
     for name in ("json", "types"):
         (tmp_path / "here" / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    # the script, for "-m" would put the current folder on the path of this one
+    script = Path(sys.executable).with_name("slmeval")
     told = subprocess.run(
-        [elsewhere.parents[0] / "python", "-P", "-m", "slmeval", "doctor", "--python", f"apart={elsewhere}"]
-        if sys.version_info >= (3, 11)
-        else [shutil.which("slmeval") or "slmeval", "doctor", "--python", f"apart={elsewhere}"],
+        [script, "doctor", "--python", f"apart={elsewhere}"],
         cwd=tmp_path / "here",
         env=os.environ,
         capture_output=True,
