@@ -19,6 +19,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
+from slmeval.environments import AWAY
 from slmeval.errors import MissingExtra, ModelError
 from slmeval.gguf_file import read_gguf
 from slmeval.models import FoundModel
@@ -33,8 +34,7 @@ _SECONDS, _WAIT, _MEMORY, _LARGEST = 5, 20.0, 1 << 29, 1 << 20
 _NOW = datetime(2025, 1, 1)
 #: what a child needs of the environment; keys and tokens of services are none of a template's business
 _PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
-#: ``-m`` would put the current folder first on its path
-_CHILD = "import sys; sys.path[:1] == [''] and sys.path.pop(0); from slmeval.chat import serve; serve()"
+_CHILD = f"{AWAY}from slmeval.chat import serve; serve()"
 
 
 @dataclass(frozen=True)

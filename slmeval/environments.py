@@ -23,6 +23,7 @@ import platformdirs
 from slmeval import __version__
 from slmeval.api import Backend
 from slmeval.errors import UsageError
+from slmeval.presence import way_to
 
 #: in the folder of an environment that was made whole
 _MARK = "slmeval-environment.json"
@@ -30,9 +31,11 @@ _MARK = "slmeval-environment.json"
 _REMEMBERED = "pythons.json"
 #: seconds in which an interpreter must say what it has
 _PATIENCE = 120
+#: begins what ``python -c`` runs: else the current folder is first on its path, and may hold a numpy.py
+AWAY = "import sys; sys.path[:1] == [''] and sys.path.pop(0); "
 #: said by another interpreter, so that nothing of its engine is loaded into this one
 _QUESTION = (
-    "import sys; sys.path[:1] == [''] and sys.path.pop(0); import json, slmeval; "
+    f"{AWAY}import json, slmeval; "
     "from slmeval.registry import load; part = load().parts.backends.get(sys.argv[1]); "
     "print(json.dumps([slmeval.__version__, 'no such backend' if part is None else part.missing()]))"
 )
@@ -148,8 +151,10 @@ def make(backend: type[Backend], more: Sequence[str], tell: Callable[[str], None
     """
     steps = backend.environment()
     if not steps:
-        way = f": pip install 'slmeval[{backend.extra}]'" if backend.extra else ""
-        raise UsageError(f"backend {backend.name!r} needs no environment of its own{way}")
+        way = way_to(backend)
+        raise UsageError(
+            f"backend {backend.name!r} needs no environment of its own{f': {way}' if way else ''}"
+        )
     home = folder() / backend.name
     python = _python_in(home)
     _clear(home)

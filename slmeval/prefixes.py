@@ -10,8 +10,8 @@ from slmeval.types import Prompt, ScoreGroup, TokenIds
 ItemT = TypeVar("ItemT")
 
 
-def common_length(left: TokenIds, right: TokenIds) -> int:
-    """How many leading tokens the two have in common."""
+def common_length(left: Sequence[object], right: Sequence[object]) -> int:
+    """How many leading tokens, or characters, the two have in common."""
     limit = min(len(left), len(right))
     if left[:limit] == right[:limit]:
         return limit

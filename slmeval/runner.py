@@ -11,6 +11,7 @@ from typing import Any, Protocol, get_args, get_type_hints
 
 from slmeval import __version__
 from slmeval.api import Channel, Executor, Launch
+from slmeval.environments import AWAY
 from slmeval.errors import JobFailed, UsageError
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, Job, ScoreUnit, Unit
 from slmeval.prefixes import in_prefix_order, prompts_in_prefix_order
@@ -36,8 +37,8 @@ _LOWEST = -1e300
 _LARGEST_ID = 2**31 - 1
 #: units sent ahead, so that a worker need not wait for the parent
 _AHEAD = 2
-#: a worker: ``-m`` would put the current folder first on its path, where a model may bring a numpy.py
-_WORKER = "import sys; sys.path[:1] == [''] and sys.path.pop(0); from slmeval.worker import main; main()"
+#: a worker, wherever it is started
+_WORKER = f"{AWAY}from slmeval.worker import main; main()"
 
 #: a unit, and what it asks: made once, since each question's digest is kept with it
 Opened = tuple[Unit, tuple[tuple[Ask, ...], ...]]

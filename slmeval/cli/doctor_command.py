@@ -11,7 +11,7 @@ import click
 
 from slmeval import __version__
 from slmeval.api import Backend
-from slmeval.cli.options import named_values
+from slmeval.cli.flags import named_values
 from slmeval.cli.output import complain, print_text
 from slmeval.environments import examine, make, python_of, remember
 from slmeval.errors import UsageError

@@ -10,25 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from slmeval.cli.options import (
-    BACKENDS,
-    BLOCKED,
-    DATA,
-    DTYPE,
-    ENGINE_OPTIONS,
-    EXECUTOR,
-    MODELS,
-    OUTPUT,
-    PYTHONS,
-    SAMPLE,
-    SEED,
-    SHOTS,
-    STORE,
-    TIMEOUT,
-    TOKENIZER,
-    names,
-    with_options,
-)
+from slmeval.cli import flags
 from slmeval.cli.output import check_output, complain, print_text
 from slmeval.cli.progress import Bar
 from slmeval.cli.run_command import anchored, warn_of_broken
@@ -46,33 +28,36 @@ _FORMATS = ("md", "json")
 
 
 @click.command("parity")
-@with_options(
-    BACKENDS,
-    MODELS,
+@flags.with_options(
+    flags.BACKENDS,
+    flags.MODELS,
     click.option(
-        "--tasks", callback=names, metavar="NAMES", help="Tasks; by default four of choices and one of texts."
+        "--tasks",
+        callback=flags.names,
+        metavar="NAMES",
+        help="Tasks; by default four of choices and one of texts.",
     ),
-    SHOTS,
+    flags.SHOTS,
     click.option(
         "--limit", type=int, default=_LIMIT, show_default=True, metavar="N", help="Ask the first N rows only."
     ),
-    DATA,
-    SAMPLE,
-    DTYPE,
-    SEED,
-    TOKENIZER,
-    EXECUTOR,
-    PYTHONS,
-    ENGINE_OPTIONS,
-    BLOCKED,
-    TIMEOUT,
+    flags.DATA,
+    flags.SAMPLE,
+    flags.DTYPE,
+    flags.SEED,
+    flags.TOKENIZER,
+    flags.EXECUTOR,
+    flags.PYTHONS,
+    flags.ENGINE_OPTIONS,
+    flags.BLOCKED,
+    flags.TIMEOUT,
     click.option(
         "--tolerance", type=float, metavar="NATS", help="Fail where a summed log-probability differs by more."
     ),
     click.option("--max-flips", type=int, metavar="N", help="Fail where more predictions change."),
     click.option("--format", "form", metavar="NAME", help="md or json; by the file's ending, or md."),
-    OUTPUT,
-    STORE,
+    flags.OUTPUT,
+    flags.STORE,
 )
 def command(
     form: str | None,

@@ -10,25 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slmeval.cli.options import (
-    BACKENDS,
-    BLOCKED,
-    DATA,
-    DTYPE,
-    ENGINE_OPTIONS,
-    EXECUTOR,
-    MODELS,
-    OUTPUT,
-    PYTHONS,
-    SAMPLE,
-    SEED,
-    SHOTS,
-    STORE,
-    TIMEOUT,
-    TOKENIZER,
-    names,
-    with_options,
-)
+from slmeval.cli import flags
 from slmeval.cli.output import check_output, choose_reporter, complain, report
 from slmeval.cli.progress import Bar
 from slmeval.errors import ExitCode, UsageError
@@ -46,33 +28,36 @@ _CODES = {"done": ExitCode.DONE, "failed": ExitCode.JOB_FAILED, "interrupted": E
 
 
 @click.command("run")
-@with_options(
+@flags.with_options(
     click.option(
-        "--tasks", callback=names, metavar="NAMES", help="Tasks, groups, globs or TOML files, with commas."
+        "--tasks",
+        callback=flags.names,
+        metavar="NAMES",
+        help="Tasks, groups, globs or TOML files, with commas.",
     ),
-    BACKENDS,
-    MODELS,
-    SHOTS,
+    flags.BACKENDS,
+    flags.MODELS,
+    flags.SHOTS,
     click.option("--limit", type=int, metavar="N", help="Ask the first N rows only."),
-    DATA,
-    SAMPLE,
-    DTYPE,
-    SEED,
-    TOKENIZER,
+    flags.DATA,
+    flags.SAMPLE,
+    flags.DTYPE,
+    flags.SEED,
+    flags.TOKENIZER,
     click.option("--compat", metavar="NAME", help="'lm-eval' draws the shots as lm-evaluation-harness does."),
     click.option(
         "--position-bias", is_flag=True, help="Ask lettered choices in every place too: does it matter where?"
     ),
-    EXECUTOR,
-    PYTHONS,
-    ENGINE_OPTIONS,
-    BLOCKED,
-    TIMEOUT,
+    flags.EXECUTOR,
+    flags.PYTHONS,
+    flags.ENGINE_OPTIONS,
+    flags.BLOCKED,
+    flags.TIMEOUT,
     click.option(
         "--format", "form", metavar="NAME", help="table, md, json or csv; by the file's ending, or table."
     ),
-    OUTPUT,
-    STORE,
+    flags.OUTPUT,
+    flags.STORE,
     click.option(
         "--resume",
         is_flag=False,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slmeval.prefixes import common_length
 from slmeval.tokenizing import FastTokenizer
 
 #: characters of a part of a definition that are shown
@@ -44,10 +45,7 @@ def _plain_parts(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator
 def _told(ours: Any, theirs: Any) -> str:
     """Both from shortly before they part."""
     one, two = json.dumps(ours, ensure_ascii=False), json.dumps(theirs, ensure_ascii=False)
-    place = next(
-        (at for at, both in enumerate(zip(one, two, strict=False)) if both[0] != both[1]),
-        min(len(one), len(two)),
-    )
+    place = common_length(one, two)
     begin = max(0, place - _SHOWN // 2)
     return " against ".join(_excerpt(text, begin) for text in (one, two))
 

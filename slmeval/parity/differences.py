@@ -135,7 +135,7 @@ def texts(pairs: Iterable[Pair]) -> Texts | None:
 
 
 def _parting(pair: Pair, ours: Completion, theirs: Completion) -> Parting:
-    place = len(_common(ours.text, theirs.text))
+    place = common_length(ours.text, theirs.text)
     return Parting(
         pair.cell.label,
         pair.row,
@@ -143,11 +143,3 @@ def _parting(pair: Pair, ours: Completion, theirs: Completion) -> Parting:
         ours.text[place : place + _EXCERPT],
         theirs.text[place : place + _EXCERPT],
     )
-
-
-def _common(one: str, two: str) -> str:
-    length = next(
-        (place for place, both in enumerate(zip(one, two, strict=False)) if both[0] != both[1]),
-        min(len(one), len(two)),
-    )
-    return one[:length]

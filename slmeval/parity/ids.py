@@ -10,6 +10,7 @@ from slmeval.parity.sides import Pair, Put, Side
 from slmeval.parity.tokens import first_difference, marks, specials, texts_of
 from slmeval.parity.view import NOTHING, Findings, View
 from slmeval.parity.written import by_tokenizer
+from slmeval.prefixes import common_length
 from slmeval.types import TokenIds
 
 #: differences of definitions that are told
@@ -73,7 +74,7 @@ def _ruled_out(view: View) -> Findings:
 
 def _text_told(view: View, pair: Pair) -> str:  # noqa: ARG001  one signature for all
     one, two = (repr(put.request) for put in (pair.first, pair.other))
-    place = next((at for at, both in enumerate(zip(one, two, strict=False)) if both[0] != both[1]), 0)
+    place = common_length(one, two)
     around = " against ".join(f"...{text[max(0, place - 20) : place + 40]}" for text in (one, two))
     return f"{pair.place} is not the same text on both sides: {around}"
 

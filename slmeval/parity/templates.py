@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slmeval.chat import Chat, Rendered, can_render, find_template, render
 from slmeval.errors import ModelError
 from slmeval.parity.sides import Side
+from slmeval.prefixes import common_length
 from slmeval.tokenizing import FastTokenizer
 
 #: conversations that show most of what a template does: a first turn, a system prompt, turns, odd white space
@@ -86,10 +87,7 @@ def _told(one: Rendered, two: Rendered) -> str:
 
 def _parted(one: str, two: str) -> str:
     """Both around the first difference, as Python writes texts."""
-    place = next(
-        (at for at, both in enumerate(zip(one, two, strict=False)) if both[0] != both[1]),
-        min(len(one), len(two)),
-    )
+    place = common_length(one, two)
     begin = max(0, place - _AROUND // 2)
     shown = [f"{'...' if begin else ''}{text[begin : begin + _AROUND]!r}" for text in (one, two)]
     return f"{shown[0]} against {shown[1]}"

@@ -13,6 +13,7 @@ from slmeval.parity.sides import Pair, Side
 from slmeval.parity.tokens import marks
 from slmeval.parity.view import NOTHING, Findings, View, together
 from slmeval.plan import GenerateAsk
+from slmeval.prefixes import common_length
 from slmeval.types import TokenIds
 
 #: the coarsest type in which engines compute, however few the bits in which they store
@@ -127,9 +128,6 @@ def _texts(pair: Pair) -> str:
     """Both around where they part."""
     assert pair.completions is not None
     one, two = (each.text for each in pair.completions)
-    place = next(
-        (at for at, both in enumerate(zip(one, two, strict=False)) if both[0] != both[1]),
-        min(len(one), len(two)),
-    )
+    place = common_length(one, two)
     begin = max(0, place - _SHOWN // 2)
     return " and to ".join(repr(text[begin : begin + _SHOWN]) for text in (one, two))

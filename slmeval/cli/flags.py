@@ -1,4 +1,4 @@
-"""Options that several commands have: said once, so that they mean the same."""
+"""Flags that several commands have: said once, so that they mean the same."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ def with_options(*options: OptionOf[Any]) -> OptionOf[CommandT]:
 
 
 def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """``a,b`` as its parts."""
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
 def counts(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """``0,5`` as numbers."""
     if value is None:
         return None
     try:
@@ -41,6 +43,7 @@ def counts(_: click.Context, parameter: click.Parameter, value: str | None) -> t
 
 
 def named_values(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Each ``NAME=VALUE``; of a name given twice the last counts."""
     found = {}
     for value in values:
         name, equals, rest = value.partition("=")
@@ -51,6 +54,7 @@ def named_values(_: click.Context, parameter: click.Parameter, values: tuple[str
 
 
 def blocked(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Each ``no:NAME`` as its name."""
     for value in values:
         if not value.startswith("no:"):
             raise UsageError(f"-p {value}: write it as no:NAME")
