@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,14 +40,6 @@ _QUESTION = (
 )
 
 
-@dataclass(frozen=True)
-class Found:
-    """An interpreter for a backend, and why it cannot be used, if so."""
-
-    python: Path
-    trouble: str | None
-
-
 def folder() -> Path:
     """Where environments are made: ``SLMEVAL_ENVIRONMENTS``, or the user's data folder."""
     if named := os.environ.get("SLMEVAL_ENVIRONMENTS"):
@@ -67,23 +58,23 @@ def python_of(name: str) -> Path | None:
     return _python_in(home) if (home / _MARK).is_file() else None
 
 
-def examine(name: str, python: Path) -> Found:
-    """Whether a worker of that backend can run under ``python``; it is asked, and imports no engine."""
+def trouble_with(name: str, python: Path) -> str | None:
+    """Why no worker of that backend can run under ``python``, if so; it is asked, and imports no engine."""
     command = [str(python), "-c", _QUESTION, name]
     try:
         said = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=False)
     except OSError as error:
-        return Found(python, f"it cannot be started: {error.strerror}")
+        return f"it cannot be started: {error.strerror}"
     except subprocess.TimeoutExpired:
-        return Found(python, f"it said nothing for {_PATIENCE} seconds")
+        return f"it said nothing for {_PATIENCE} seconds"
     try:
         version, missing = json.loads(said.stdout.splitlines()[-1])
     except (ValueError, IndexError, TypeError, RecursionError):
         told = _last_line(said.stderr.decode(errors="replace"))
-        return Found(python, f"slmeval is not installed there ({told})")
+        return f"slmeval is not installed there ({told})"
     if version != __version__:
-        return Found(python, f"it has slmeval {version}, and this is {__version__}")
-    return Found(python, missing)
+        return f"it has slmeval {version}, and this is {__version__}"
+    return None if missing is None else str(missing)
 
 
 def _last_line(text: str) -> str:
@@ -99,9 +90,9 @@ def remember(name: str, python: Path) -> None:
 
     :raises UsageError: they cannot, or it cannot be written down.
     """
-    found = examine(name, python)
-    if found.trouble is not None:
-        raise UsageError(f"--python {name}={python}: {found.trouble}")
+    trouble = trouble_with(name, python)
+    if trouble is not None:
+        raise UsageError(f"--python {name}={python}: {trouble}")
     _write({**_remembered(), name: str(python)})
 
 
@@ -167,9 +158,9 @@ def make(backend: type[Backend], more: Sequence[str], tell: Callable[[str], None
     for command in commands:
         tell(" ".join(command))
         _run(command)
-    found = examine(backend.name, python)
-    if found.trouble is not None:
-        raise UsageError(f"the environment at {home} was made, and cannot be used: {found.trouble}")
+    trouble = trouble_with(backend.name, python)
+    if trouble is not None:
+        raise UsageError(f"the environment at {home} was made, and cannot be used: {trouble}")
     (home / _MARK).write_text(json.dumps({"backend": backend.name, "slmeval": __version__}), encoding="utf-8")
     # what was remembered would go before it
     _forget(backend.name)

@@ -92,12 +92,12 @@ def llama_cpp_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vllm_python() -> Path:
     """An interpreter with vLLM, slmeval and pytest: ``slmeval doctor --make vllm --with pytest`` makes it."""
-    from slmeval.environments import examine, python_of
+    from slmeval.environments import python_of, trouble_with
 
     python = python_of("vllm")
     if python is None:
         pytest.skip("vLLM is not on this machine: slmeval doctor --make vllm --with pytest")
-    if (trouble := examine("vllm", python).trouble) is not None:
+    if (trouble := trouble_with("vllm", python)) is not None:
         pytest.skip(f"vLLM cannot run under {python}: {trouble}")
     return python
 

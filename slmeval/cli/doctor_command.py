@@ -13,7 +13,7 @@ from slmeval import __version__
 from slmeval.api import Backend
 from slmeval.cli.flags import named_values
 from slmeval.cli.output import complain, print_text
-from slmeval.environments import examine, make, python_of, remember
+from slmeval.environments import make, python_of, remember, trouble_with
 from slmeval.errors import UsageError
 from slmeval.machine import this_machine
 from slmeval.presence import way_to
@@ -69,7 +69,7 @@ def _lines() -> list[str]:
 
 def _backend_line(backend: type[Backend]) -> str:
     python = python_of(backend.name)
-    reason = backend.missing() if python is None else examine(backend.name, python).trouble
+    reason = backend.missing() if python is None else trouble_with(backend.name, python)
     place = f", under {python}" if python is not None else ""
     if reason is None:
         return f"backend {backend.name}: ready{place}"
