@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 
 from slmeval.types import TokenIds, TopLogprobs
-from slmeval_mlx.scoring import LOGITS
+from slmeval_mlx.packed import LOGITS
 from slmeval_mlx.trunk import Passes
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from typing import TypeVar
 
 import mlx.core as mx
 
@@ -28,17 +29,20 @@ from slmeval.types import (
 from slmeval_mlx import shape
 from slmeval_mlx.devices import computing, resolve_device, wired
 from slmeval_mlx.distributions import top_logprobs
-from slmeval_mlx.generation import complete
+from slmeval_mlx.generation import WRITTEN_AT_ONCE, Limits, Work, write_alone, write_together
 from slmeval_mlx.loading import UNREADABLE, Checkpoint, open_checkpoint, reason
 from slmeval_mlx.memory import memory_guard
-from slmeval_mlx.scoring import score_group
+from slmeval_mlx.packed import AT_ONCE, LOGITS, Choice, Packed, teach
+from slmeval_mlx.scoring import score_group, score_tree
 from slmeval_mlx.tokenizers import first_difference, own_tokenizer
 from slmeval_mlx.trial import worst_difference
 from slmeval_mlx.trunk import Passes, Trunk
 
+T = TypeVar("T")
+
 
 class Engine:
-    """One opened model. Each call begins with an empty cache, so that it gives the same bits.
+    """One opened model. What a call's contexts begin with is kept in the cache for the next call.
 
     :raises ModelError: it cannot be opened, and why.
     """
@@ -49,7 +53,11 @@ class Engine:
         mx.reset_peak_memory()
         with computing(self._device):
             self._checkpoint = open_checkpoint(ref, options)
-            self._passes, self._found = _tried(ref, self._checkpoint, options)
+            self._passes, self._choice, self._found = _tried(ref, self._checkpoint, options)
+            self._trunk = Trunk(self._passes)
+        self._size = min(
+            self._passes.step, AT_ONCE[self._device], max(1, LOGITS // self._checkpoint.vocabulary)
+        )
         self._fitting = Fitting(self._checkpoint.context, self._checkpoint.vocabulary)
         self._tokenizer_notes: tuple[str, ...] = ()
 
@@ -96,19 +104,22 @@ class Engine:
 
     def close(self) -> None:
         """Give back the memory."""
-        del self._passes, self._checkpoint
+        del self._passes, self._checkpoint, self._trunk, self._choice
         mx.clear_cache()
 
     def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
         """For each group, one likelihood per continuation, in order."""
-        trunk, batch_tokens = Trunk(self._passes), int(self._options["batch_tokens"] or 1)
-        with wired(self._checkpoint.model, self._device):
-            for group in groups:
-                self._fitting.check_group(group)
-                longest = max(map(len, group.continuations), default=0)
-                with self._at_work(len(group.context) + max(longest - 1, 0)):
-                    answers = score_group(trunk, group, batch_tokens)
-                yield answers
+        for group in groups:
+            self._fitting.check_group(group)
+        longest = max(map(_length, groups), default=0)
+        yield from self._working(longest, lambda: self._scores(groups))
+
+    def _scores(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
+        self._trunk.begin([group.context for group in groups])
+        if self._choice is not None:
+            return score_tree(Packed(self._trunk, self._choice), groups, self._size)
+        batch_tokens = int(self._options["batch_tokens"] or 1)
+        return (score_group(self._trunk, group, batch_tokens) for group in groups)
 
     def generate(
         self,
@@ -117,28 +128,40 @@ class Engine:
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
         """Greedy completions, in order; of equally likely tokens the one with the lowest id is taken."""
-        trunk = Trunk(self._passes)
-        with wired(self._checkpoint.model, self._device):
-            for prompt in prompts:
-                self._fitting.check(prompt.ids)
-                room = min(settings.max_tokens, self._checkpoint.context - len(prompt.ids))
-                with self._at_work(len(prompt.ids) + max(room - 1, 0)):
-                    completion = complete(
-                        trunk, prompt.ids, Stopper(replace(settings, max_tokens=room), decode)
-                    )
-                yield completion
+        works, longest = [], 0
+        for prompt in prompts:
+            self._fitting.check(prompt.ids)
+            room = min(settings.max_tokens, self._checkpoint.context - len(prompt.ids))
+            works.append(Work(prompt.ids, Stopper(replace(settings, max_tokens=room), decode)))
+            longest = max(longest, len(prompt.ids) + max(room - 1, 0))
+        yield from self._working(longest, lambda: self._texts(works))
+
+    def _texts(self, works: Sequence[Work]) -> Iterator[Completion]:
+        self._trunk.begin([work.ids for work in works])
+        if self._choice is None:
+            return (write_alone(self._trunk, work) for work in works)
+        packed = Packed(self._trunk, self._choice)
+        columns = int(self._options["batch_tokens"] or 1) - packed.start
+        limits = Limits(WRITTEN_AT_ONCE[self._device], self._size, columns)
+        return write_together(packed, works, limits)
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         """After each token of ``ids``, the ``k`` likeliest next tokens."""
         self._fitting.check_top(ids, k)
-        pieces = top_logprobs(self._passes, ids, k)
+        for piece in self._working(len(ids), lambda: top_logprobs(self._passes, ids, k)):
+            yield from piece
+
+    def _working(self, tokens: int, begun: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """What comes of ``begun``, computed where it should be, sequences having at most ``tokens``."""
         with wired(self._checkpoint.model, self._device):
+            with self._at_work(tokens):
+                pieces = begun()
             while True:
-                with self._at_work(len(ids)):
+                with self._at_work(tokens):
                     piece = next(pieces, None)
                 if piece is None:
                     return
-                yield from piece
+                yield piece
 
     @contextmanager
     def _at_work(self, tokens: int) -> Iterator[None]:
@@ -152,10 +175,15 @@ class Engine:
             yield
 
 
+def _length(group: ScoreGroup) -> int:
+    """Of the longest sequence that is run."""
+    return len(group.context) + max(max(map(len, group.continuations), default=0) - 1, 0)
+
+
 def _tried(
     ref: ModelRef, checkpoint: Checkpoint, options: Mapping[str, OptionValue]
-) -> tuple[Passes, tuple[str, ...]]:
-    """The model's passes, tried once, and what there is to be said of them.
+) -> tuple[Passes, Choice | None, tuple[str, ...]]:
+    """The model's passes, tried once, how it is packed, and what there is to be said of them.
 
     :raises ModelError: it cannot be run.
     :raises JobFailed: there is not enough memory.
@@ -170,9 +198,22 @@ def _tried(
             step=int(options["prefill_step"] or 1),
         )
         with memory_guard("a first trial"):
-            return passes, _faults(passes, rough)
+            choice = _choice(passes, rough)
+            return passes, choice, () if choice is not None else _faults(passes, rough)
     except UNREADABLE as error:
         raise ModelError(f"{ref} is opened by mlx-lm, and cannot be run: {reason(error)}") from error
+
+
+def _choice(passes: Passes, rough: bool) -> Choice | None:
+    """How sequences are packed in one row, ``None`` where this architecture cannot be run so."""
+    if not passes.plain:
+        return None
+    choice = teach(passes.model)
+    try:
+        return None if worst_difference(passes, choice, rough=rough) else choice
+    except UNREADABLE:
+        # what is wrong with the model itself will show in the plain way
+        return None
 
 
 def _faults(passes: Passes, rough: bool) -> tuple[str, ...]:
@@ -184,11 +225,11 @@ def _faults(passes: Passes, rough: bool) -> tuple[str, ...]:
         )
     else:
         notes = ()
-        if not (worst := worst_difference(passes, rough=rough)):
+        if not (worst := worst_difference(passes, None, rough=rough)):
             return notes
         passes.plain = False
         notes = (f"{alone}: in a batch log-probabilities differ by {worst:.2g}",)
-    if worst := worst_difference(passes, rough=rough):
+    if worst := worst_difference(passes, None, rough=rough):
         notes += (f"with mlx-lm's cache log-probabilities differ by {worst:.2g} from a pass without it",)
     return notes
 

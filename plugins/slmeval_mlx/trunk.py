@@ -16,6 +16,9 @@ from slmeval.types import TokenIds
 PLAIN = (KVCache, QuantizedKVCache)
 #: bytes of freed buffers that are kept for the next pass
 SPARE_BYTES = 1 << 30
+#: what all contexts of a call begin with is run in steps of this many tokens, so that its part of the cache
+#: has the same bits whatever follows, and can be kept for the next call
+STEP = 128
 
 
 class Passes:
@@ -53,49 +56,83 @@ class Passes:
         """Logits after each token of ``rows``, which are equally long: [rows, columns, vocabulary]."""
         return self.model(mx.array(list(rows)), cache=cache)
 
-    def fill(self, cache: list[Any], ids: TokenIds) -> None:
+    def fill(self, cache: list[Any], ids: TokenIds, step: int | None = None) -> None:
         """Put ``ids`` into the cache of a single sequence; no logits are computed."""
-        for at in range(0, len(ids), self.step):
-            self.run(cache, [ids[at : at + self.step]])
-            mx.eval([layer.state for layer in cache])
-            if mx.get_cache_memory() > SPARE_BYTES:
-                mx.clear_cache()
+        step = step or self.step
+        for at in range(0, len(ids), step):
+            self.run(cache, [ids[at : at + step]])
+            settle(cache)
+
+
+def settle(cache: list[Any], *results: Any) -> None:
+    """Compute what was asked, ``results`` with it, and give back what is not used any more."""
+    mx.eval(*results, [layer.state for layer in cache])
+    if mx.get_cache_memory() > SPARE_BYTES:
+        mx.clear_cache()
 
 
 class Trunk:
-    """A sequence in the cache, moved from one to the next with what they have in common kept."""
+    """A sequence in the cache, moved from one to the next with what they have in common kept.
 
-    def __init__(self, passes: Passes) -> None:
+    What the contexts of a call begin with, in whole steps of ``step`` tokens, is kept for the next call.
+    """
+
+    def __init__(self, passes: Passes, step: int = STEP) -> None:
         self.passes = passes
-        self._cache = passes.new_cache()
+        self._step_tokens = step
+        self.cache = passes.new_cache()
         self._ids: TokenIds = ()
+        #: what was run in whole steps, and by itself
+        self._kept: TokenIds = ()
 
     @property
     def length(self) -> int:
         """How many tokens the sequence has."""
         return len(self._ids)
 
+    def begin(self, contexts: Sequence[TokenIds]) -> None:
+        """Make the sequence what ``contexts`` begin with: whole steps, and not the last token of any.
+
+        Where nothing can be cut off, it is empty.
+        """
+        kept, self._kept, self._ids = self._kept, (), ()
+        if not self.passes.plain:
+            self.cache = self.passes.new_cache()
+            return
+        # the first and the last in order have in common what all have
+        wanted = common_length(min(contexts), max(contexts)) if contexts else 0
+        wanted = min(wanted, min(map(len, contexts), default=1) - 1) // self._step_tokens * self._step_tokens
+        ids = contexts[0][:wanted] if wanted else ()
+        sound = common_length(kept, ids) // self._step_tokens * self._step_tokens
+        self.cut(sound)
+        self.passes.fill(self.cache, ids[sound:], self._step_tokens)
+        self._ids = self._kept = ids
+
+    def cut(self, length: int) -> None:
+        """Leave the first ``length`` tokens in a plain cache, whatever it holds behind them."""
+        trim_prompt_cache(self.cache, self.cache[0].offset - length)
+
     def move_to(self, ids: TokenIds) -> None:
         """Make ``ids`` the sequence."""
-        kept = _common_length(self._ids, ids)
+        kept = common_length(self._ids, ids)
         if kept < len(self._ids):
-            kept = self._cut(kept)
+            kept = self._shortened(kept)
         # until it is through, the cache holds nothing that could be relied upon
-        self._ids = ()
-        self.passes.fill(self._cache, ids[kept:])
+        self._ids, self._kept = (), self._kept[: kept // self._step_tokens * self._step_tokens]
+        self.passes.fill(self.cache, ids[kept:])
         self._ids = ids
 
-    def _cut(self, length: int) -> int:
+    def _shortened(self, length: int) -> int:
         """Keep the first ``length`` tokens, where that is possible; how many are kept."""
         if self.passes.plain:
-            trim_prompt_cache(self._cache, len(self._ids) - length)
+            self.cut(length)
             return length
-        self._cache = self.passes.new_cache()
+        self.cache = self.passes.new_cache()
         return 0
 
     def step(self, token: int) -> Any:
         """Add one token; the logits after it, [vocabulary]."""
-        logits = self.passes.run(self._cache, [(token,)])[0, -1]
+        logits = self.passes.run(self.cache, [(token,)])[0, -1]
         self._ids += (token,)
         return logits
 
@@ -105,8 +142,8 @@ class Trunk:
         Only one row can be had where the cache is not plain.
         """
         if not self.passes.plain:
-            return copy.deepcopy(self._cache)
-        return [_spread(layer, rows) for layer in self._cache]
+            return copy.deepcopy(self.cache)
+        return [_spread(layer, rows) for layer in self.cache]
 
 
 def _spread(layer: Any, rows: int) -> Any:
@@ -122,6 +159,7 @@ def _spread(layer: Any, rows: int) -> Any:
     return new
 
 
-def _common_length(one: TokenIds, other: TokenIds) -> int:
+def common_length(one: TokenIds, other: TokenIds) -> int:
+    """How many tokens both begin with."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
