@@ -35,7 +35,7 @@ def both(command: Sequence[str]) -> dict[str, Any]:
             runs.append((time.perf_counter() - began, done))
             if done.returncode:
                 raise SystemExit(f"{' '.join(stored)}\n{done.stderr[-3000:]}")
-    asked = [json.loads(done.stdout)["requests"] for _, done in runs]
+    asked = [json.loads(done.stdout)["run"] for _, done in runs]
     return {"seconds": runs[0][0], "second": runs[1][0], "requests": asked[0]["asked"], "told": asked}
 
 

@@ -5,8 +5,8 @@
 The last line tells ``seconds`` (from the plan, which makes the prompts and their tokens, to the last answer
 in the store, less the model's opening), ``requests``, and of what these consist: ``planning``, ``asking``,
 ``opening``; ``distinct``, the tokens of the prefix tree of all that was asked (the last token of a
-continuation is never read), ``fed``, all tokens if nothing were shared, ``scored``, the tokens of all
-continuations, ``trunk``, what all begin with, ``longest`` and ``mean``, tokens of a sequence, and
+continuation is never read), ``fed``, all tokens if nothing were shared, ``judged``, the places after
+which a token is judged, ``trunk``, what all begin with, ``longest`` and ``mean``, tokens of a sequence, and
 ``written``, the tokens of all texts; ``asked``, hashes of the first requests' texts.
 """
 
@@ -126,7 +126,9 @@ def counted(planned: Plan) -> dict[str, Any]:
     return {
         "distinct": distinct(paths),
         "fed": sum(map(len, paths)),
-        "scored": sum(len(ask.continuation) for ask in scored),
+        "judged": len(
+            {(ask.context, ask.continuation[:at]) for ask in scored for at in range(len(ask.continuation))}
+        ),
         "longest": max(map(len, paths)),
         "mean": sum(map(len, paths)) / len(paths),
         "trunk": trunk(paths),

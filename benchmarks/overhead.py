@@ -3,9 +3,9 @@
     python benchmarks/overhead.py --model FOLDER [--limit 100] [--rounds 3]      # docs/performance.md
     python benchmarks/overhead.py                     # the bundled sample on the reference engine
 
-Times the calls of the backend's ``score`` and ``generate`` inside the worker, which is in this process, so that
-one clock sees both sides, and a plugin hears every hook. The rest is frames, store, hooks and scoring; planning
-(rows, prompts, tokens) is told apart.
+Times the calls of the backend's ``score`` and ``generate`` inside the worker, which is in this process, so
+that one clock sees both sides, and a plugin hears every hook. The rest is frames, store, hooks and scoring;
+planning (rows, prompts, tokens) is told apart.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def page() -> str:
         rows.append([title, asked, *seconds, f"{each:.2f}", f"{share:.2%}", f"{whole:.2%}"])
     head = ["run", "requests", "engine, s", "planning, s", "rest, s", "rest, ms a request"]
     told = next(iter(known.values()))
-    last = f"{len(told['rounds'])} rounds; wanted: rest under 2%. {pairs.surroundings_line(told['surroundings'])}"
+    surroundings = pairs.surroundings_line(told["surroundings"])
+    last = f"{len(told['rounds'])} rounds; wanted: the rest under 2%. {surroundings}"
     return f"{pairs.table([*head, 'rest', 'rest and planning'], rows)}\n\n{last}"
 
 
