@@ -144,12 +144,14 @@ def _threads(setting: Setting) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(setting.threads), "HF_HUB_OFFLINE": "1"}
 
 
-def best_batch(name: str, setting: Setting, *, again: bool = False) -> int:
-    """lm-eval's quickest batch size for a row: found once, then kept."""
+def best_batch(
+    name: str, setting: Setting, *, again: bool = False, batches: Sequence[int] | None = None
+) -> int:
+    """lm-eval's quickest batch size for a row: found once among ``batches`` (the row's own), then kept."""
     known = kept(f"{setting.table}-batches")
     if again or not any(row.partition(" ")[0] == name for row in known):
         work = WORK[name]
-        for batch in work.batches:
+        for batch in batches or work.batches:
             # a batch must be filled at least once
             rows = max(work.theirs // 2, batch if work.max_tokens else -(-batch // 4))
             tried = once(their_side(work, setting, batch, min(rows, work.theirs)))
@@ -242,6 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--search", action="store_true", help="find lm-eval's batch sizes, and end")
+    parser.add_argument("--batches", nargs="+", type=int, help="with --search: these, beside those known")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md from what is kept")
     asked = parser.parse_args(arguments)
     setting = Setting(asked.model, asked.data, asked.dtype, asked.threads)
@@ -249,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit("--model FOLDER: python benchmarks/speed_model.py FOLDER makes one")
     for name in () if asked.page else asked.rows:
         if asked.search:
-            print(name, best_batch(name, setting, again=True))
+            print(name, best_batch(name, setting, again=True, batches=asked.batches))
         else:
             measure(name, setting, asked.rounds)
     if not asked.search:

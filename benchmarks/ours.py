@@ -5,9 +5,10 @@
 The last line tells ``seconds`` (from the plan, which makes the prompts and their tokens, to the last answer
 in the store, less the model's opening), ``requests``, and of what these consist: ``planning``, ``asking``,
 ``opening``; ``distinct``, the tokens of the prefix tree of all that was asked (the last token of a
-continuation is never read), ``fed``, all tokens if nothing were shared, ``judged``, the places after
-which a token is judged, ``trunk``, what all begin with, ``longest`` and ``mean``, tokens of a sequence, and
-``written``, the tokens of all texts; ``asked``, hashes of the first requests' texts.
+continuation is never read), ``depth``, their mean depth, ``fed``, all tokens if nothing were shared,
+``judged``, the places after which a token is judged, ``trunk``, what all begin with, ``longest`` and
+``mean``, tokens of a sequence, and ``written``, the tokens of all texts; ``asked``, hashes of the first
+requests' texts.
 """
 
 from __future__ import annotations
@@ -123,8 +124,10 @@ def counted(planned: Plan) -> dict[str, Any]:
     asks = [ask for job in planned.jobs for cell in job.cells for item in cell.items for ask in item.asks]
     scored = [ask for ask in asks if isinstance(ask, ScoreAsk)]
     paths = [ask.context + ask.continuation[:-1] if isinstance(ask, ScoreAsk) else ask.prompt for ask in asks]
+    nodes, depth = tree(paths)
     return {
-        "distinct": distinct(paths),
+        "distinct": nodes,
+        "depth": depth,
         "fed": sum(map(len, paths)),
         "judged": len(
             {(ask.context, ask.continuation[:at]) for ask in scored for at in range(len(ask.continuation))}
@@ -136,14 +139,16 @@ def counted(planned: Plan) -> dict[str, Any]:
     }
 
 
-def distinct(paths: Iterable[TokenIds]) -> int:
-    """The number of distinct beginnings that are not empty: the nodes of the prefix tree."""
+def tree(paths: Iterable[TokenIds]) -> tuple[int, float]:
+    """Of the prefix tree of ``paths``: its tokens (distinct beginnings), and their mean depth from 1 on."""
     before: TokenIds = ()
-    total = 0
+    nodes = depths = 0
     for path in sorted(set(paths)):
-        total += len(path) - _common(before, path)
+        held = _common(before, path)
+        nodes += len(path) - held
+        depths += sum(range(held + 1, len(path) + 1))
         before = path
-    return total
+    return nodes, depths / max(nodes, 1)
 
 
 def trunk(paths: Sequence[TokenIds]) -> int:

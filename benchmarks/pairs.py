@@ -148,16 +148,13 @@ def rounds_of(row: Mapping[str, Any]) -> list[Round]:
 
 
 def write_table(marker: str, text: str, page: Path = PAGE) -> None:
-    """Put ``text`` between ``<!-- marker -->`` and ``<!-- /marker -->``.
-
-    :raises SystemExit: the page has no such marks.
-    """
+    """Put ``text`` between ``<!-- marker -->`` and ``<!-- /marker -->``; where there are none, at the end."""
     whole = page.read_text(encoding="utf-8")
     begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     before, found, rest = whole.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"{page} has no lines {begin} and {end} to write between")
+        before, after = f"{whole.rstrip()}\n\n", "\n"
     page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
 
 

@@ -4,10 +4,10 @@
 
 Distinct tokens are the nodes of the prefix tree of all that a row of benchmarks/lm_eval_hf.py asks. A plain
 prefill is transformers' own pass over a batch of random tokens without the head, at the best of several batch
-sizes: of whole sequences as long as the row's (``plain``), and, where there are examples, of what follows
-them behind a cache that holds them (``behind``), which is the depth at which most distinct tokens lie.
-``head`` is the output matrix with its log-sum-exp on the scored positions, in chunks, for each distinct token
-of the row; slmeval's seconds include it.
+sizes: of sequences as long as the row's are on average (``plain``), and of sequences whose tokens lie as deep
+on average as the row's distinct tokens do (``deep``: twice that depth long; behind many examples that is much
+deeper). ``head`` is the output matrix with its log-sum-exp on the scored positions, in chunks, for each
+distinct token of the row; slmeval's seconds include it.
 """
 
 from __future__ import annotations
@@ -69,12 +69,8 @@ class Engine:
         return self._torch.randint(0, self._model.config.vocab_size, (rows, length))
 
     def plain(self, length: int) -> tuple[float, int]:
-        """Of whole sequences of ``length`` tokens."""
+        """Seconds a token of sequences of ``length`` tokens, and tokens of the best pass."""
         return best({rows * length: self._whole(self._ids(rows, length)) for rows in self._rows(length)})
-
-    def behind(self, held: int, length: int) -> tuple[float, int]:
-        """Of ``length`` tokens for each of several sequences, behind ``held`` tokens that all begin with."""
-        return best({rows * length: self._more(held, rows, length) for rows in self._rows(length)})
 
     def head(self, positions: int = 256) -> float:
         """Seconds a position."""
@@ -94,19 +90,6 @@ class Engine:
 
         return run
 
-    def _more(self, held: int, rows: int, length: int) -> Callable[[], None]:
-        ids = self._ids(rows, length)
-        with self._torch.inference_mode():
-            cache = self._trunk(input_ids=self._ids(1, held), use_cache=True).past_key_values
-            cache.batch_repeat_interleave(rows)
-
-        @self._torch.inference_mode()
-        def run() -> None:
-            self._trunk(input_ids=ids, past_key_values=cache, use_cache=True)
-            cache.crop(-length)
-
-        return run
-
     def _rows(self, length: int) -> list[int]:
         return sorted({max(1, round(tokens / length)) for tokens in TOKENS})
 
@@ -116,23 +99,19 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
     engine = Engine(asked.model, asked.dtype, asked.threads)
     plain, at = engine.plain(asked.length)
-    told: dict[str, Any] = {"plain": plain, "plain_at": at, "head": engine.head()}
-    if asked.held:
-        told["behind"], told["behind_at"] = engine.behind(asked.held, asked.length - asked.held)
+    deep, deep_at = engine.plain(2 * asked.depth)
+    told = {"plain": plain, "plain_at": at, "deep": deep, "deep_at": deep_at, "head": engine.head()}
     return {"seconds": time.perf_counter() - began, "requests": 1, **told}
 
 
 def engine_side(ours: Outcome, setting: Setting) -> Side:
-    """Prefill at the depth of what slmeval was just asked: sequences of the mean length, behind its trunk."""
-    told = ours.told
-    # a few marks in common are no block of examples
-    held = told["trunk"] if told["trunk"] > 32 else 0
+    """Prefill at the length and the depth of what slmeval was just asked."""
     asked = command(
         model=setting.model,
         dtype=setting.dtype,
         threads=setting.threads,
-        length=round(told["mean"]),
-        held=held,
+        length=round(ours.told["mean"]),
+        depth=round(ours.told["depth"]),
     )
     return Side(PREFILL, (sys.executable, str(HERE / "prefill.py"), "--once", *asked), {})
 
@@ -144,7 +123,7 @@ def row(name: str, setting: Setting, rounds: int) -> list[pairs.Round]:
     for number in range(rounds):
         first = pairs.once(ours)
         both = {OURS: first, PREFILL: pairs.once(engine_side(first, setting))}
-        print(f"{name}, round {number + 1}: {_ratio(both, 'plain'):.2f}", file=sys.stderr, flush=True)
+        print(f"{name}, round {number + 1}: {_ratio(both, 'deep'):.2f}", file=sys.stderr, flush=True)
         made.append(both)
     return made
 
@@ -155,9 +134,7 @@ def per_token(ours: Outcome) -> float:
 
 
 def _ratio(one: Mapping[str, Outcome], which: str) -> float:
-    told = one[PREFILL].told
-    # with no examples, all is plain
-    return per_token(one[OURS]) / float(told.get(which, told["plain"]))
+    return per_token(one[OURS]) / float(one[PREFILL].told[which])
 
 
 def page(name: str) -> str:
@@ -181,7 +158,7 @@ def page(name: str) -> str:
     return "\n\n".join(
         [
             pairs.table(head, rows),
-            "Microseconds for a distinct token; wanted: at most 1.2 over the prefill at the same depth. "
+            "Microseconds for a distinct token; wanted: at most 1.2 over the prefill as deep. "
             f"{last} {pairs.surroundings_line(told['surroundings'])}",
         ]
     )
@@ -197,12 +174,13 @@ def _row(title: str, rounds: Sequence[pairs.Round]) -> list[object]:
         title,
         f"{first['distinct']:,}",
         f"{first['fed']:,}",
+        f"{first['depth']:.0f}",
         micro(OURS, per_token),
         micro(PREFILL, lambda one: float(one.told["plain"])),
-        micro(PREFILL, lambda one: float(one.told.get("behind", one.told["plain"]))),
+        micro(PREFILL, lambda one: float(one.told["deep"])),
         f"{1e6 * sorted(head)[len(head) // 2]:.0f}",
         _middle([_ratio(one, "plain") for one in rounds]),
-        _middle([_ratio(one, "behind") for one in rounds]),
+        _middle([_ratio(one, "deep") for one in rounds]),
     ]
 
 
@@ -221,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--once", action="store_true", help="the engine's side alone, as JSON")
     parser.add_argument("--length", type=int, help="tokens of a sequence")
-    parser.add_argument("--held", type=int, default=0, help="tokens that all begin with")
+    parser.add_argument("--depth", type=int, help="tokens before a distinct token, on average")
     asked = parser.parse_args(arguments)
     if asked.once:
         print(json.dumps(measure(asked)))

@@ -1,0 +1,191 @@
+"""The pieces of the benchmarks, on tiny models: that they measure what they say. Nothing here is timed."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+TOKENIZER = ROOT.parent / "shared" / "tokenizers" / "smollm2-135m-instruct"
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import curves  # noqa: E402
+import first_unit  # noqa: E402
+import ours  # noqa: E402
+import pairs  # noqa: E402
+import speed_model  # noqa: E402
+
+needs_rows = pytest.mark.skipif(
+    not (DATA.is_dir() and TOKENIZER.is_dir()), reason="the real rows and the tokenizer are not here"
+)
+needs_hf = pytest.mark.skipif(
+    find_spec("torch") is None or find_spec("transformers") is None, reason="transformers is not installed"
+)
+needs_lm_eval = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
+
+TINY = {"width": 32, "feed": 48, "layers": 2, "heads": 4, "kv_heads": 2, "context": 2048}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is open at once, with the real tokenizer."""
+    return speed_model.make(tmp_path_factory.mktemp("model"), **TINY)
+
+
+def says(name: str, code: str) -> pairs.Side:
+    return pairs.Side(name, (sys.executable, "-c", code))
+
+
+# ---- the frame ---------------------------------------------------------------------------------------
+
+
+def test_sides_are_run_in_turn_and_compared_within_a_round() -> None:
+    fast = says("fast", 'print(\'noise\'); print(\'{"seconds": 2, "requests": 8, "more": 1}\')')
+    slow = says("slow", 'print(\'{"seconds": 4, "requests": 4}\')')
+    rounds = pairs.in_turn([fast, slow], 2)
+    assert [list(each) for each in rounds] == [["fast", "slow"], ["slow", "fast"]]
+    assert pairs.spread(rounds, "fast", "slow", pairs.rate) == pairs.Spread(4, 4, 4)
+    assert rounds[0]["fast"].told["more"] == 1
+
+
+@pytest.mark.parametrize("code", ["print('no number')", "raise SystemExit('why')", ""])
+def test_a_side_that_tells_nothing_ends_the_comparison(code: str) -> None:
+    with pytest.raises(SystemExit, match="broken ended with"):
+        pairs.once(says("broken", code))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="there is no /proc")
+def test_memory_is_that_of_the_whole_tree() -> None:
+    holds = "import time; held = b'1' * 100_000_000; time.sleep(1)"
+    both = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {holds!r}]); {holds}"
+    side = says("two", f'{both}; child.wait(); print(\'{{"seconds": 1, "requests": 1}}\')')
+    assert 200e6 < pairs.once(side).peak < 300e6
+
+
+def test_a_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- a -->\nold\n<!-- /a -->\nafter\n")
+    pairs.write_table("a", "new", page)
+    pairs.write_table("b", "first", page)
+    pairs.write_table("b", "second", page)
+    assert page.read_text() == (
+        "before\n<!-- a -->\nnew\n<!-- /a -->\nafter\n\n<!-- b -->\nsecond\n<!-- /b -->\n"
+    )
+
+
+def test_what_was_measured_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "MEASURED", tmp_path / "measured")
+    rounds = pairs.in_turn([says("one", 'print(\'{"seconds": 2, "requests": 8}\')')], 1)
+    pairs.keep("table", "row", rounds, batch=4)
+    pairs.keep("table", "other", rounds)
+    found = pairs.kept("table")
+    assert list(found) == ["row", "other"]
+    assert pairs.rounds_of(found["row"]) == rounds
+    assert found["row"]["settings"] == {"batch": 4}
+
+
+# ---- both sides --------------------------------------------------------------------------------------
+
+
+def test_distinct_tokens_are_the_nodes_of_the_tree() -> None:
+    random = Random(3)
+    for _ in range(50):
+        paths = [tuple(random.choices(range(3), k=random.randint(0, 6))) for _ in range(8)]
+        nodes = {path[:length] for path in paths for length in range(1, len(path) + 1)}
+        depth = sum(map(len, nodes)) / max(len(nodes), 1)
+        assert ours.tree(paths) == (len(nodes), pytest.approx(depth))
+
+
+@needs_rows
+@needs_hf
+@needs_lm_eval
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("task", "shots", "max_tokens"),
+    [
+        ("arc_challenge", 3, None),
+        ("hellaswag", 2, None),
+        ("mmlu_high_school_geography", 1, None),
+        ("gsm8k", 2, 4),
+    ],
+)
+def test_both_sides_ask_the_same(tiny: Path, task: str, shots: int, max_tokens: int | None) -> None:
+    import lm_eval_side
+
+    theirs = lm_eval_side.measure(
+        argparse.Namespace(
+            model=tiny, task=task, shots=shots, fixed=True, limit=2, dtype="float32", device="cpu",
+            data=DATA, batch=2, max_tokens=max_tokens,
+        )
+    )  # fmt: skip
+    options = ours.RunOptions(
+        backends=("hf",), models=(str(tiny),), tasks=(task,), shots=(shots,), limit=2, data=str(DATA),
+        dtype="float32", executor="local",
+    )  # fmt: skip
+    mine = ours.measure(options, max_tokens)
+    assert mine["asked"] == theirs["asked"]
+    assert mine["requests"] == theirs["requests"] == len(mine["asked"])
+    assert mine["distinct"] < mine["fed"]
+    assert (mine["written"] > 0) == (max_tokens is not None)
+    assert mine["seconds"] == pytest.approx(mine["planning"] + mine["asking"])
+
+
+@needs_rows
+@needs_hf
+def test_the_engines_own_prefill_can_be_timed(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import prefill
+
+    monkeypatch.setattr(prefill, "ENOUGH", 0)
+    told = prefill.measure(argparse.Namespace(model=tiny, dtype="float32", threads=1, length=200, depth=300))
+    assert told["plain_at"] % 200 == 0
+    assert told["deep_at"] % 600 == 0
+    assert min(told["plain"], told["deep"], told["head"]) > 0
+
+
+# ---- starting ----------------------------------------------------------------------------------------
+
+
+def test_marks_are_noted_in_whatever_process_runs(tmp_path: Path) -> None:
+    package = tmp_path / "slmeval_hf"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "engine.py").write_text("class Engine:\n    def score(self):\n        return 1\n")
+    marks = tmp_path / "marks"
+    code = "from slmeval_hf.engine import Engine; assert Engine().score() == 1"
+    path = f"{ROOT / 'benchmarks' / 'marks'}:{tmp_path}"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": path, "BENCH_MARKS": str(marks)},
+        check=True,
+    )
+    assert marks.read_text().split()[0] == "asked"
+
+
+def test_loading_before_the_first_request_is_apart() -> None:
+    text = "loading 2\nloaded 5\nasked 9\nasked 10\nloading 11\nloaded 12\n"
+    assert first_unit.read_marks(text, 1) == {"whole": 8, "loading": 3}
+
+
+# ---- curves ------------------------------------------------------------------------------------------
+
+
+def test_rows_are_made_longer_and_given_more_choices() -> None:
+    rows = [
+        {
+            "question": f"q{row}",
+            "answerKey": "B",
+            "choices": {"label": ["A", "B"], "text": [f"a{row}", f"b{row}"]},
+        }
+        for row in range(3)
+    ]
+    made = curves.more_choices(rows, 4)
+    assert made[0]["choices"] == {"text": ["b0", "a0", "a1", "b1"], "label": ["1", "2", "3", "4"]}
+    assert made[2]["choices"]["text"] == ["b2", "a2", "a0", "b0"]
+    assert curves.longer(rows, 2)[2]["question"] == "q0 q1 q2"
