@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -201,6 +202,94 @@ def test_one_at_a_time_from_copies_changes_nothing_but_roundings(tiny: Path) -> 
     assert far(together, alone.score(GROUPS)) < 1e-5
 
 
+def branching(groups: int, *, start: int, vocabulary: int, seed: int = 1) -> list[ScoreGroup]:
+    """Questions that begin alike for ``start`` tokens, with continuations that begin alike by chance."""
+    chance = random.Random(seed)
+
+    def some(least: int, most: int) -> TokenIds:
+        return tuple(chance.randrange(3, vocabulary) for _ in range(chance.randint(least, most)))
+
+    trunk, made = some(start, start), list[ScoreGroup]()
+    for _ in range(groups):
+        first = some(1, 2)
+        choices = (*(first + some(0, 5) for _ in range(3)), some(1, 1))
+        made.append(ScoreGroup(trunk + some(1, 6), choices, shared=start if made else 0))
+    return made
+
+
+def test_a_call_in_many_passes_comes_out_as_the_oracle_computes_it(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slmeval_mlx import engine
+
+    groups = branching(12, start=20, vocabulary=96)
+    exact = list(oracle_of(tiny).score(groups))
+    for size in (1, 5, 64):
+        monkeypatch.setattr(engine, "AT_ONCE", dict.fromkeys(("cpu", "gpu"), size))
+        assert far(opened(tiny).score(groups), exact) < 1e-4
+
+
+def test_groups_in_no_order_are_right(tiny: Path) -> None:
+    groups = branching(12, start=20, vocabulary=96)
+    random.Random(2).shuffle(groups)
+    assert far(opened(tiny).score(groups), oracle_of(tiny).score(groups)) < 1e-4
+
+
+def fed_by(backend: MLXBackend, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of tokens of each pass."""
+    fed: list[int] = []
+    run = backend._engine._passes.run
+
+    def counted(cache: list[Any], rows: Any) -> Any:
+        fed.append(sum(map(len, rows)))
+        return run(cache, rows)
+
+    monkeypatch.setattr(backend._engine._passes, "run", counted)
+    return fed
+
+
+def test_no_token_is_run_twice(demo_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = opened(demo_model, dtype="float32")
+    fed = fed_by(backend, monkeypatch)
+    groups = branching(9, start=300, vocabulary=2048)
+    paths = [group.context + tokens[:-1] for group in groups for tokens in group.continuations]
+    distinct = len({path[:end] for path in paths for end in range(1, len(path) + 1)})
+    list(backend.score(groups))
+    assert sum(fed) == distinct
+    # the whole steps of what they begin with are there already
+    list(backend.score(groups[:4]))
+    paths = [group.context + tokens[:-1] for group in groups[:4] for tokens in group.continuations]
+    again = len({path[:end] for path in paths for end in range(257, len(path) + 1)})
+    assert sum(fed) == distinct + again
+
+
+@pytest.mark.parametrize("kv_bits", [0, 8])
+def test_what_is_kept_between_calls_changes_no_bit(demo_model: Path, kv_bits: int) -> None:
+    groups = branching(5, start=300, vocabulary=2048)
+    prompts = [Prompt(group.context) for group in groups]
+    settings = GenerationSettings(max_tokens=5)
+    first = list(opened(demo_model, dtype="float32", kv_bits=kv_bits).score(groups))
+    backend = opened(demo_model, dtype="float32", kv_bits=kv_bits)
+    texts = list(backend.generate(prompts, settings, str))
+    list(backend.score([ScoreGroup(groups[0].context[:140] + (5,) * 260, ((7, 8),))]))
+    assert list(backend.score(groups)) == first
+    # a call that was left in its middle
+    next(iter(backend.score(groups[::-1])))
+    assert list(backend.score(groups)) == first
+    assert list(backend.generate(prompts, settings, str)) == texts
+
+
+def test_the_head_runs_where_it_is_asked(tiny: Path) -> None:
+    engine = opened(tiny)._engine
+    assert engine._choice is not None
+    engine._choice.wanted = mx.array([1, 4])
+    chosen = engine._passes.model(mx.array([[5, 17, 3, 88, 41]]))
+    engine._choice.wanted = None
+    whole = engine._passes.model(mx.array([[5, 17, 3, 88, 41]]))
+    assert chosen.shape == (1, 2, 96)
+    assert mx.allclose(chosen, whole[:, mx.array([1, 4])], atol=1e-5)
+
+
 def test_a_text_as_long_as_the_context_is_scored(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from slmeval_mlx import engine
 
@@ -293,6 +382,22 @@ def test_gpt_neox_comes_out_as_transformers_computes_it(tmp_path: Path, activati
     assert far(backend.score(GROUPS), plain_scores(model, GROUPS)) < 1e-4
     assert backend.model_info().parameters == model.num_parameters()
     assert backend.notes() == ()
+    assert backend._engine._choice is not None
+
+
+def test_an_architecture_that_cannot_be_packed_takes_one_context_after_another(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the Hugging Face engine is not installed")
+    # its places are learnt, and mlx-lm counts them itself
+    sizes = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64}
+    ends = dict.fromkeys(("bos_token_id", "eos_token_id"), 0)
+    config = transformers.GPT2Config(vocab_size=96, initializer_range=0.3, **sizes, **ends)
+    model = random_checkpoint(tmp_path, config)
+    # mlx-lm knows the names that the published ones have
+    damage(tmp_path, without_prefix)
+    backend = opened(tmp_path)
+    assert backend._engine._choice is None
+    assert far(backend.score(GROUPS), plain_scores(model, GROUPS)) < 1e-4
+    assert backend.notes() == ()
 
 
 def test_a_window_that_rotates_is_right_and_said(tmp_path: Path) -> None:
@@ -344,6 +449,36 @@ def test_greedy_texts_are_the_oracles(
     found = list(demo.generate(prompts, settings, tokenizer.decode))
     assert found == list(oracle.generate(prompts, settings, tokenizer.decode))
     assert {completion.reason for completion in found} <= {"stop", "end", "length"}
+
+
+def test_texts_written_together_are_those_written_alone(
+    demo_model: Path, demo: MLXBackend, tokenizer: FastTokenizer
+) -> None:
+    groups = branching(14, start=150, vocabulary=2048)
+    # long ones between short ones, more than are written at once
+    prompts = [Prompt(group.context) for group in groups]
+    prompts[3] = Prompt(prompts[3].ids + tuple(range(3, 300)))
+    prompts[9] = Prompt(tokenizer.encode(TEXT))
+    alone = opened(demo_model, dtype="float32")
+    alone._engine._choice = None
+    for settings in (GenerationSettings(max_tokens=30, stop=("e",), end_ids=(2,)), GenerationSettings(20)):
+        for asked in (prompts, prompts[:3] + prompts[4:9], prompts[9:10]):
+            found = list(demo.generate(asked, settings, tokenizer.decode))
+            assert found == list(alone.generate(asked, settings, tokenizer.decode))
+    few = opened(demo_model, dtype="float32", batch_tokens=200, prefill_step=9)
+    assert list(few.generate(prompts, settings, tokenizer.decode)) == list(
+        demo.generate(prompts, settings, tokenizer.decode)
+    )
+
+
+def test_what_texts_begin_with_is_run_once(demo_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = opened(demo_model, dtype="float32")
+    fed = fed_by(backend, monkeypatch)
+    prompts = [Prompt(group.context) for group in branching(12, start=300, vocabulary=2048)]
+    texts = list(backend.generate(prompts, GenerationSettings(max_tokens=8), str))
+    distinct = len({prompt.ids[:end] for prompt in prompts for end in range(1, len(prompt.ids) + 1)})
+    # the last token of a text is never read
+    assert sum(fed) == distinct + sum(len(text.ids) - 1 for text in texts)
 
 
 def test_a_text_that_fills_the_context_ends_by_length(tiny: Path) -> None:
@@ -506,6 +641,12 @@ def damage(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     tensors = load_file(folder / "model.safetensors")
     change(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def without_prefix(tensors: dict[str, Any]) -> None:
+    """Name GPT-2's tensors as they are named in the files of 2019."""
+    for name in list(tensors):
+        tensors[name.removeprefix("transformer.")] = tensors.pop(name)
 
 
 def configured(folder: Path, **fields: Any) -> Path:
