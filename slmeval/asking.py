@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from slmeval.errors import DataError
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, ScoreAsk, ScoreUnit, Unit
-from slmeval.prefixes import common_length, cut, in_prefix_order, prompts_in_prefix_order
+from slmeval.prefixes import Budget, cut, in_prefix_order, prompts_in_prefix_order
 from slmeval.tokenizing import Encoder, FastTokenizer, Split
 from slmeval.types import Generate, GenerationSettings, Rolling, Sample, Score, ScoreGroup, TokenIds
 
-#: what a unit of scoring may hold: small enough that little is lost, large enough that batches fill
-UNIT_TOKENS = 2048
-UNIT_GROUPS = 64
-#: prompts in a unit of generation
-UNIT_PROMPTS = 16
+#: what a unit may hold: small enough that little is lost, large enough that batches fill; tokens that are
+#: generated count
+SCORE_UNIT = Budget(tokens=4096, sequences=256)
+GENERATE_UNIT = Budget(tokens=32768, sequences=64)
 
 
 class Asker:
@@ -114,36 +112,31 @@ def _text(request: Generate | Rolling) -> str:
 
 
 def cut_units(cells: Iterable[Cell]) -> Iterator[Unit]:
-    """Cut each cell into units; what two cells both ask is asked once."""
+    """Cut what all cells ask into units, by the tree of its beginnings; what is asked twice is asked once."""
     seen: set[str] = set()
-    for cell in cells:
-        groups: dict[TokenIds, list[TokenIds]] = {}
-        prompts: dict[GenerationSettings, list[TokenIds]] = {}
-        for ask in (ask for item in cell.items for ask in item.asks):
-            if ask.digest in seen:
-                continue
-            seen.add(ask.digest)
-            if isinstance(ask, ScoreAsk):
-                groups.setdefault(ask.context, []).append(ask.continuation)
-            else:
-                prompts.setdefault(ask.settings, []).append(ask.prompt)
-        yield from _score_units(groups)
-        yield from _generate_units(prompts)
+    #: likelihoods, and texts under each settings, in the order in which they are first asked for
+    asked: dict[GenerationSettings | None, dict[TokenIds, list[TokenIds]]] = {}
+    for ask in (ask for cell in cells for item in cell.items for ask in item.asks):
+        if ask.digest in seen:
+            continue
+        seen.add(ask.digest)
+        if isinstance(ask, ScoreAsk):
+            asked.setdefault(None, {}).setdefault(ask.context, []).append(ask.continuation)
+        else:
+            asked.setdefault(ask.settings, {})[ask.prompt] = []
+    for settings, of_kind in asked.items():
+        yield from _score_units(of_kind) if settings is None else _generate_units([*of_kind], settings)
 
 
-def _score_units(groups: Mapping[TokenIds, Sequence[TokenIds]]) -> Iterator[ScoreUnit]:
-    made: list[tuple[ScoreGroup, int]] = []
-    before: TokenIds = ()
-    for context, continuations in groups.items():
-        # what is shared with the row before, a block of shots, is computed once
-        cost = len(context) - common_length(before, context) + sum(map(len, continuations))
-        made.append((ScoreGroup(context, tuple(continuations)), cost))
-        before = context
-    for part in cut(made, UNIT_TOKENS, UNIT_GROUPS):
-        yield ScoreUnit(in_prefix_order(part))
+def _score_units(asked: Mapping[TokenIds, Sequence[TokenIds]]) -> Iterator[ScoreUnit]:
+    contexts = list(asked)
+    more = [sum(map(len, continuations)) for continuations in asked.values()]
+    for numbers in cut(contexts, more, SCORE_UNIT):
+        yield ScoreUnit(
+            in_prefix_order(ScoreGroup(contexts[at], tuple(asked[contexts[at]])) for at in numbers)
+        )
 
 
-def _generate_units(prompts: Mapping[GenerationSettings, Sequence[TokenIds]]) -> Iterator[GenerateUnit]:
-    for settings, many in prompts.items():
-        for part in cut([(ids, len(ids)) for ids in many], sys.maxsize, UNIT_PROMPTS):
-            yield GenerateUnit(prompts_in_prefix_order(part), settings)
+def _generate_units(prompts: Sequence[TokenIds], settings: GenerationSettings) -> Iterator[GenerateUnit]:
+    for numbers in cut(prompts, [settings.max_tokens] * len(prompts), GENERATE_UNIT):
+        yield GenerateUnit(prompts_in_prefix_order(prompts[at] for at in numbers), settings)

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from slmeval.api import Reading
 from slmeval.errors import ModelError
-from slmeval.prefixes import common_length
 from slmeval.stopping import Stopper
 from slmeval.testing import toy
+from slmeval.token_tree import common_length
 from slmeval.types import (
     Completion,
     GenerationSettings,

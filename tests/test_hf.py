@@ -33,6 +33,7 @@ from slmeval.types import (  # noqa: E402
     TokenIds,
 )
 from slmeval_hf import HFBackend, slmeval_register_backends  # noqa: E402
+from slmeval_hf.forest_passes import ForestPasses  # noqa: E402
 from slmeval_hf.passes import Passes  # noqa: E402
 
 VOCABULARY = 97
@@ -200,12 +201,13 @@ def test_scores_in_float32_are_within_a_ten_thousandth_of_float64(
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_only_a_model_whose_state_is_no_cache_runs_each_sequence_whole_and_says_so(
-    kind: str, opened: Opened
-) -> None:
+def test_a_model_that_cannot_run_a_tree_of_tokens_says_how_it_is_run(kind: str, opened: Opened) -> None:
+    # biases by distance are no part of the attention that transformers lets one replace
+    said = {"mamba": ["no pass is shared, "], "bloom": ["questions are run apart "]}
     notes = opened(kind).notes()
-    assert bool(notes) == (kind == "mamba")
-    assert all("each sequence is run whole" in note for note in notes)
+    assert [any(map(note.startswith, said.get(kind, ()))) for note in notes] == [True] * len(
+        said.get(kind, ())
+    )
 
 
 @pytest.mark.parametrize("kind", ["llama", "mamba"])
@@ -230,21 +232,25 @@ def test_neither_the_order_nor_the_company_of_a_group_matters(
         assert logprobs(other) == pytest.approx(logprobs(together), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize(("kind", "way"), [("llama", "auto"), ("gpt2", "auto"), ("llama", "sdpa")])
 def test_a_long_continuation_is_run_in_pieces_as_large_as_its_logits_may_be(
-    kind: str, folders: Folders, expected: Expected, monkeypatch: pytest.MonkeyPatch
+    kind: str, way: str, folders: Folders, expected: Expected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slmeval_hf.batching.LOGITS", 4 * VOCABULARY)
-    backend = open_model(folders(kind), dtype="float64")
+    for module in ("batching", "room"):
+        monkeypatch.setattr(f"slmeval_hf.{module}.LOGITS", 4 * VOCABULARY)
+    backend = open_model(folders(kind), dtype="float64", attention=way)
     shapes = []
-    extend = Passes.extend
 
-    def watched(passes: Passes, state: Any, rows: Any) -> Any:
-        logits, grown = extend(passes, state, rows)
-        shapes.append(logits.shape[0] * logits.shape[1])
-        return logits, grown
+    def watched(method: Any) -> Any:
+        def call(*given: Any) -> Any:
+            result = method(*given)
+            shapes.append((result[0] if isinstance(result, tuple) else result).numel() // VOCABULARY)
+            return result
 
-    monkeypatch.setattr(Passes, "extend", watched)
+        return call
+
+    monkeypatch.setattr(Passes, "extend", watched(Passes.extend))
+    monkeypatch.setattr(ForestPasses, "run", watched(ForestPasses.run))
     found = [likelihood for likelihoods in backend.score(some_groups()) for likelihood in likelihoods]
     for one, other in zip(found, expected(kind), strict=True):
         assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-9)
@@ -322,30 +328,58 @@ def embedded_tokens() -> Iterator[list[int]]:
         handle.remove()
 
 
+@pytest.mark.parametrize(
+    ("way", "passes"),
+    # each token in one pass; or the examples, then 6 tokens of each context, then 2 of each continuation: the
+    # third is only predicted
+    [("auto", [None]), ("sdpa", [40, 5 * 6, 5 * 4 * 2])],
+)
 def test_what_contexts_share_is_run_once_and_each_context_once_for_its_continuations(
-    folders: Folders,
+    way: str, passes: list[int | None], folders: Folders
 ) -> None:
     start = some_ids(40, 0)
     groups = [
         ScoreGroup(start + some_ids(6, seed), tuple(some_ids(3, 10 * seed + at) for at in range(4)))
         for seed in range(1, 6)
     ]
-    backend = open_model(folders("llama"))
+    asked = [group.context + tokens[:-1] for group in groups for tokens in group.continuations]
+    distinct = {ids[:end] for ids in asked for end in range(1, len(ids) + 1)}
+    backend = open_model(folders("llama"), attention=way)
     with embedded_tokens() as counts:
         list(backend.score(groups))
-    # the examples, then the 6 tokens of each context, then 2 tokens of each continuation: the third is
-    # only predicted
-    assert counts == [40, 5 * 6, 5 * 4 * 2]
+    assert counts == [len(distinct) if count is None else count for count in passes]
 
 
-def test_the_shared_examples_stay_for_the_units_that_follow(folders: Folders) -> None:
+@pytest.mark.parametrize(
+    ("way", "passes"),
+    # in steps of 8 tokens; what is beyond the last whole one is run with each unit
+    [("auto", [8, 8, 8, 6 + 2 * 2, 6 + 2 * 2]), ("sdpa", [30, 4, 4])],
+)
+def test_the_shared_examples_stay_for_the_units_that_follow(
+    way: str, passes: list[int], folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slmeval_hf.trunk.STEP", 8)
     start = some_ids(30, 0)
     units = [[Prompt((*start, 3 * unit + at, 9)) for at in (1, 2)] for unit in (1, 2)]
-    backend = open_model(folders("llama"))
+    backend = open_model(folders("llama"), attention=way)
     with embedded_tokens() as counts:
         for unit in units:
             list(backend.generate(unit, GenerationSettings(max_tokens=1), as_text))
-    assert counts == [30, 4, 4]
+    assert counts == passes
+
+
+def test_a_trunk_has_the_same_bits_whatever_trunk_was_before_it(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slmeval_hf.trunk.STEP", 8)
+    long, short = some_ids(30, 0), some_ids(30, 0)[:19]
+    units = [
+        [ScoreGroup(start + some_ids(3, 9 + at), ((1, 2), (3, 4))) for at in (1, 2)]
+        for start in (long, short, some_ids(30, 1), long)
+    ]
+    fresh = [list(open_model(folders("llama")).score(unit)) for unit in units]
+    backend = open_model(folders("llama"))
+    assert [list(backend.score(unit)) for unit in units] == fresh
 
 
 # ---- generation ------------------------------------------------------------------------------------
@@ -473,24 +507,29 @@ def little_memory(model: type, tokens: int, error: Exception) -> Iterator[list[i
 
 
 def class_of(kind: str) -> type:
-    return {"llama": transformers.LlamaForCausalLM, "mamba": transformers.MambaForCausalLM}[kind]
+    classes = {
+        "llama": transformers.LlamaForCausalLM,
+        "mamba": transformers.MambaForCausalLM,
+    }
+    return classes[kind]
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(("way", "tokens"), [("auto", 40), ("sdpa", 100)])
 def test_a_batch_that_does_not_fit_in_memory_is_halved_and_later_ones_too(
-    error: Exception, folders: Folders
+    way: str, tokens: int, error: Exception, folders: Folders
 ) -> None:
     groups = some_groups()
     expected = list(open_model(folders("llama"), dtype="float64").score(groups))
-    with little_memory(transformers.LlamaForCausalLM, 100, error) as refused:
-        backend = open_model(folders("llama"), dtype="float64")
-        assert backend.notes() == ()
+    with little_memory(class_of("llama"), tokens, error) as refused:
+        backend = open_model(folders("llama"), dtype="float64", attention=way)
+        notes = backend.notes()
         assert logprobs(list(backend.score(groups))) == pytest.approx(logprobs(expected), abs=1e-9)
         assert refused
         refused.clear()
         list(backend.score(groups))
         assert not refused
-    (note,) = backend.notes()
+    (note,) = set(backend.notes()) - set(notes)
     assert note.startswith("batch halved to ")
     assert note.endswith(" tokens after running out of memory")
 
@@ -512,13 +551,16 @@ def test_no_pass_holds_more_tokens_than_a_batch_may(kind: str, folders: Folders)
     assert not refused
 
 
-def test_a_sequence_that_does_not_fit_in_memory_alone_ends_the_job_in_one_sentence(folders: Folders) -> None:
-    backend = open_model(folders("llama"))
+@pytest.mark.parametrize(
+    ("way", "tokens", "alone"), [("auto", 0, "token"), ("sdpa", 20, "sequence of 37 tokens")]
+)
+def test_what_does_not_fit_in_memory_alone_ends_the_job_in_one_sentence(
+    way: str, tokens: int, alone: str, folders: Folders
+) -> None:
+    backend = open_model(folders("llama"), attention=way)
     with (
-        little_memory(transformers.LlamaForCausalLM, 20, OUT_OF_MEMORY[0]),
-        pytest.raises(
-            JobFailed, match="memory ran out with a single sequence of 37 tokens: take another device"
-        ),
+        little_memory(class_of("llama"), tokens, OUT_OF_MEMORY[0]),
+        pytest.raises(JobFailed, match=f"memory ran out with a single {alone}: take another device"),
     ):
         list(backend.score(some_groups()))
 
@@ -853,7 +895,7 @@ def test_the_text_of_an_option_becomes_its_value(name: str, text: str, value: ob
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("trust_remote_code", "yes"), ("threads", "-1"), ("batch_tokens", "0"), ("batch_tokens", "many")],
+    [("trust_remote_code", "yes"), ("threads", "-1"), ("batch_tokens", "-1"), ("batch_tokens", "many")],
 )
 def test_the_text_of_an_option_that_makes_no_sense_is_refused(name: str, text: str) -> None:
     (option,) = [option for option in HFBackend.options if option.name == name]

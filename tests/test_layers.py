@@ -28,6 +28,7 @@ GROUND = {
     "slmeval.stopping",
     "slmeval.tasks",
     "slmeval.text",
+    "slmeval.token_tree",
     "slmeval.tokenizer_probes",
     "slmeval.types",
 }

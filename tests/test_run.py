@@ -13,6 +13,7 @@ from random_models import TINY_LLAMA, write_model
 
 from slmeval.errors import UsageError
 from slmeval.plan import ScoreUnit
+from slmeval.prefixes import Budget
 from slmeval.runner import without
 from slmeval.testing import evaluate
 from slmeval.types import RunOptions, RunResult, ScoreGroup
@@ -23,7 +24,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunOptions:
     """A run of the toy engine over twelve made-up rows, three of them to a unit."""
     from test_tokenizing import words
 
-    monkeypatch.setattr("slmeval.asking.UNIT_GROUPS", 3)
+    monkeypatch.setattr("slmeval.asking.SCORE_UNIT", Budget(4096, 3))
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
     plugin, model, rows = (tmp_path / name for name in ("plugin", "model", "data/arc_easy"))
     for folder in (plugin, rows):

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 from slmeval import hookimpl
 from slmeval.api import Backend, Option, Tokenizer
-from slmeval.option_kinds import count, positive, truth
+from slmeval.option_kinds import count, truth
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -51,10 +51,11 @@ class HFBackend(Backend):
             "attention",
             str,
             "auto",
-            "how transformers computes attention: eager, sdpa, flash_attention_2 and so on",
+            "auto: over the tree of all that is asked, no token twice; or as transformers does: eager, sdpa, "
+            "flash_attention_2 and so on",
         ),
         Option("threads", count, 0, "threads of torch on the CPU; 0: as torch chooses"),
-        Option("batch_tokens", positive, 16384, "tokens that a batch may hold, those in its cache included"),
+        Option("batch_tokens", count, 0, "tokens that are run at once; 0: by the memory that is free"),
         Option("trust_remote_code", truth, False, "run the Python code that comes with the model"),
     )
 

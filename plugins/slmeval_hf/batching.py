@@ -44,6 +44,31 @@ class Budget:
         self.halved = True
 
 
+class PassBudget:
+    """How many tokens one pass may run; once halved, it stays so."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self.halved = False
+
+    def attempt(self, work: Callable[[int], T]) -> T:
+        """``work`` with as many tokens as it may run; with half of them where memory ran out.
+
+        :raises JobFailed: there is not enough for one token.
+        """
+        while True:
+            found = _within_memory(lambda _: [work(self.tokens)], [])
+            if found is not None:
+                return found[0]
+            if self.tokens == 1:
+                raise JobFailed(
+                    "memory ran out with a single token: take another device, a smaller -o dtype, or a "
+                    "smaller model"
+                )
+            self.tokens = (self.tokens + 1) // 2
+            self.halved = True
+
+
 def run_in_batches(
     columns: Sequence[int], budget: Budget, work: Callable[[list[int]], Sequence[T]]
 ) -> Iterator[T]:

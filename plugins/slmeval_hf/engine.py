@@ -27,17 +27,23 @@ from slmeval.types import (
     TokenIds,
     TopLogprobs,
 )
-from slmeval_hf.batching import Budget, run_in_batches
+from slmeval_hf.batching import Budget, PassBudget, run_in_batches
 from slmeval_hf.devices import resolve_device
+from slmeval_hf.forest_generation import generate_forest
+from slmeval_hf.forest_passes import ForestPasses
+from slmeval_hf.forest_scoring import score_forest
 from slmeval_hf.generation import generate_cached, generate_plainly
 from slmeval_hf.loading import open_checkpoint, quiet
 from slmeval_hf.passes import Passes, State
+from slmeval_hf.room import texts_at_once, tokens_of_pass
 from slmeval_hf.scoring import score_cached, score_whole
 from slmeval_hf.shape import context_of, stored_parameters, unique_parameters, vocabulary_of
 from slmeval_hf.tokenizers import first_difference, own_tokenizer
-from slmeval_hf.top import top_cached, top_whole
-from slmeval_hf.trial import fault_of_cache
+from slmeval_hf.top import top_cached, top_forest, top_whole
+from slmeval_hf.trial import fault_of_cache, fault_of_forest
 
+#: tokens that a padded batch may hold, those in its cache included
+BATCH_TOKENS = 16384
 #: fewer tokens in common are not worth a pass of their own
 SHORTEST_PREFIX = 16
 
@@ -60,11 +66,22 @@ class Engine:
         model.generation_config = GenerationConfig()
         self._context, self._vocabulary = context_of(model, self._checkpoint.folder), vocabulary_of(model)
         self._fitting = Fitting(self._context, self._vocabulary)
-        self._budget = Budget(int(options["batch_tokens"] or 1), self._vocabulary)
+        given = int(options["batch_tokens"] or 0)
+        self._budget = Budget(given or BATCH_TOKENS, self._vocabulary)
+        self._pass_budget = PassBudget(given or 1)
         self._passes = Passes(model)
+        self._forest: ForestPasses | None = None
         # kernels that are missing are named at their first use, on stderr
         with quiet():
             self._fault = fault_of_cache(self._passes, self._vocabulary)
+            self._apart = (
+                self._fault
+                or (f"attention={options['attention']}" if options["attention"] != "auto" else None)
+                or fault_of_forest(model, self._passes, self._vocabulary)
+            )
+        if self._apart is None:
+            self._forest = ForestPasses(model)
+            self._pass_budget = PassBudget(given or tokens_of_pass(model, self._vocabulary))
         # units of one block follow each other, and begin with the same examples
         self._prefix = lru_cache(maxsize=1)(self._run_prefix)
 
@@ -97,14 +114,19 @@ class Engine:
         notes = [*self._checkpoint.notes, *self._tokenizer_notes]
         if self._fault:
             notes.append(f"no pass is shared, each sequence is run whole: {self._fault}")
-        if self._budget.halved:
-            notes.append(f"batch halved to {self._budget.tokens} tokens after running out of memory")
+        elif self._apart:
+            notes.append(f"questions are run apart from each other, padded to one length: {self._apart}")
+        notes += [
+            f"batch halved to {budget.tokens} tokens after running out of memory"
+            for budget in (self._budget, self._pass_budget)
+            if budget.halved
+        ]
         return tuple(notes)
 
     def close(self) -> None:
         """Give back the memory."""
         self._prefix.cache_clear()
-        del self._passes, self._checkpoint
+        del self._passes, self._forest, self._checkpoint
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -115,6 +137,8 @@ class Engine:
         """
         for group in groups:
             self._fitting.check_group(group)
+        if self._forest is not None:
+            return score_forest(self._forest, groups, self._pass_budget)
         common = common_prefix([group.context for group in groups])
 
         def work(batch: list[int]) -> list[tuple[Likelihood, ...]]:
@@ -139,6 +163,13 @@ class Engine:
             self._fitting.check(prompt.ids)
         common = common_prefix([prompt.ids for prompt in prompts])
         room = [min(settings.max_tokens, self._context - len(prompt.ids)) for prompt in prompts]
+        columns = [len(prompt.ids) + more for prompt, more in zip(prompts, room, strict=True)]
+        if self._forest is not None:
+            stoppers = [Stopper(replace(settings, max_tokens=more), decode) for more in room]
+            longest = max(columns, default=1)
+            texts = texts_at_once(self._checkpoint.model, longest)
+            asked = [prompt.ids for prompt in prompts]
+            return generate_forest(self._forest, asked, stoppers, longest, texts, self._pass_budget)
 
         def work(batch: list[int]) -> list[Completion]:
             asked = [prompts[index].ids for index in batch]
@@ -150,7 +181,6 @@ class Engine:
                 return generate_plainly(self._passes, asked, stopper_of)
             return generate_cached(self._passes, asked, self._prefix(common), stopper_of)
 
-        columns = [len(prompt.ids) + more for prompt, more in zip(prompts, room, strict=True)]
         return run_in_batches(columns, self._budget, work)
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
@@ -159,6 +189,8 @@ class Engine:
         :raises ValueError: ``ids`` do not fit the model, or it has no ``k`` tokens.
         """
         self._fitting.check_top(ids, k)
+        if self._forest is not None:
+            return top_forest(self._forest, ids, k, self._pass_budget)
         if self._fault:
             return top_whole(self._passes, ids, k)
         return top_cached(self._passes, ids, k, self._budget.positions)

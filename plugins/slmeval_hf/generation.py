@@ -40,7 +40,7 @@ def generate_cached(
 def _decode(passes: Passes, logits: Tensor, state: State, stoppers: list[Stopper]) -> None:
     """Token by token, until every stopper has its verdict; ``logits`` are [rows, vocabulary]."""
     while True:
-        tokens = _likeliest(logits)
+        tokens = likeliest(logits)
         going = [row for row, token in enumerate(tokens) if stoppers[row].push(token) is None]
         if not going:
             return
@@ -50,7 +50,7 @@ def _decode(passes: Passes, logits: Tensor, state: State, stoppers: list[Stopper
         logits = block[:, -1]
 
 
-def _likeliest(logits: Tensor) -> list[int]:
+def likeliest(logits: Tensor) -> list[int]:
     """The likeliest token of each row of ``logits``, [rows, vocabulary].
 
     :raises JobFailed: a row holds what is no number; ``argmax`` alone would give some token all the same.
@@ -98,7 +98,7 @@ class _Checked(LogitsProcessor):  # type: ignore[misc]  # transformers ships no 
     """Lets no token be taken from what are no numbers."""
 
     def __call__(self, _: Tensor, scores: Tensor) -> Tensor:
-        _likeliest(scores)
+        likeliest(scores)
         return scores
 
 

@@ -46,9 +46,10 @@ class Passes:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self._accepted = inspect.signature(model.forward).parameters
+        #: names of what its forward pass takes
+        self.accepted = inspect.signature(model.forward).parameters.keys()
         #: what the model calls its cache: transformers 5.24 renamed it
-        self.cache_name = "cache" if "cache" in self._accepted else "past_key_values"
+        self.cache_name = "cache" if "cache" in self.accepted else "past_key_values"
 
     def prefill(self, rows: Sequence[TokenIds], prefix: State | None = None) -> tuple[Tensor, State]:
         """Logits after the last token of each row, [rows, vocabulary], and the state to go on from.
@@ -80,7 +81,7 @@ class Passes:
 
     def _forward(self, ids: Tensor, state: State, keep: int = 0) -> Tensor:
         positions = (state.real.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        given = {"position_ids": positions} if "position_ids" in self._accepted else {}
+        given = {"position_ids": positions} if "position_ids" in self.accepted else {}
         return self._logits(
             keep,
             input_ids=ids,
@@ -93,7 +94,7 @@ class Passes:
     @torch.inference_mode()
     def _logits(self, keep: int, **inputs: Any) -> Tensor:
         # the head is most of the work in a small model, so it only sees the columns that are asked for
-        if keep and "logits_to_keep" in self._accepted:
+        if keep and "logits_to_keep" in self.accepted:
             inputs["logits_to_keep"] = keep
         logits: Tensor = self.model(**inputs, return_dict=True).logits
         return logits[:, -keep:]

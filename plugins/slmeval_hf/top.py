@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from torch import Tensor
 
 from slmeval.types import TokenIds, TopLogprobs
+from slmeval_hf.batching import PassBudget
+from slmeval_hf.forest import grow
+from slmeval_hf.forest_passes import ForestPasses
 from slmeval_hf.passes import Passes
 from slmeval_hf.scoring import wide
 
@@ -18,6 +22,16 @@ def top_cached(passes: Passes, ids: TokenIds, k: int, positions: int) -> Iterato
     for start in range(1, len(ids), positions):
         block, state = passes.extend(state, [ids[start : start + positions]])
         for row in block[0]:
+            yield _top(row, k)
+
+
+def top_forest(passes: ForestPasses, ids: TokenIds, k: int, budget: PassBudget) -> Iterator[TopLogprobs]:
+    """Over a forest of one sequence, in pieces of which the logits fit the memory."""
+    forest = grow([ids])
+    walk = passes.walk(forest, {}, 0)
+    while walk.at < len(forest):
+        _, logits = budget.attempt(lambda tokens: walk.step(tokens, np.arange(len(forest))))
+        for row in logits:
             yield _top(row, k)
 
 

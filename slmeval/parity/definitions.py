@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slmeval.prefixes import common_length
+from slmeval.token_tree import common_length
 from slmeval.tokenizing import FastTokenizer
 
 #: characters of a part of a definition that are shown

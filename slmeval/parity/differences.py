@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slmeval.parity.report import Flip, Flips, Parting, Spread, Texts
 from slmeval.parity.sides import Pair
-from slmeval.prefixes import common_length
+from slmeval.token_tree import common_length
 from slmeval.types import Completion, Likelihood, Reply
 
 #: flips that are told one by one

@@ -10,7 +10,7 @@ from slmeval.parity.sides import Pair, Put, Side
 from slmeval.parity.tokens import first_difference, marks, specials, texts_of
 from slmeval.parity.view import NOTHING, Findings, View
 from slmeval.parity.written import by_tokenizer
-from slmeval.prefixes import common_length
+from slmeval.token_tree import common_length
 from slmeval.types import TokenIds
 
 #: differences of definitions that are told

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from slmeval.parity.noise import Arithmetic, arithmetic_of
 from slmeval.parity.report import SideReport
 from slmeval.plan import Ask, Cell, GenerateAsk, Job, Plan
-from slmeval.prefixes import common_length
 from slmeval.scoring import joined
 from slmeval.store import Store
+from slmeval.token_tree import common_length
 from slmeval.tokenizing import TEXT_ORIGIN, Encoder
 from slmeval.types import (
     Completion,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from slmeval.chat import Chat, Rendered, can_render, find_template, render
 from slmeval.errors import ModelError
 from slmeval.parity.sides import Side
-from slmeval.prefixes import common_length
+from slmeval.token_tree import common_length
 from slmeval.tokenizing import FastTokenizer
 
 #: conversations that show most of what a template does: a first turn, a system prompt, turns, odd white space

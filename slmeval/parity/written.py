@@ -13,7 +13,7 @@ from slmeval.parity.sides import Pair, Side
 from slmeval.parity.tokens import marks
 from slmeval.parity.view import NOTHING, Findings, View, together
 from slmeval.plan import GenerateAsk
-from slmeval.prefixes import common_length
+from slmeval.token_tree import common_length
 from slmeval.types import TokenIds
 
 #: the coarsest type in which engines compute, however few the bits in which they store

@@ -1,0 +1,127 @@
+"""Greedy texts: what prompts share is run once, and texts that end make room for others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from slmeval.stopping import Stopper
+from slmeval.types import Completion, TokenIds
+from slmeval_hf.batching import PassBudget
+from slmeval_hf.decoding import DecodingAttention, Slots
+from slmeval_hf.forest import Forest, grow
+from slmeval_hf.forest_passes import ForestPasses, Walk
+from slmeval_hf.generation import likeliest
+from slmeval_hf.trunk import trunk_of
+
+#: texts are let in when such a part of the places is free: prompts are best run several at a time
+FREE_PART = 4
+
+
+def generate_forest(
+    passes: ForestPasses,
+    prompts: Sequence[TokenIds],
+    stoppers: Sequence[Stopper],
+    longest: int,
+    texts: int,
+    budget: PassBudget,
+) -> Iterator[Completion]:
+    """What the model writes after each prompt, in order: at most ``texts`` at once, of ``longest`` tokens."""
+    waiting = [at for at, stopper in enumerate(stoppers) if stopper.reason is None]
+    trunk = trunk_of([prompts[at] for at in waiting])
+    writing = _Writing(passes, trunk, min(texts, max(1, len(waiting))), longest, budget)
+    told = 0
+    while waiting or writing.texts:
+        if waiting and writing.is_roomy:
+            entering, waiting = waiting[: writing.free], waiting[writing.free :]
+            writing.let_in([(prompts[at], stoppers[at]) for at in entering])
+        if writing.texts:
+            writing.go_on()
+        while told < len(prompts) and stoppers[told].reason is not None:
+            yield stoppers[told].completion()
+            told += 1
+    yield from (stopper.completion() for stopper in stoppers[told:])
+
+
+class _Writing:
+    """The texts that are being written, in the first of so many places."""
+
+    def __init__(
+        self, passes: ForestPasses, trunk: TokenIds, places: int, longest: int, budget: PassBudget
+    ) -> None:
+        self._passes, self._budget, self._depth = passes, budget, len(trunk)
+        self._trunk = budget.attempt(lambda _: passes.trunk.move_to(trunk))
+        self._places, self._longest = places, longest - len(trunk)
+        self._slots: Slots | None = None
+        self._stoppers: list[Stopper] = []
+        self._latest: list[int] = []
+
+    @property
+    def texts(self) -> int:
+        """How many are being written."""
+        return len(self._stoppers)
+
+    @property
+    def free(self) -> int:
+        """How many more may be."""
+        return self._places - self.texts
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether it is worth while to let others in."""
+        return not self.texts or self.free * FREE_PART >= self._places
+
+    def let_in(self, entering: Sequence[tuple[TokenIds, Stopper]]) -> None:
+        """Run prompts, each into a place of its own, and take the first token of what follows each."""
+        forest = grow([ids[self._depth :] for ids, _ in entering], self._depth)
+        ends = [len(ids) - 1 for ids, _ in entering]
+        last = np.array([forest.places(row, end, end + 1)[0] for row, end in enumerate(ends)])
+        walk = self._passes.walk(forest, self._trunk, self._depth)
+        tokens = np.empty(len(entering), np.int64)
+        asked = np.unique(last)
+        while walk.at < len(forest):
+            start = walk.at
+            wanted, logits = self._budget.attempt(lambda tokens: walk.step(tokens, asked))
+            self._keep(forest, walk, start, ends)
+            if len(wanted):
+                mine = np.flatnonzero((last >= start) & (last < walk.at))
+                tokens[mine] = np.array(likeliest(logits))[np.searchsorted(wanted, last[mine])]
+        self._stoppers += [stopper for _, stopper in entering]
+        self._latest += tokens.tolist()
+        self._push()
+
+    def _keep(self, forest: Forest, walk: Walk, start: int, ends: Sequence[int]) -> None:
+        """Put what was run last into the places of the texts that it is part of."""
+        if self._slots is None:
+            self._slots = self._budget.attempt(lambda _: Slots(walk.held, self._places, self._longest))
+        for row, end in enumerate(ends):
+            places = np.array(forest.places(row, self._depth, end + 1))
+            mine = np.flatnonzero((places >= start) & (places < walk.at))
+            if len(mine):
+                self._slots.put(self.texts + row, mine, walk.held, np.searchsorted(walk.known, places[mine]))
+
+    def go_on(self) -> None:
+        """One token more for each text."""
+        assert self._slots is not None, "texts are in places"
+        attention = DecodingAttention(self._slots, self.texts, self._trunk, self._depth)
+        positions = self._slots.sizes[: self.texts] + self._depth
+        ids, wanted = np.array(self._latest), np.arange(self.texts)
+        logits = self._budget.attempt(lambda _: self._passes.run(ids, positions, wanted, attention))
+        self._slots.sizes[: self.texts] += 1
+        self._latest = likeliest(logits)
+        self._push()
+
+    def _push(self) -> None:
+        """Tell the stoppers; the last text takes the place of each that has ended."""
+        assert self._slots is not None, "texts are in places"
+        ended = [
+            place
+            for place, (stopper, token) in enumerate(zip(self._stoppers, self._latest, strict=True))
+            if stopper.push(token) is not None
+        ]
+        for place in reversed(ended):
+            last, token = self._stoppers.pop(), self._latest.pop()
+            if place < self.texts:
+                self._slots.move(self.texts, place)
+                self._stoppers[place], self._latest[place] = last, token
