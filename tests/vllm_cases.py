@@ -26,6 +26,8 @@ from slmeval_vllm import VllmBackend
 
 #: of tokens: what a CPU's cache has by default
 BLOCK = 32
+#: tokens of a trunk that these tests let it run at a time
+STEP = 2 * BLOCK
 #: what float32 comes to, over a whole continuation
 EXACT = 1e-4
 
@@ -88,16 +90,59 @@ class TestOwn(Clauses):
             self.toy.score(groups)
         # each question runs less than a block again
         assert sum(computed) < len(start) + len(computed) * BLOCK
-        assert len(computed) == 3 * (1 + len(ends))
+        # and what all three begin with, as far as it fills a step, by itself
+        assert len(computed) == 1 + 3 * (1 + len(ends))
 
-    def test_nothing_is_kept_for_the_next_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What a call computes depends on it alone, so that its bits do."""
+    def test_nothing_but_a_trunk_is_kept_for_the_next_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without one, what a call computes depends on it alone."""
         found = []
         for _ in range(2):
             with _counted(self.toy, monkeypatch) as computed:
                 self.toy.score(self.toy.cases.family)
             found.append(computed)
         assert found[0] == found[1]
+
+    def test_a_trunk_is_kept_with_its_bits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What all contexts begin with is run once; a call's bits are those of a call that finds nothing."""
+        self._short_steps(monkeypatch)
+        trunk, other = toy.text_ids(2 * STEP + 40, 1), toy.text_ids(STEP, 3)
+        calls = [_behind(trunk[: 2 * STEP + more], seed) for more, seed in ((7, 10), (40, 20), (3, 10))]
+        # one that shares a step with the others, and one that shares nothing
+        calls += [_behind(trunk[:STEP] + other, 30), _behind(other, 40)]
+        alone = []
+        for groups in calls:
+            self.toy.score(self.toy.cases.apart[:1])  # which leaves nothing
+            alone.append(self.toy.score(groups))
+        with _counted(self.toy, monkeypatch) as computed:
+            again = [self.toy.score(groups) for groups in (*calls, *calls[::-1])]
+        assert again == [*alone, *alone[::-1]]
+        # two for the first three calls together, one for the fourth, one for the last; and backwards
+        assert computed.count(STEP) == (2 + 0 + 0 + 1 + 1) + (0 + 2 + 1 + 0 + 0)
+
+    def test_a_trunk_in_blocks_that_are_not_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where none can be forgotten by itself the trunk is run in each call, and the bits are the same."""
+        self._short_steps(monkeypatch)
+        groups = _behind(toy.text_ids(2 * STEP + 7, 1), 10)
+        expected = self.toy.score(groups)
+        monkeypatch.setattr(_engine(self.toy)._desk._trunk, "_pool", None)
+        with _counted(self.toy, monkeypatch) as computed:
+            found = [self.toy.score(groups) for _ in range(2)]
+        assert found == [expected, expected]
+        assert computed.count(STEP) == 4
+
+    def test_texts_behind_a_trunk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Prompts that begin alike are written to as those that stand alone."""
+        self._short_steps(monkeypatch)
+        prompts = [Prompt(group.context) for group in _behind(toy.text_ids(STEP + 9, 1), 10)]
+        with _counted(self.toy, monkeypatch) as computed:
+            found = [self.toy.write(prompts, GenerationSettings(6)) for _ in range(2)]
+        alone = [self.toy.write([prompt], GenerationSettings(6)) for prompt in prompts]
+        assert found[0] == found[1] == [text for (text,) in alone]
+        assert computed.count(STEP) == 1
+
+    def _short_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # the toy's context is short
+        monkeypatch.setattr(_engine(self.toy)._desk._trunk, "_step", STEP)
 
     def test_one_token_choices_are_one_question(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Choices behind letters cost one pass over the question."""
@@ -400,6 +445,12 @@ def _opened(model: str | Path, **options: str) -> Iterator[VllmBackend]:
         yield backend
     finally:
         backend.close()
+
+
+def _behind(trunk: TokenIds, seed: int) -> list[ScoreGroup]:
+    """Questions that begin with ``trunk``."""
+    ends = [toy.text_ids(9, seed + number)[1:] for number in range(5)]
+    return list(in_prefix_order(ScoreGroup(trunk + end, (end[:3], end[2:4])) for end in ends))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from slmeval.types import TokenIds
@@ -32,11 +32,19 @@ class Question(Protocol[Reply_co]):
 Work = Generator[Sequence[Question[ReplyT]], list[ReplyT], T]
 
 
-def run(desk: Desk, works: Iterable[tuple[int, Work[ReplyT, T]]], room: int) -> Iterator[T]:
-    """The results of ``works``, each with the tokens that it takes; ``room`` tokens are under way at once."""
+def run(
+    desk: Desk,
+    works: Iterable[tuple[int, Work[ReplyT, T]]],
+    room: int,
+    prompts: Collection[TokenIds] = (),
+) -> Iterator[T]:
+    """The results of ``works``, each with the tokens that it takes; ``room`` tokens are under way at once.
+
+    ``prompts`` are what the questions begin with: what all have in common is computed first, and kept.
+    """
     waiting = deque(works)
     order: deque[_Running[ReplyT, T]] = deque()
-    with desk.turn() as turn:
+    with desk.turn(prompts) as turn:
         owners: dict[str, tuple[_Running[ReplyT, T], int]] = {}
         while waiting or order:
             taken = sum(each.tokens for each in order)

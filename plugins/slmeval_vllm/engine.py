@@ -130,7 +130,7 @@ class Engine:
         for group in groups:
             self._fitting.check_group(group)
         works = [(_tokens(group), self._route(group)) for group in groups]
-        answers = run(self._desk, works, self._room)
+        answers = run(self._desk, works, self._room, [group.context for group in groups])
         return (likelihoods(group, graded) for group, graded in zip(groups, answers, strict=True))
 
     def generate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 from vllm import LLMEngine, SamplingParams
 
 from slmeval.errors import JobFailed
+from slmeval.types import TokenIds
 from slmeval_vllm.errors import STOPPED, reason
+from slmeval_vllm.trunk import Trunk
 
 
 class Desk:
@@ -18,38 +20,38 @@ class Desk:
 
     def __init__(self, engine: LLMEngine) -> None:
         self._engine = engine
+        self._trunk = Trunk(engine)
         self._numbers = count()
         self._open: set[str] = set()
         self._turns = 0
 
     @contextmanager
-    def turn(self) -> Iterator[Turn]:
-        """For the requests of one call.
+    def turn(self, prompts: Collection[TokenIds] = ()) -> Iterator[Turn]:
+        """For the requests of one call; of what was computed before it, it finds what ``prompts`` begin with.
 
-        It begins with an empty cache: what is read from one has other bits than what is computed, and a
-        call's must not depend on the call before it.
+        :raises JobFailed: vLLM keeps what it computed, or stopped.
         """
-        self.clear()
         self._turns += 1
         mine = self._turns
+        self._give_up()
+        self._trunk.begin(prompts, self._warm)
         try:
             yield Turn(self, mine)
         finally:
             if self._turns == mine:
-                self.clear()
+                self._give_up()
 
-    def clear(self) -> None:
-        """Give up what is under way, and forget what was computed.
-
-        :raises JobFailed: vLLM keeps what it computed.
-        """
+    def _give_up(self) -> None:
+        """Nothing is under way."""
         if self._open:
             self._engine.abort_request(sorted(self._open))
             self._open.clear()
-        if self._engine.reset_prefix_cache() is False:
-            raise JobFailed(
-                "vLLM does not empty its prefix cache, so that answers would depend on earlier ones"
-            )
+
+    def _warm(self, ids: TokenIds) -> None:
+        """Run ``ids`` by themselves, so that they are in the cache."""
+        self.add(ids, SamplingParams(temperature=0.0, max_tokens=1, ignore_eos=True, detokenize=False))
+        while self._open:
+            self.step()
 
     def add(self, ids: Sequence[int], params: SamplingParams) -> str:
         """Hand in one request; its name."""

@@ -26,7 +26,7 @@ def write(desk: Desk, prompts: Sequence[tuple[TokenIds, int, Stopper]], room: in
     """
     waiting = deque(prompts)
     order: deque[tuple[int, Stopper]] = deque()
-    with desk.turn() as turn:
+    with desk.turn([ids for ids, _, _ in prompts]) as turn:
         stoppers: dict[str, Stopper] = {}
         while waiting or order:
             taken = sum(tokens for tokens, _ in order)
