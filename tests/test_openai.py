@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import math
@@ -59,6 +60,8 @@ from slmeval_openai import (
     wire,
     words,
 )
+from slmeval_openai.ahead import Ahead
+from slmeval_openai.lanes import Lanes
 from slmeval_reference import ReferenceBackend
 
 pytest_plugins = ("openai_servers",)
@@ -94,7 +97,7 @@ def right_but_for(name: str, inner: Any) -> dict[str, Any]:
 READERS: tuple[Callable[[Any], object], ...] = (
     lambda document: replies.read_completion(document, 5),
     lambda document: replies.read_chat(document, 5),
-    lambda document: likelihoods.read_tail(document, 9),
+    lambda document: likelihoods.read_tail(document, [9, 7]),
     *(partial(way.read, ids=(5, 9)) for way in likelihoods.WAYS),
     partial(scoring._first_token, encode=lambda text: (len(text),)),
     lookup._entries,
@@ -792,6 +795,43 @@ def test_no_document_is_more_than_garbled(inner: Any, name: str) -> None:
                 read(outer)
 
 
+def test_the_first_goes_alone_where_it_is_told_to() -> None:
+    """Nothing is begun before it has ended, and then as many as there are lanes."""
+    lanes = Lanes(3)
+    under_way: list[int] = []
+    running = 0
+
+    async def work(number: int) -> int:
+        nonlocal running
+        running += 1
+        under_way.append(running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return number
+
+    for first_alone, expected in ((True, [1, 1, 2, 3]), (False, [1, 2, 3])):
+        under_way.clear()
+        starts = [partial(work, number) for number in range(8)]
+        assert list(lanes.in_order(starts, first_alone=first_alone)) == list(range(8))
+        assert under_way[: len(expected)] == expected
+        assert max(under_way) == 3
+    lanes.close(partial(asyncio.sleep, 0))
+
+
+def test_what_goes_ahead() -> None:
+    examples, other = tuple(range(100)), tuple(range(200, 300))
+    ahead = Ahead()
+    assert not ahead.is_new([])
+    assert not ahead.is_new([examples])
+    assert ahead.is_new([(*examples, 1), (*examples, 2)])
+    # the server has it, and what is little more
+    assert not ahead.is_new([(*examples, 3), (*examples, 4)])
+    assert not ahead.is_new([(*examples, 5, 6), (*examples, 5, 7)])
+    assert not ahead.is_new([examples[:50], (*examples[:50], 1)])
+    assert ahead.is_new([(*examples, *other, 1), (*examples, *other, 2)])
+    assert ahead.is_new([(*other, 1), (*other, 2)])
+
+
 def test_words_that_are_shown() -> None:
     assert words.clean("a\x00b\u202e\ud800\r\n\tc  d") == "ab c d"
     assert words.short("x" * 400) == "x" * 300 + "..."
@@ -885,7 +925,7 @@ def slmeval(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 def test_a_run_that_failed_goes_on_and_asks_nothing_again(server: FaultyServer, tmp_path: Path) -> None:
     down = faulty.status("500 Internal Server Error", b"out of memory")
     store = ("--store", str(tmp_path / "store.db"), "--format", "json")
-    what = ("--backend", "openai", "--model", server.url, "--tasks", "gsm8k", "--limit", "40", "--sample")
+    what = ("--backend", "openai", "--model", server.url, "--tasks", "gsm8k", "--shots", "0,5", "--sample")
     server.armed = True
     probes = set[str]()
 
@@ -893,23 +933,23 @@ def test_a_run_that_failed_goes_on_and_asks_nothing_again(server: FaultyServer, 
         if "Question:" not in request.prompt:
             probes.add(request.prompt)
             return None
-        return down if len(server.times.keys() - probes) > 24 else None
+        return down if len(server.times.keys() - probes) > 80 else None
 
     server.fault_of = in_the_middle
     failed = slmeval(*what, *store, "-o", "retries=0", "-o", "concurrency=1")
     assert failed.returncode == 3
     assert "was asked once without success; at last status 500: out of memory" in failed.stderr
     first = {prompt for prompt in server.times if prompt not in probes}
-    assert len(first) == 25
+    assert len(first) == 81
     server.fault_of = lambda *_: None
     resumed = slmeval("--resume", *store)
     assert resumed.returncode == 0, resumed.stderr
     document = json.loads(resumed.stdout)
-    # a unit of 16 was whole
-    assert (document["run"]["asked"], document["run"]["reused"]) == (24, 16)
-    assert document["cells"][0]["n"] == 40
+    # a unit of 64 was whole
+    assert (document["run"]["asked"], document["run"]["reused"]) == (64, 64)
+    assert [cell["n"] for cell in document["cells"]] == [64, 64]
     counts = [times for prompt, times in server.times.items() if prompt not in probes]
-    assert (counts.count(1), counts.count(2)) == (16 + 15, 9)
+    assert (counts.count(1), counts.count(2)) == (64 + 47, 17)
     fresh = slmeval(*what, "--store", str(tmp_path / "fresh.db"), "--format", "json")
     assert json.loads(fresh.stdout)["cells"] == document["cells"]
 
@@ -1197,6 +1237,20 @@ def test_vllms_server_scores_as_the_oracle_does(through_vllm: OpenAIBackend, dem
             assert one.greedy == other.greedy
     with pytest.raises(ValueError, match="do not fit the model's context of 2047"):
         through_vllm.score([ScoreGroup(row[: context + 1], ((7,),))])
+
+
+def test_vllms_server_tells_of_all_letters_at_once(through_vllm: OpenAIBackend, demo_model: Path) -> None:
+    """Choices of one token are one request, which is as right as one for each."""
+    tokenizer = read_tokenizer(demo_model, "the demo model's")
+    context = tokenizer.encode("Mira has a box of nails.")
+    letters = tuple((token,) for token in (*range(5, 9), 7, *range(200, 400)))
+    groups = [ScoreGroup(context, letters), ScoreGroup(context, ((5,), (5, 6)))]
+    assert len(set(through_vllm._engine._scorer._plan(groups[0]).values())) == 2
+    oracle = ReferenceBackend(ModelRef(str(demo_model)), options_of(ReferenceBackend))
+    for ours, theirs in zip(through_vllm.score(groups), oracle.score(groups), strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+            assert one.greedy == other.greedy
 
 
 def test_vllms_server_and_the_oracle_in_one_run(

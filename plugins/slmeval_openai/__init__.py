@@ -24,7 +24,7 @@ from slmeval.types import (
 )
 
 #: what changes in how servers are asked, or how their answers are read, gets a new number
-_VERSION = "1"
+_VERSION = "2"
 
 
 @hookimpl
@@ -52,7 +52,7 @@ class OpenAIBackend(Backend):
             "auto: completions where the server has them",
             choices=("auto", "completions", "chat"),
         ),
-        Option("concurrency", positive, 8, "requests that are under way at once", numeric=False),
+        Option("concurrency", positive, 16, "requests that are under way at once", numeric=False),
         Option("timeout", positive, 300, "seconds that one request may take", numeric=False),
         Option("retries", count, 5, "times that a failed request is sent again", numeric=False),
         Option("edition", str, "", "what tells apart what a server serves under one name, one after another"),

@@ -153,6 +153,7 @@ class Engine:
             self._writer.start(prompt.ids, settings, decode, room) for prompt in prompts
         ]
         # each look for a stop string is a sign of life, and so is this one, at nothing
+        # none goes ahead: a whole text would be waited for
         answers = self._lanes.in_order(starts, lambda: decode(()))
         return self._watch.until_the_end(answers, self._lanes.run)
 

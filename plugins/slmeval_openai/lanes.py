@@ -27,16 +27,19 @@ class Lanes:
         self,
         starts: Sequence[Callable[[], Coroutine[Any, Any, AnswerT]]],
         alive: Callable[[], object] = lambda: None,
+        *,
+        first_alone: bool = False,
     ) -> Generator[AnswerT, None, None]:
         """The answers in order; ``alive`` is called now and then while there is none.
 
+        ``first_alone``: nothing else is begun before the first has ended.
         The first error of any of them ends all, as does whoever wants no more answers.
         """
         tasks: list[asyncio.Task[AnswerT]] = []
         try:
             for place in range(len(starts)):
                 while place >= len(tasks) or not tasks[place].done():
-                    self._advance(tasks, starts)
+                    self._advance(tasks, starts, 1 if first_alone and place == 0 else self._width)
                     alive()
                 yield tasks[place].result()
         finally:
@@ -46,13 +49,14 @@ class Lanes:
         self,
         tasks: list[asyncio.Task[AnswerT]],
         starts: Sequence[Callable[[], Coroutine[Any, Any, AnswerT]]],
+        width: int,
     ) -> None:
         """Fill the lanes, and wait until one is free.
 
         :raises SlmevalError: what any of them raised.
         """
         running = [task for task in tasks if not task.done()]
-        while len(running) < self._width and len(tasks) < len(starts):
+        while len(running) < width and len(tasks) < len(starts):
             task = self._loop.create_task(starts[len(tasks)]())
             tasks.append(task)
             running.append(task)

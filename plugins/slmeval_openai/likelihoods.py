@@ -12,6 +12,8 @@ from slmeval_openai.replies import read_completion
 
 #: what vLLM writes for minus infinity, which JSON has not
 _VLLM_LOWEST = -9999.0
+#: next tokens that vLLM tells of in one answer
+MOST_TAILS = 128
 #: how tokens are written where ``return_tokens_as_token_ids`` asks for ids
 MARK = "token_id:"
 
@@ -64,12 +66,12 @@ WAYS = (
 )
 
 
-def tail_request(token: int) -> dict[str, Any]:
-    """What asks vLLM for ``token``'s log-probability as the next one."""
-    return {"max_tokens": 1, "logprobs": 1, "logprob_token_ids": [token], **_AS_IDS}
+def tail_request(tokens: Sequence[int]) -> dict[str, Any]:
+    """What asks vLLM for the log-probability of each of ``tokens`` as the next one."""
+    return {"max_tokens": 1, "logprobs": 1, "logprob_token_ids": list(tokens), **_AS_IDS}
 
 
-def read_tail(document: Any, token: int) -> Row:
+def read_tail(document: Any, tokens: Sequence[int]) -> list[Row]:
     """The answer to :func:`tail_request`.
 
     :raises Garbled: it is none.
@@ -78,7 +80,7 @@ def read_tail(document: Any, token: int) -> Row:
     told = field(field(document["choices"][0], "logprobs", dict), "top_logprobs", list)
     if len(told) != 1:
         raise Garbled(f"it has log-probabilities at {len(told)} places in place of one")
-    return _row(told[0], f"{MARK}{token}")
+    return [_row(told[0], f"{MARK}{token}") for token in tokens]
 
 
 def likelihood(rows: Sequence[Row]) -> Likelihood:

@@ -1,17 +1,33 @@
-"""Likelihoods through a server: one request for each continuation, in a way that was tried out first."""
+"""Likelihoods through a server, in a way that was tried out first.
+
+One request for each continuation, the context with it: vLLM computes such prompts whole, whatever is in its
+cache. Where a server tells of several next tokens, those that may follow a context are one request, and that
+one reads the context from the cache.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from slmeval.errors import JobFailed
 from slmeval.types import Likelihood, ScoreGroup, TokenIds
 from slmeval_openai.address import Address
+from slmeval_openai.ahead import Ahead
 from slmeval_openai.asking import Caller, GaveUp, Refused, answered
 from slmeval_openai.documents import Garbled, field, number
 from slmeval_openai.lanes import Lanes
-from slmeval_openai.likelihoods import MARK, WAYS, Row, Way, likelihood, read_tail, tail_request
+from slmeval_openai.likelihoods import (
+    MARK,
+    MOST_TAILS,
+    WAYS,
+    Row,
+    Way,
+    likelihood,
+    read_tail,
+    tail_request,
+)
 from slmeval_openai.opening import Manner
 from slmeval_openai.replies import read_completion
 
@@ -22,6 +38,18 @@ _TOLERANCE = 0.05
 _PATIENCE = 250.0
 #: what the known case begins with
 _KNOWN = "The quick brown fox jumps over the lazy dog. The quick brown"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request: how likely is each token of ``ids``; or, with ``tails``, each of these after them?"""
+
+    ids: TokenIds
+    tails: TokenIds = ()
+
+    def rows_of(self, tokens: TokenIds, rows: Sequence[Row]) -> Sequence[Row]:
+        """Of its answer, what is about the continuation ``tokens``."""
+        return [rows[self.tails.index(tokens[0])]] if self.tails else rows[-len(tokens) :]
 
 
 class Scorer:
@@ -35,6 +63,9 @@ class Scorer:
         self._body = {"model": model, "temperature": 0}
         self._room = room
         self._way: Way | None = None
+        #: whether it tells of several next tokens
+        self._tells_tails = False
+        self._ahead = Ahead()
 
     # ---- which way -----------------------------------------------------------------------------------
 
@@ -59,8 +90,18 @@ class Scorer:
                 reasons.append(f"{way.name}: {wrong}")
                 continue
             self._way = way
+            self._tells_tails = way.tail and await self._tails_are_right(known, token, logprob)
             return ""
         return "; ".join(reasons)
+
+    async def _tails_are_right(self, known: TokenIds, token: int, logprob: float) -> bool:
+        """Whether the known case comes back rightly beside another token."""
+        try:
+            row, other = await self._tails(Question(known, (token, known[-1])), patience=None, tries=2)
+        except (Refused, GaveUp) as error:
+            answered(error)
+            return False
+        return not _wrong(row, logprob) and (other.logprob < row.logprob or token == known[-1])
 
     async def _written(self, known: TokenIds, encode: Callable[[str], TokenIds]) -> tuple[int, float]:
         """The likeliest token after ``known``, and its log-probability."""
@@ -79,26 +120,49 @@ class Scorer:
 
     def score(self, groups: Sequence[ScoreGroup], lanes: Lanes) -> Iterator[tuple[Likelihood, ...]]:
         """For each group, one likelihood per continuation; what is the same is asked once."""
-        texts = [group.context + tokens for group in groups for tokens in group.continuations if tokens]
-        distinct = list(dict.fromkeys(texts))
-        answers = lanes.in_order([self._start(ids) for ids in distinct])
-        known: dict[TokenIds, list[Row]] = {}
+        plans = [self._plan(group) for group in groups]
+        distinct = list(dict.fromkeys(question for plan in plans for question in plan.values()))
+        ahead = self._ahead.is_new([question.ids for question in distinct])
+        answers = lanes.in_order([self._start(question) for question in distinct], first_alone=ahead)
+        known: dict[Question, list[Row]] = {}
         try:
-            for group in groups:
+            for group, plan in zip(groups, plans, strict=True):
                 made = []
                 for tokens in group.continuations:
-                    whole = group.context + tokens
-                    while tokens and whole not in known:
+                    question = plan.get(tokens)
+                    while question is not None and question not in known:
                         known[distinct[len(known)]] = next(answers)
-                    made.append(likelihood(known[whole][-len(tokens) :] if tokens else ()))
+                    made.append(likelihood(question.rows_of(tokens, known[question]) if question else ()))
                 yield tuple(made)
         finally:
             answers.close()
 
-    def _start(self, ids: TokenIds) -> Callable[[], Coroutine[Any, Any, list[Row]]]:
+    def _plan(self, group: ScoreGroup) -> dict[TokenIds, Question]:
+        """The question that tells of each continuation which has any tokens."""
+        plan = {tokens: Question(group.context + tokens) for tokens in group.continuations if tokens}
+        tails = [tokens[0] for tokens in plan if len(tokens) == 1 and self._tells_tails]
+        for at in range(0, len(tails), MOST_TAILS):
+            question = Question(group.context, tuple(tails[at : at + MOST_TAILS]))
+            plan.update(((token,), question) for token in question.tails)
+        return plan
+
+    def _start(self, question: Question) -> Callable[[], Coroutine[Any, Any, list[Row]]]:
         assert self._way is not None, "score before a way was chosen"
         way = self._way
-        return lambda: self._rows(way, ids, patience=_PATIENCE)
+        if question.tails:
+            return lambda: self._tails(question, patience=_PATIENCE)
+        return lambda: self._rows(way, question.ids, patience=_PATIENCE)
+
+    async def _tails(self, question: Question, patience: float | None, tries: int | None = None) -> list[Row]:
+        """A row for each of the tails."""
+        body = {**self._body, "prompt": list(question.ids), **tail_request(question.tails)}
+        return await self._caller.post(
+            self._url,
+            body,
+            lambda document: read_tail(document, question.tails),
+            tries=tries,
+            patience=patience,
+        )
 
     async def _rows(
         self, way: Way, ids: TokenIds, patience: float | None, tries: int | None = None
@@ -114,10 +178,10 @@ class Scorer:
     async def _with_tail(self, way: Way, ids: TokenIds, patience: float | None) -> list[Row]:
         """The last token does not fit the prompt: it is asked for as what follows."""
         front, last = ids[:-1], ids[-1]
-        body = {**self._body, "prompt": list(front), **way.asks, **tail_request(last)}
+        body = {**self._body, "prompt": list(front), **way.asks, **tail_request([last])}
 
         def read(document: Any) -> list[Row]:
-            return [*way.read(document, front), read_tail(document, last)]
+            return [*way.read(document, front), *read_tail(document, [last])]
 
         return await self._caller.post(self._url, body, read, patience=patience)
 
