@@ -97,7 +97,7 @@ class LlamaCppBackend(Backend):
         ),
         Option("threads", threads, 0, "threads on the CPU; 0: one for each core"),
         Option("gpu_layers", int, -1, "layers on the GPU; -1: all, where llama.cpp was built for one"),
-        Option("batch_tokens", batch, 512, "tokens that are run at once"),
+        Option("batch_tokens", batch, 256, "tokens that are run at once"),
         Option(
             "repack",
             truth,

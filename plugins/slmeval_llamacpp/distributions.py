@@ -1,4 +1,4 @@
-"""Logits to log-probabilities: whole rows at a time, in pieces that fit a processor's cache."""
+"""Logits to log-probabilities: read from memory once, in pieces that fit a processor's cache."""
 
 from __future__ import annotations
 
@@ -11,35 +11,74 @@ from slmeval.errors import JobFailed
 from slmeval.types import TopLogprobs
 from slmeval_llamacpp.context import FloatRows
 
-#: numbers worked on at once: 4 MiB
-_AT_ONCE = 1 << 20
+#: numbers worked on at once, if a row has no more: 256 KiB
+_AT_ONCE = 1 << 16
+#: sums that a row is added up in side by side
+_SUMS = 1024
+#: of what is less likely by e to this, the exponential would be a subnormal number: no part of any sum, and slow
+_LEAST = np.float32(-87)
+
+Floats = npt.NDArray[np.float64]
 
 
-def normalizers(logits: FloatRows) -> npt.NDArray[np.float64]:
+def graded(
+    logits: FloatRows, lines: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """The log-probability of ``tokens[n]`` in row ``lines[n]``, and whether it is that row's most likely.
+
+    Of equally likely tokens that with the lowest id is the most likely.
+
+    :raises JobFailed: a row holds what is no number.
+    """
+    norms, highest = _normalized(logits)
+    found = logits[lines, tokens]
+    best = found == highest[lines]
+    for place in np.flatnonzero(best):
+        best[place] = logits[lines[place]].argmax() == tokens[place]
+    return found - norms[lines], best
+
+
+def normalizers(logits: FloatRows) -> Floats:
     """The logarithm of each row's sum of exponentials, float64[n].
 
     :raises JobFailed: a row holds what is no number.
     """
-    step = max(1, _AT_ONCE // logits.shape[1])
-    found = [_of_piece(logits[at : at + step]) for at in range(0, len(logits), step)]
-    return _numbers(np.concatenate(found))
+    return _normalized(logits)[0]
 
 
-def _numbers(found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _normalized(logits: FloatRows) -> tuple[Floats, npt.NDArray[np.float32]]:
+    """The same, and each row's largest logit."""
+    rows, vocabulary = logits.shape
+    norms, highest = np.empty(rows), np.empty(rows, np.float32)
+    step = max(1, _AT_ONCE // vocabulary)
+    # one room for all pieces; behind a row's end it stays 0
+    room = np.zeros((step, -(-vocabulary // _SUMS) * _SUMS), np.float32)
+    for at in range(0, rows, step):
+        piece = logits[at : at + step]
+        highest[at : at + step] = top = piece.max(axis=-1)
+        norms[at : at + step] = top + np.log(_total(piece, top, room[: len(piece)]))
+    return _numbers(norms), highest
+
+
+def _total(logits: FloatRows, top: npt.NDArray[np.float32], room: FloatRows) -> Floats:
+    """Each row's sum of exponentials over that of its largest."""
+    used = room[:, : logits.shape[1]]
+    with np.errstate(invalid="ignore"):
+        np.subtract(logits, top[:, None], out=used)
+        np.maximum(used, _LEAST, out=used)
+        np.exp(used, out=used)
+    # float32 is exact enough for one exponential and for a sum of few, not for one over a vocabulary
+    few: FloatRows = room.reshape(len(room), -1, _SUMS).sum(axis=1)
+    return np.asarray(few.astype(np.float64).sum(axis=-1), np.float64)
+
+
+def _numbers(found: Floats) -> Floats:
     if not np.isfinite(found).all():
         raise JobFailed(
             "the model's logits are not numbers: its weights are damaged, or its numbers overflow "
             "(-o kv_type=f32 or --dtype float32 may help)"
         )
     return found
-
-
-def _of_piece(logits: FloatRows) -> npt.NDArray[np.float64]:
-    top = logits.max(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        # float32 is exact enough for one exponential, not for a sum over a vocabulary
-        total = np.exp(logits - top).sum(axis=-1, dtype=np.float64)
-    return np.asarray(top[:, 0] + np.log(total), np.float64)
 
 
 def likeliest(logits: FloatRows) -> npt.NDArray[np.int64]:

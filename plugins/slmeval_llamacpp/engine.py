@@ -25,7 +25,7 @@ from slmeval.types import (
     TopLogprobs,
 )
 from slmeval_llamacpp.context import SEQUENCES, Context
-from slmeval_llamacpp.distributions import likeliest, normalizers, top
+from slmeval_llamacpp.distributions import graded, likeliest, top
 from slmeval_llamacpp.loading import load
 from slmeval_llamacpp.memory import readings
 from slmeval_llamacpp.native import engine_version, library
@@ -181,8 +181,7 @@ class Engine:
         for found, logits in self._trunk.run(pack):
             mine = np.flatnonzero((places >= found[0]) & (places <= found[-1]))
             lines = np.searchsorted(found, places[mine])
-            logprobs[mine] = logits[lines, tokens[mine]] - normalizers(logits)[lines]
-            hits[mine] = likeliest(logits)[lines] == tokens[mine]
+            logprobs[mine], hits[mine] = graded(logits, lines, tokens[mine])
         ends = np.cumsum([len(target) for target in targets])[:-1]
         for values, best in zip(np.split(logprobs, ends), np.split(hits, ends), strict=True):
             yield Likelihood(tuple(values.tolist()), bool(best.all()))
