@@ -133,7 +133,7 @@ def check_same(one: Mapping[str, Any]) -> None:
 
 def page() -> str:
     """The table of what is kept."""
-    rows, told = [], {}
+    rows, told, rounds = [], {}, []
     for row, told in kept(TABLE).items():
         rounds = rounds_of(told)
         speeds = [f"{median(rounds, name, rate):.3g}" for name in (OURS, THEIRS)]
@@ -144,7 +144,7 @@ def page() -> str:
     return "\n\n".join(
         [
             table(["work", "slmeval, requests/s", "lm-eval, requests/s", "ratio", "wanted"], rows),
-            f"{settings['rounds']} rounds, {settings['dtype']}, {settings['threads']} threads on both sides; "
+            f"{len(rounds)} rounds, {settings['dtype']}, {settings['threads']} threads on both sides; "
             f"{settings['ours']} rows, of which lm-eval is asked {settings['theirs']}; "
             f"vLLM {settings['vllm']}, lm-eval's run {'as it is' if settings['eager'] else 'compiled'}. "
             f"{surroundings_line(told['surroundings'])}",
@@ -161,7 +161,6 @@ def measure(asked: argparse.Namespace) -> None:
         TABLE,
         "HellaSwag, 5 fixed shots",
         rounds,
-        rounds=asked.rounds,
         dtype=asked.dtype,
         threads=asked.threads,
         ours=asked.ours,
@@ -178,8 +177,8 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--ours", type=int, default=100, help="rows that slmeval is asked")
-    parser.add_argument("--theirs", type=int, default=6, help="rows that lm-eval is asked")
+    parser.add_argument("--ours", type=int, default=60, help="rows that slmeval is asked")
+    parser.add_argument("--theirs", type=int, default=5, help="rows that lm-eval is asked")
     parser.add_argument("--eager", choices=("true", "false"), default="true", help="lm-eval's vLLM")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md from what is kept")
     parser.add_argument("--side", action="store_true", help="one run of lm-eval alone")

@@ -297,6 +297,17 @@ class TestOwn(Clauses):
         with _opened("toy", dtype="auto") as backend:
             assert backend.model_info().dtype == "float32"
 
+    def test_dtype_is_that_of_the_weights_where_the_config_is_silent(self, tmp_path: Path) -> None:
+        """vLLM alone would take such a checkpoint for one of half precision."""
+        from slmeval_vllm.shape import dtype_of
+
+        folder = _copied(tmp_path / "silent")
+        config = json.loads((folder / "config.json").read_text())
+        silent = {name: value for name, value in config.items() if name not in ("dtype", "torch_dtype")}
+        (folder / "config.json").write_text(json.dumps(silent))
+        assert dtype_of(folder, "auto") == "float32"
+        assert dtype_of(folder, "bfloat16") == "bfloat16"
+
     def test_the_fingerprint_names_what_is_used(self) -> None:
         """0 is resolved, and what changes no number is left out."""
         found = VllmBackend.fingerprint(options_for(VllmBackend, {}))

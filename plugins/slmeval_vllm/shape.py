@@ -15,6 +15,8 @@ DEFAULT_CONTEXT = 2048
 CONTEXT_FIELDS = ("n_positions", "max_position_embeddings", "n_ctx")
 #: tokenizers without a limit name a number of this size
 NO_LIMIT = 10**9
+#: safetensors' names
+_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 #: the output matrix, which is stored or not where it is the embeddings' too
 _OUTPUT = ("lm_head.weight", "output.weight", "embed_out.weight")
 
@@ -46,9 +48,20 @@ def dtype_of(folder: Path, asked: str) -> str:
     if asked != "auto":
         return asked
     config = text_config(folder)
-    said = str(config.get("dtype") or config.get("torch_dtype") or "auto").removeprefix("torch.")
+    said = str(config.get("dtype") or config.get("torch_dtype") or _stored_dtype(folder)).removeprefix(
+        "torch."
+    )
     quantized = "quantization_config" in config
     return said if said in ("float16", "bfloat16", "float32") and not quantized else "auto"
+
+
+def _stored_dtype(folder: Path) -> str:
+    """What the first tensor is stored in, where safetensors tells; else "auto"."""
+    for file in _weight_files(folder, "model.safetensors", "*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 -- not a dictionary
+                return _DTYPES.get(tensors.get_slice(name).get_dtype(), "auto")
+    return "auto"
 
 
 def parameters_of(folder: Path) -> tuple[int, int]:
