@@ -39,6 +39,13 @@ from pairs import (
 TABLE, ROW = "mlx-lm-evaluate", "hellaswag5"
 OURS, THEIRS = "slmeval", "mlx_lm.evaluate"
 TASK, SHOTS = "hellaswag", 5
+#: what the table does not say by itself
+NOTE = """\
+The bundled demo model as float32 with its own tokenizer, real rows, the same texts on both sides (their
+hashes are compared). `mlx_lm.evaluate` is given its own `MLXLM` and lm-eval's own task; it runs a
+question's whole context once and each choice behind it by itself. On Linux MLX computes on one core; here
+it multiplies float32 matrices at 4 to 5 GFLOP/s however many rows they have, so that only the number of
+tokens counts. slmeval's memory is that of two processes."""
 DEMO = HERE.parent / "slmeval" / "demo" / "model"
 
 
@@ -121,7 +128,9 @@ def page() -> str:
         f"{median(rounds, OURS, peak):.2f} and {median(rounds, THEIRS, peak):.2f}",
         spread(rounds, OURS, THEIRS, peak),
     ]
-    return f"{table(head, [row])}\n\nRounds: {len(rounds)}. {surroundings_line(told['surroundings'])}"
+    return (
+        f"{table(head, [row])}\n\n{NOTE}\n\nRounds: {len(rounds)}. {surroundings_line(told['surroundings'])}"
+    )
 
 
 def peak(outcome: Outcome) -> float:

@@ -68,7 +68,7 @@ class MLXBackend(Backend):
             "kv_bits", int, 0, "bits of keys and values in the cache; 0: as computed", choices=("0", "4", "8")
         ),
         Option("kv_group_size", int, 64, "keys and values that share a scale", choices=("32", "64", "128")),
-        Option("prefill_step", positive, 2048, "tokens of a context that are run at once"),
+        Option("prefill_step", positive, 2048, "tokens that are run at once, at most"),
         Option("batch_tokens", positive, 16384, "tokens that a batch may hold, those in its cache included"),
     )
 
