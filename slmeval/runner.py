@@ -225,30 +225,37 @@ class JobRun:
     def _leave_out(self, asks: tuple[tuple[Ask, ...], ...], reason: str) -> None:
         self._unasked.update((ask.digest, reason) for group in asks for ask in group)
 
-    def _ask(self, channel: Channel, units: Sequence[Opened]) -> None:
-        sizes = [sum(map(len, asks)) for _, asks in units]
-        self._progress.begin(f"{self._job.backend.name}:{self._job.label}", sum(sizes))
+    def _ask(self, channel: Channel, planned: Sequence[Opened]) -> None:
+        units = list(planned)
+        self._progress.begin(f"{self._job.backend.name}:{self._job.label}", sum(map(_requests, units)))
         try:
-            for number in range(min(_AHEAD, len(units))):
-                self._send_unit(channel, units, number)
-            for number, (_, asks) in enumerate(units):
-                self._take_answers(channel, number, asks)
-                self._progress.advance(sizes[number])
-                self._send_unit(channel, units, number + _AHEAD)
+            sent = 0
+            for number, unit in enumerate(units):
+                sent = self._send_units(channel, units, sent, number + _AHEAD)
+                # a unit that is refused is asked again in parts, which come last
+                parts = self._take_answers(channel, number, unit)
+                units += parts
+                self._progress.advance(_requests(unit) - sum(map(_requests, parts)))
         finally:
             self._progress.end()
 
-    def _send_unit(self, channel: Channel, units: Sequence[Opened], number: int) -> None:
-        if number < len(units):
-            self._send(channel, "unit", number=number, unit=pack_unit(units[number][0]))
+    def _send_units(self, channel: Channel, units: Sequence[Opened], start: int, end: int) -> int:
+        """Send the units from ``start`` to ``end``, or all that there are; where the next one begins."""
+        for number, (unit, _) in enumerate(units[start:end], start):
+            self._send(channel, "unit", number=number, unit=pack_unit(unit))
+        return min(end, len(units))
 
-    def _take_answers(self, channel: Channel, number: int, asks: tuple[tuple[Ask, ...], ...]) -> None:
+    def _take_answers(self, channel: Channel, number: int, unit: Opened) -> tuple[Opened, ...]:
+        """Put the answers to a unit into the store; the parts in which it is to be asked again, if any."""
+        _, asks = unit
         message = self._expect(channel, "answers", "unanswerable")
         if message["number"] != number:
             raise JobFailed(f"the worker answered unit {message['number']} when {number} was due")
         if message["kind"] == "unanswerable":
-            self._leave_out(asks, str(message["message"]))
-            return
+            parts = halves(unit)
+            if not parts:
+                self._leave_out(asks, str(message["message"]))
+            return parts
         if message["notes"] != list(self._notes):
             self._take_notes(message["notes"])
             self._remember()
@@ -260,6 +267,7 @@ class JobRun:
         # one transaction: a unit is in the store whole, or not at all
         self._store.save_replies(pairs)
         self.asked += len(pairs)
+        return ()
 
     def _pairs(
         self, groups: tuple[tuple[Ask, ...], ...], replies: tuple[tuple[Reply, ...], ...]
@@ -373,6 +381,33 @@ def _is_plain(options: Any) -> bool:
 
 
 # ---- what is left to ask -----------------------------------------------------------------------------
+
+
+def _requests(unit: Opened) -> int:
+    return sum(map(len, unit[1]))
+
+
+def halves(unit: Opened) -> tuple[Opened, ...]:
+    """Both halves of a unit; none where it is one context or prompt, of which no half can be asked.
+
+    One question that an engine refuses must not take others with it, which may be of another task.
+    """
+    whole, asks = unit
+    middle = len(asks) // 2
+    if not middle:
+        return ()
+    parts: tuple[Unit, ...]
+    if isinstance(whole, GenerateUnit):
+        texts = [prompt.ids for prompt in whole.prompts]
+        parts = tuple(
+            GenerateUnit(prompts_in_prefix_order(half), whole.settings)
+            for half in (texts[:middle], texts[middle:])
+        )
+    else:
+        parts = tuple(
+            ScoreUnit(in_prefix_order(half)) for half in (whole.groups[:middle], whole.groups[middle:])
+        )
+    return tuple((part, part.asks()) for part in parts)
 
 
 def without(unit: Unit, asks: tuple[tuple[Ask, ...], ...], known: Set[str]) -> Opened | None:

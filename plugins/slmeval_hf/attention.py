@@ -26,8 +26,10 @@ NAME = "slmeval_forest"
 SEGMENT = 64
 #: what some models hand to their attention, and this one does not know
 UNKNOWN = ("s_aux", "position_bias")
-#: by layer: keys and values, each [heads, tokens, size]
-Held = dict[int, tuple[Tensor, Tensor]]
+#: keys and values, each [heads, tokens, size]
+KeysValues = tuple[Tensor, Tensor]
+#: those of each layer
+Held = dict[int, KeysValues]
 
 
 class Unsupported(RuntimeError):
@@ -118,19 +120,36 @@ class ForestAttention:
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, manner: Manner) -> Tensor:
         self.windows[layer] = manner.window
-        keys, values = self._hold(layer, key, value)
+        seen = self._hold(layer, key, value)
         trunk = self._trunk[layer] if self._depth else None
-        whole = trunk is not None and not self._can_merge(query, value, manner)
-        out = query.new_empty((*query.shape[:3], value.shape[-1]))
-        for each in self._cut(manner.window, whole, query):
-            asked = query[:, :, each.start : each.end]
-            seen = _taken(keys, each.keys), _taken(values, each.keys)
-            if trunk is None or whole:
-                found = _dense(asked, seen, trunk, each.mask, manner)
-            else:
-                found = _merged(asked, seen, trunk, each.mask, manner)
-            out[:, :, each.start : each.end] = found
+        if trunk is None or not self._can_merge(query, value, manner):
+            return self._dense(query, seen, trunk, manner)
+        return self._merged(query, seen, trunk, manner)
+
+    def _dense(self, query: Tensor, seen: KeysValues, trunk: KeysValues | None, manner: Manner) -> Tensor:
+        """All that a segment sees at once, the trunk with it."""
+        out = query.new_empty((*query.shape[:3], seen[1].shape[-1]))
+        for each in self._cut(manner.window, trunk is not None, query):
+            rows = query[:, :, each.start : each.end]
+            keys, values = _taken(seen, each.keys, trunk)
+            out[:, :, each.start : each.end] = _look(rows, keys, values, each.mask, manner)
         return out
+
+    def _merged(self, query: Tensor, seen: KeysValues, trunk: KeysValues, manner: Manner) -> Tensor:
+        """The trunk without a mask, what is beside it with one, and both weighed by their sums."""
+        far, far_sums = _flash(query.flatten(1, 2)[None], trunk[0][None], trunk[1][None], scale=manner.scale)
+        near, near_sums = torch.empty_like(far), torch.empty_like(far_sums)
+        spread = near.view(query.shape), near_sums.view(query.shape[:3])
+        for each in self._cut(manner.window, False, query):
+            rows = query[:, :, each.start : each.end]
+            keys, values = _taken(seen, each.keys, None)
+            found, sums = _flash(
+                rows.flatten(1, 2)[None], keys[None], values[None], attn_mask=each.mask, scale=manner.scale
+            )
+            spread[0][:, :, each.start : each.end] = found.view(rows.shape)
+            spread[1][:, :, each.start : each.end] = sums.view(rows.shape[:3])
+        weight = torch.sigmoid(far_sums - near_sums)[..., None].to(far.dtype)
+        return near.lerp_(far, weight).view(query.shape)
 
     def _can_merge(self, query: Tensor, value: Tensor, manner: Manner) -> bool:
         # every token sees all of the trunk, and torch tells the sums that two parts are put together by
@@ -145,7 +164,7 @@ class ForestAttention:
         """Whether a token of this pass looks less far back than to the first one."""
         return window is not None and int(self._forest.positions[self._start : self._end].max()) >= window
 
-    def _hold(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def _hold(self, layer: int, key: Tensor, value: Tensor) -> KeysValues:
         if len(self._kept):
             kept = torch.from_numpy(self._kept).to(key.device)
             keys, values = (held.index_select(1, kept) for held in self._before[layer])
@@ -193,20 +212,16 @@ def _index(places: Numbers, device: torch.device) -> slice | Tensor:
     return torch.from_numpy(places).to(device)
 
 
-def _taken(held: Tensor, keys: slice | Tensor) -> Tensor:
-    return held[:, keys] if isinstance(keys, slice) else held.index_select(1, keys)
-
-
-def _dense(
-    query: Tensor,
-    seen: tuple[Tensor, Tensor],
-    trunk: tuple[Tensor, Tensor] | None,
-    mask: Tensor,
-    manner: Manner,
-) -> Tensor:
-    keys, values = seen
+def _taken(seen: KeysValues, places: slice | Tensor, trunk: KeysValues | None) -> KeysValues:
+    keys, values = (
+        held[:, places] if isinstance(places, slice) else held.index_select(1, places) for held in seen
+    )
     if trunk is not None:
-        keys, values = torch.cat([trunk[0], keys], 1), torch.cat([trunk[1], values], 1)
+        return torch.cat([trunk[0], keys], 1), torch.cat([trunk[1], values], 1)
+    return keys, values
+
+
+def _look(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, manner: Manner) -> Tensor:
     # the query heads of one key head stand below each other, so that keys are not repeated for them
     rows = query.flatten(1, 2)[None]
     if manner.cap:
@@ -222,17 +237,6 @@ def capped(scores: Tensor, manner: Manner, mask: Tensor) -> Tensor:
     if manner.cap:
         wide = torch.tanh(wide / manner.cap) * manner.cap
     return (wide + mask).softmax(-1)
-
-
-def _merged(
-    query: Tensor, seen: tuple[Tensor, Tensor], trunk: tuple[Tensor, Tensor], mask: Tensor, manner: Manner
-) -> Tensor:
-    """The trunk without a mask, what is beside it with one, and both weighed by their sums."""
-    rows = query.flatten(1, 2)[None]
-    far, far_sum = _flash(rows, trunk[0][None], trunk[1][None], scale=manner.scale)
-    near, near_sum = _flash(rows, seen[0][None], seen[1][None], attn_mask=mask, scale=manner.scale)
-    weight = torch.sigmoid(far_sum - near_sum)[..., None].to(far.dtype)
-    return torch.lerp(near, far, weight).reshape(query.shape)
 
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

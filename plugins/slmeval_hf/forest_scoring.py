@@ -79,10 +79,14 @@ class _Questions:
             return
         lines = torch.from_numpy(np.searchsorted(wanted, self._places[mine])).to(logits.device)
         tokens = torch.from_numpy(self._tokens[mine]).to(logits.device)
-        sums, best = summary(logits)
-        logprobs = logits[lines, tokens].to(sums.dtype) - sums[lines]
-        self._logprobs[mine] = logprobs.cpu().numpy()
-        self._hits[mine] = (best[lines] == tokens).cpu().numpy()
+        sums, top = summary(logits)
+        asked = logits[lines, tokens].to(sums.dtype)
+        self._logprobs[mine] = (asked - sums[lines]).cpu().numpy()
+        # of equals the first is the likeliest; where to look for it is soon known, and to look is slow
+        hits = torch.nonzero(asked == top[lines])[:, 0]
+        hits = hits[logits[lines[hits]].argmax(-1) == tokens[hits]]
+        self._hits[mine] = False
+        self._hits[mine[hits.cpu().numpy()]] = True
 
     def answer(self, group: int) -> tuple[Likelihood, ...]:
         """One likelihood per continuation of the group."""
@@ -94,15 +98,17 @@ class _Questions:
 
 
 def summary(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each row of ``logits``, [rows, vocabulary]: the logarithm of the sum of exponentials, in float32 or
-    float64, and the likeliest token."""
+    """Of each row of ``logits``, [rows, vocabulary]: the logarithm of the sum of exponentials, and the top.
+
+    Both in float32, or in float64 where the logits are.
+    """
     parts = [_sums(rows) for rows in torch.split(logits, ROWS)]
-    return torch.cat([sums for sums, _ in parts]), torch.cat([best for _, best in parts])
+    return torch.cat([sums for sums, _ in parts]), torch.cat([top for _, top in parts])
 
 
 def _sums(logits: Tensor) -> tuple[Tensor, Tensor]:
     # three digits of half precision are not enough for a sum over a vocabulary
     wide = logits if logits.dtype == torch.float64 else logits.float()
-    top, best = wide.max(-1, keepdim=True)
+    top = wide.amax(-1, keepdim=True)
     sums = (wide - top).clamp_(min=FLOOR).exp_().sum(-1)
-    return sums.log() + top[:, 0], best[:, 0]
+    return sums.log() + top[:, 0], top[:, 0]
