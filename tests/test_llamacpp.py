@@ -318,17 +318,14 @@ def test_a_thousand_short_requests(exact: LlamaCppBackend) -> None:
 @given(
     trunk=st.lists(st.integers(0, 1), max_size=6).map(tuple),
     texts=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=8).map(tuple), min_size=1, max_size=9),
-    separate=st.booleans(),
     data=st.data(),
 )
-def test_a_pack_holds_each_sequence(
-    trunk: TokenIds, texts: list[TokenIds], separate: bool, data: st.DataObject
-) -> None:
+def test_a_pack_holds_each_sequence(trunk: TokenIds, texts: list[TokenIds], data: st.DataObject) -> None:
     rows = [Row(ids, data.draw(st.integers(0, len(ids) - 1))) for ids in texts]
     # what is kept of the cache never reaches the first row's start
     trunk = trunk[: min(common(trunk, rows[0].ids), rows[0].start)]
     limits = Limits(tokens=12, sequences=4, cells=16)
-    packer, before = Packer(len(trunk), limits, separate=separate), trunk
+    packer, before = Packer(len(trunk), limits), trunk
     for row in rows:
         if not packer.add(row, common(before, row.ids)):
             break
@@ -343,7 +340,6 @@ def test_a_pack_holds_each_sequence(
         assert any(sequence[: len(row.ids)] == row.ids for sequence in sequences)
         assert [pack.positions[place] for place in places] == list(range(row.start, len(row.ids)))
         assert [pack.tokens[place] for place in places] == list(row.ids[row.start :])
-    assert len(pack.copied) == pack.rows or not separate
     assert pack.rows == 1 or (len(columns) <= 12 and len(pack.copied) <= 4)
 
 

@@ -15,7 +15,7 @@ from slmeval_llamacpp.context import FloatRows
 _AT_ONCE = 1 << 16
 #: sums that a row is added up in side by side
 _SUMS = 1024
-#: of what is less likely by e to this, the exponential would be a subnormal number: no part of any sum, and slow
+#: at e to less than this begin subnormal numbers, which are slow, and no part of any sum with 1 in it
 _LEAST = np.float32(-87)
 
 Floats = npt.NDArray[np.float64]

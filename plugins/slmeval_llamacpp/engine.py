@@ -25,7 +25,7 @@ from slmeval.types import (
     TopLogprobs,
 )
 from slmeval_llamacpp.context import SEQUENCES, Context
-from slmeval_llamacpp.distributions import graded, likeliest, top
+from slmeval_llamacpp.distributions import graded, top
 from slmeval_llamacpp.loading import load
 from slmeval_llamacpp.memory import readings
 from slmeval_llamacpp.native import engine_version, library
@@ -33,12 +33,13 @@ from slmeval_llamacpp.packing import Limits, Pack, Row
 from slmeval_llamacpp.settings import resolve
 from slmeval_llamacpp.tokenizers import OwnTokenizer, first_difference
 from slmeval_llamacpp.trunk import Trunk
+from slmeval_llamacpp.writing import Writer
 
 #: cells that a cache has at first; it grows with what is asked, for a model of 131,072 tokens of context
 #: would fill a laptop's memory with what nobody asked for
 FIRST_CELLS = 4096
 #: texts that are written at once
-TEXTS = 8
+TEXTS = 24
 
 
 class Engine:
@@ -199,73 +200,52 @@ class Engine:
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
+        if not prompts:
+            return
         rooms = [min(settings.max_tokens, self._loaded.context - len(ids)) for ids in prompts]
-        rows = [Row(ids, len(ids) - 1, max(room - 1, 0)) for ids, room in zip(prompts, rooms, strict=True)]
-        for at, pack in self._packs(prompts, rows, separate=True):
-            taken = range(at, at + pack.rows)
-            stoppers = [Stopper(replace(settings, max_tokens=rooms[place]), decode) for place in taken]
-            self._write(pack, [len(prompts[place]) for place in taken], stoppers)
-            for stopper in stoppers:
-                yield stopper.completion()
-
-    def _write(self, pack: Pack, lengths: Sequence[int], stoppers: Sequence[Stopper]) -> None:
-        """Run the prompts, then token by token, until every stopper has its verdict."""
-        best = self._best(pack)
-        open_ = [row for row, stopper in enumerate(stoppers) if stopper.reason is None]
-        tokens = [best[pack.places[row][0]] for row in open_]
-        written = 0
-        while True:
-            pairs = zip(open_, tokens, strict=True)
-            going = [(row, token) for row, token in pairs if stoppers[row].push(token) is None]
-            if not going:
-                return
-            open_ = [row for row, _ in going]
-            step = Pack(
-                tokens=[token for _, token in going],
-                positions=[lengths[row] + written for row in open_],
-                first=[row + 1 for row in open_],
-                counts=[1] * len(going),
-                wanted=[True] * len(going),
-            )
-            tokens = list(self._best(step).values())
-            written += 1
-
-    def _best(self, pack: Pack) -> dict[int, int]:
-        """The most likely token after each wanted token of ``pack``, by that token's index."""
-        best: dict[int, int] = {}
-        for found, logits in self._trunk.run(pack):
-            best.update(zip(found.tolist(), likeliest(logits).tolist(), strict=True))
-        return best
+        stoppers = [Stopper(replace(settings, max_tokens=room), decode) for room in rooms]
+        need = max(len(ids) + room for ids, room in zip(prompts, rooms, strict=True))
+        call, limits = self._begin(prompts, need, texts=True)
+        trunk = self._trunk.length if self._rewinds else None
+        writer = Writer(self._trunk.context, prompts, stoppers, rooms, limits, trunk)
+        for completion in writer.completions():
+            yield completion
+            self._check(call)
 
     # ---- the cache -----------------------------------------------------------------------------------
 
-    def _packs(
-        self, contexts: Sequence[TokenIds], rows: Sequence[Row], *, separate: bool = False
-    ) -> Iterator[tuple[int, Pack]]:
+    def _packs(self, contexts: Sequence[TokenIds], rows: Sequence[Row]) -> Iterator[tuple[int, Pack]]:
         """The packs of ``rows``, each with the number of its first row; what follows is kept in the cache."""
         if not rows:
             return
-        self._calls += 1
-        call, at = self._calls, 0
-        need = max(len(row.ids) + row.room for row in rows)
-        self._trunk, limits = self._reserve(need), self._limits(need, separate=separate)
-        self._trunk.begin(contexts)
+        call, limits = self._begin(contexts, max(len(row.ids) for row in rows))
+        at = 0
         while at < len(rows):
-            pack = self._trunk.take(rows, at, limits, separate=separate)
+            pack = self._trunk.take(rows, at, limits)
             yield at, pack
-            if call != self._calls:
-                raise RuntimeError("the answers to one call must be taken before the next call")
+            self._check(call)
             at += pack.rows
             self._trunk.move(rows[at - 1], pack, rows[at] if at < len(rows) else None)
 
-    def _limits(self, need: int, *, separate: bool) -> Limits:
-        """What a pack may hold, by the call alone: a cache that has grown before must not change a bit."""
-        sequences = SEQUENCES - 1 if self._rewinds else 1
-        return Limits(
+    def _begin(self, contexts: Sequence[TokenIds], need: int, *, texts: bool = False) -> tuple[int, Limits]:
+        """A call's number, and what a batch of it may hold; the cache holds what all ``contexts`` begin with.
+
+        The limits are told by the call alone: a cache that has grown before must not change a bit.
+        """
+        self._calls += 1
+        self._trunk = self._reserve(need)
+        self._trunk.begin(contexts, whole=texts)
+        sequences = min(SEQUENCES - 1, TEXTS) if texts else SEQUENCES - 1
+        limits = Limits(
             tokens=self._settings.batch_tokens,
-            sequences=min(sequences, TEXTS) if separate else sequences,
+            sequences=sequences if self._rewinds else 1,
             cells=self._cells_for(need),
         )
+        return self._calls, limits
+
+    def _check(self, call: int) -> None:
+        if call != self._calls:
+            raise RuntimeError("the answers to one call must be taken before the next call")
 
     def _cells_for(self, need: int) -> int:
         """Cells for sequences of ``need`` tokens."""

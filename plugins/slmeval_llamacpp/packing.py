@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 
 from slmeval.types import TokenIds
 
+#: without flash attention each token is multiplied with all cells up to a multiple of this (llama.cpp's
+#: ``llama_kv_cache::get_n_kv``), in whichever sequence they are
+STRIDE = 256
+
 
 @dataclass(frozen=True)
 class Row:
-    """A sequence to be run, and from where on its logits are asked for; ``room`` is for what follows."""
+    """A sequence to be run, and from where on its logits are asked for."""
 
     ids: TokenIds
     start: int
-    room: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,22 @@ class Pack:
         return len(self.places)
 
 
-class Packer:
-    """Fills a pack row by row; ``separate`` gives each row a sequence of its own."""
+def _most(held: int, limit: int) -> int:
+    """New tokens behind ``held`` cells: half of ``limit``, and as many more as cost no new stride."""
+    end = -(-(held + limit // 2) // STRIDE) * STRIDE
+    return min(limit, end - held)
 
-    def __init__(self, trunk: int, limits: Limits, *, separate: bool = False) -> None:
-        self._limits, self._separate = limits, separate
+
+class Packer:
+    """Fills a pack row by row."""
+
+    def __init__(self, trunk: int, limits: Limits) -> None:
+        self._limits = limits
         self._pack = Pack()
         #: the current row's tokens as indices; those of the trunk are none of the pack's
         self._path = [-1] * trunk
         self._trunk = self._held = trunk
-        self._room = 0
+        self._most = _most(trunk, limits.tokens)
 
     def add(self, row: Row, shared: int) -> bool:
         """Take ``row``, of which ``shared`` tokens are those of the row before (at first, of the trunk).
@@ -71,14 +80,13 @@ class Packer:
         """
         # what is asked for must be run, and the trunk was run before
         shared = min(shared, row.start) if row.start < self._trunk else shared
-        opens = self._separate or not self._pack.copied or shared < len(self._path)
-        if self._pack.rows and not self._fits(row, len(row.ids) - shared, opens):
+        opens = not self._pack.copied or shared < len(self._path)
+        if self._pack.rows and not self._fits(len(row.ids) - shared, opens):
             return False
         self._cut(shared)
         if opens:
             self._pack.copied.append(self._trunk)
         self._grow(row, shared)
-        self._room += row.room
         return True
 
     def finish(self) -> Pack:
@@ -86,12 +94,12 @@ class Packer:
         self._cut(0)
         return self._pack
 
-    def _fits(self, row: Row, new: int, opens: bool) -> bool:
+    def _fits(self, new: int, opens: bool) -> bool:
         tokens = len(self._pack.tokens) + new
         return (
-            tokens <= self._limits.tokens
+            tokens <= self._most
             and len(self._pack.copied) + opens <= self._limits.sequences
-            and self._held + tokens + self._room + row.room <= self._limits.cells
+            and self._held + tokens <= self._limits.cells
         )
 
     def _cut(self, length: int) -> None:
