@@ -7,7 +7,8 @@ import math
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from slmeval.types import (  # noqa: E402
     TokenIds,
 )
 from slmeval_llamacpp import LlamaCppBackend, slmeval_register_backends  # noqa: E402
+from slmeval_llamacpp.distributions import graded  # noqa: E402
 from slmeval_llamacpp.packing import Limits, Packer, Row, common  # noqa: E402
 from slmeval_llamacpp.quantize import quantize  # noqa: E402
 from slmeval_reference import ReferenceBackend  # noqa: E402
@@ -201,6 +203,29 @@ def test_distributions_are_the_oracles(exact: LlamaCppBackend, oracle: Reference
     assert math.fsum(math.exp(value) for value in found[0].logprobs) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("vocabulary", [3, 1024, 2047, 70_000])
+def test_log_probabilities_of_logits(vocabulary: int) -> None:
+    """Against float64, some so unlikely that float32 has only subnormal numbers for them."""
+    logits = np.random.default_rng(0).normal(0, 30, (5, vocabulary)).astype(np.float32)
+    logits[1, :] = 7  # all are equally likely
+    logits[2, -1] = -np.inf
+    logits[3, -1] = 300
+    lines, tokens = np.array([0, 1, 1, 2, 3, 4]), np.array([1, 0, 2, 1, vocabulary - 1, 1])
+    wide = logits.astype(np.float64)
+    norms = np.log(np.exp(wide - wide.max(-1, keepdims=True)).sum(-1)) + wide.max(-1)
+    found, best = graded(logits, lines, tokens)
+    np.testing.assert_allclose(found, (wide - norms[:, None])[lines, tokens], rtol=0, atol=1e-6)
+    assert best.tolist() == (logits.argmax(-1)[lines] == tokens).tolist()
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_no_numbers(number: float) -> None:
+    logits = np.zeros((2, 1500), np.float32)
+    logits[1, 1400 if number > 0 or math.isnan(number) else slice(None)] = number
+    with pytest.raises(JobFailed, match="not numbers"):
+        graded(logits, np.array([0]), np.array([0]))
+
+
 # ---- the same answer however it is asked -----------------------------------------------------------
 
 
@@ -239,21 +264,66 @@ def test_a_call_that_was_left_halfway_does_no_harm(
         list(left)
 
 
-def test_what_is_shared_is_run_once(exact: LlamaCppBackend, questions: list[ScoreGroup]) -> None:
+@contextmanager
+def tokens_run(backend: LlamaCppBackend) -> Iterator[list[int]]:
+    """How many tokens each batch has that is run meanwhile; what was kept before is forgotten."""
+    list(backend.score([ScoreGroup(some_ids(5), ((1,),))]))
     run: list[int] = []
-    context = exact._engine._context
+    context = backend._engine._context
     decoded, context._decode = (
         context._decode,
         lambda: (run.append(context._arrays.batch.n_tokens), decoded()),
     )
     try:
-        list(exact.score([ScoreGroup(some_ids(5), ((1,),))]))
-        run.clear()
-        list(exact.score(questions))
+        yield run
     finally:
         del context._decode
-    tree = {fed[: end + 1] for fed in fed_rows(questions) for end in range(len(fed))}
-    assert sum(run) == len(tree)
+
+
+def nodes(fed: Iterable[TokenIds]) -> int:
+    """The tokens of the tree over what is fed."""
+    return len({ids[: end + 1] for ids in fed for end in range(len(ids))})
+
+
+def test_what_is_shared_is_run_once(exact: LlamaCppBackend, questions: list[ScoreGroup]) -> None:
+    with tokens_run(exact) as run:
+        list(exact.score(questions))
+    assert sum(run) == nodes(fed_rows(questions))
+
+
+def test_prompts_share_what_they_begin_with(
+    exact: LlamaCppBackend, decode: Callable[[Sequence[int]], str]
+) -> None:
+    """A block that all begin with, two that half of them go on with, and more prompts than seats."""
+    block = some_ids(300, 1)
+    contexts = [block + some_ids(60, half) + some_ids(40, at) for half in (2, 3) for at in range(10, 20)]
+    prompts = [Prompt(ids) for ids in contexts]
+    asked = GenerationSettings(max_tokens=3)
+    with tokens_run(exact) as run:
+        first = list(exact.generate(prompts, asked, decode))
+    assert sum(run) == nodes(contexts) + 2 * len(contexts)
+    assert max(run) <= 256
+    with tokens_run(exact) as run:
+        list(exact.generate(prompts, asked, decode))
+        # all but a step's part of the block is still there
+        before = sum(run)
+        assert list(exact.generate(prompts[:13], asked, decode)) == first[:13]
+    assert sum(run) - before <= nodes(contexts[:13]) + 2 * 13 - 256
+
+
+def test_seats_are_taken_by_those_who_wait(
+    exact: LlamaCppBackend, oracle: ReferenceBackend, decode: Callable[[Sequence[int]], str]
+) -> None:
+    """Prompts of very different lengths, whose texts end at different places."""
+    block = some_ids(150, 4)
+    lengths = [1 + 37 * at % 190 for at in range(30)]
+    prompts = [Prompt(block[: 1 + at % 150] + some_ids(size, at)) for at, size in enumerate(lengths)]
+    asked = GenerationSettings(max_tokens=12, end_ids=tuple(range(0, VOCABULARY, 9)))
+    wanted = list(oracle.generate(prompts, asked, decode))
+    assert len({len(text.ids) for text in wanted}) > 3
+    assert list(exact.generate(prompts, asked, decode)) == wanted
+    again = list(exact.generate(prompts[::-1], asked, decode))
+    assert again == list(exact.generate(prompts[::-1], asked, decode)) == wanted[::-1]
 
 
 def fed_rows(groups: Sequence[ScoreGroup]) -> Iterator[TokenIds]:

@@ -38,8 +38,8 @@ from slmeval_llamacpp.writing import Writer
 #: cells that a cache has at first; it grows with what is asked, for a model of 131,072 tokens of context
 #: would fill a laptop's memory with what nobody asked for
 FIRST_CELLS = 4096
-#: texts that are written at once
-TEXTS = 24
+#: texts that are written at once; each token is multiplied with the cells of all of them
+TEXTS = 12
 
 
 class Engine:
