@@ -15,6 +15,7 @@ from slmeval.conversions import origin_of
 from slmeval.datasets import DataSource
 from slmeval.environments import python_of
 from slmeval.errors import DataError, ModelError, UnknownName, UsageError
+from slmeval.head_start import HeadStart
 from slmeval.models import UNTOLD, FoundModel
 from slmeval.pairing import Pair, Refusal, best_backend, pair
 from slmeval.plan import Cell, GroupCell, Item, Job, Plan, Unit
@@ -29,10 +30,13 @@ _CAPABILITY = {"multiple_choice": "score", "likelihood": "score", "generation": 
 _COMPAT = ("lm-eval",)
 
 
-def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) -> Plan:
+def plan(
+    options: RunOptions, parts: Parts, file_hash: Callable[[Path], str], head_start: HeadStart | None = None
+) -> Plan:
     """Check everything that can be checked without an engine, and lay out the work.
 
-    Where one of several engines or models cannot be had, the others are measured, and the plan says why.
+    With a ``head_start`` the first backend's worker is started as soon as its options are known. Where one of
+    several engines or models cannot be had, the others are measured, and the plan says why.
 
     :raises UsageError: the first mistake found, in one sentence.
     """
@@ -43,6 +47,8 @@ def plan(options: RunOptions, parts: Parts, file_hash: Callable[[Path], str]) ->
     source = open_source(options, demo=not options.models)
     drafts = tuple(_draft(options, wish, parts, source) for wish in selection.wishes)
     _check_engine_options(options, backends)
+    if head_start is not None:
+        _begin(head_start, options, backends[0])
     pairing = pair(options, backends, file_hash)
     laid = _LaidOut(options, drafts)
     refusals = list(pairing.refusals)
@@ -86,6 +92,13 @@ def _check_options(options: RunOptions) -> None:
         raise UsageError(f"--timeout {options.timeout:g}: seconds, more than 0")
     if options.data is not None and options.sample:
         raise UsageError("--data and --sample name two sources of rows: give one")
+
+
+def _begin(head_start: HeadStart, options: RunOptions, backend: type[Backend]) -> None:
+    python = _python(options, backend)
+    # a worker that cannot open its engine would be started for nothing
+    if python != sys.executable or backend.missing() is None:
+        head_start.begin(backend, resolve_options(backend, options), python, options.blocked_plugins)
 
 
 # ---- options of engines -------------------------------------------------------------------------------

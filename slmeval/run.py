@@ -16,13 +16,14 @@ from slmeval.api import Executor
 from slmeval.averages import group_figures, group_origin
 from slmeval.curves import Curves
 from slmeval.errors import JobFailed, StoreError, UsageError
+from slmeval.head_start import HeadStart
 from slmeval.machine import this_machine
 from slmeval.plan import Cell, CellKey, GroupCell, Item, Job, Plan
 from slmeval.registry import Registry, Seat, pick
 from slmeval.runner import JobRun, Progress
 from slmeval.scoring import score_cell
 from slmeval.store import Store
-from slmeval.types import Answer, CellResult, Failure, ModelReport, RunResult
+from slmeval.types import Answer, CellResult, Failure, ModelReport, RunOptions, RunResult
 
 #: libraries of the core whose versions can matter to a number
 _LIBRARIES = ("numpy", "tokenizers")
@@ -65,10 +66,19 @@ class Watchers:
 class Run:
     """Carries out one plan. Each method is called once, by :func:`execute`."""
 
-    def __init__(self, plan: Plan, registry: Registry, store: Store, progress: Progress, run_id: str) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        registry: Registry,
+        store: Store,
+        progress: Progress,
+        run_id: str,
+        head_start: HeadStart | None,
+    ) -> None:
         self._plan = plan
         self._watchers = Watchers(registry.seats)
-        self._executor: Executor = pick("executor", plan.options.executor, registry.parts.executors)()
+        self._executor = executor_of(plan.options, registry)
+        self._head_start = head_start
         self._store = store
         self._progress = progress
         self._id = run_id
@@ -111,7 +121,9 @@ class Run:
         return result
 
     def _run_job(self, job: Job) -> None:
-        run = JobRun(job, self._executor, self._store, self._plan.options.timeout, self._progress)
+        run = JobRun(
+            job, self._executor, self._store, self._plan.options.timeout, self._progress, self._head_start
+        )
         cells: Sequence[Cell] = job.cells
         try:
             run.run()
@@ -237,11 +249,28 @@ class Run:
         )
 
 
+def executor_of(options: RunOptions, registry: Registry) -> Executor:
+    """Where the workers of a run live.
+
+    :raises UnknownName: there is no such executor.
+    """
+    executor: Executor = pick("executor", options.executor, registry.parts.executors)()
+    return executor
+
+
 def execute(
-    plan: Plan, registry: Registry, store: Store, progress: Progress, run_id: str | None = None
+    plan: Plan,
+    registry: Registry,
+    store: Store,
+    progress: Progress,
+    run_id: str | None = None,
+    head_start: HeadStart | None = None,
 ) -> RunResult:
-    """Carry out ``plan``; with the ``run_id`` of an unfinished run, go on with that one."""
-    return Run(plan, registry, store, progress, run_id or new_run_id()).execute()
+    """Carry out ``plan``; with the ``run_id`` of an unfinished run, go on with that one.
+
+    ``head_start`` is what :func:`slmeval.planner.plan` was given, if it was.
+    """
+    return Run(plan, registry, store, progress, run_id or new_run_id(), head_start).execute()
 
 
 def _of_model(name: str) -> bool:

@@ -6,13 +6,12 @@ import hashlib
 import json
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from functools import partial
 from typing import Any, Protocol, get_args, get_type_hints
 
 from slmeval import __version__
-from slmeval.api import Channel, Executor, Launch
-from slmeval.environments import AWAY
-from slmeval.errors import JobFailed, UsageError
+from slmeval.api import Channel, Executor
+from slmeval.errors import JobFailed
+from slmeval.head_start import HeadStart, describe, start
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, Job, ScoreUnit, Unit
 from slmeval.prefixes import in_prefix_order, prompts_in_prefix_order
 from slmeval.protocol import PROTOCOL, Message, ProtocolError, decode, encode, pack_unit, unpack_replies
@@ -27,7 +26,6 @@ from slmeval.types import (
     Reply,
     ScoreGroup,
 )
-from slmeval.worker import serve
 
 #: a log-probability may lie above zero by rounding (half precision), not by more
 _ABOVE_ZERO = 1e-2
@@ -37,8 +35,6 @@ _LOWEST = -1e300
 _LARGEST_ID = 2**31 - 1
 #: units sent ahead, so that a worker need not wait for the parent
 _AHEAD = 2
-#: a worker, wherever it is started
-_WORKER = f"{AWAY}from slmeval.worker import main; main()"
 
 #: a unit, and what it asks: made once, since each question's digest is kept with it
 Opened = tuple[Unit, tuple[tuple[Ask, ...], ...]]
@@ -58,13 +54,20 @@ class JobRun:
     """One job, from the first frame to its answers in the store."""
 
     def __init__(
-        self, job: Job, executor: Executor, store: Store, timeout: float, progress: Progress
+        self,
+        job: Job,
+        executor: Executor,
+        store: Store,
+        timeout: float,
+        progress: Progress,
+        head_start: HeadStart | None = None,
     ) -> None:
         self._job = job
         self._executor = executor
         self._store = store
         self._timeout = timeout
         self._progress = progress
+        self._head_start = head_start
         self._fingerprint = ""
         self._resolved: Mapping[str, Any] = {}
         self._info: ModelInfo | None = None
@@ -86,10 +89,14 @@ class JobRun:
 
         :raises JobFailed: the worker died, hung, failed, or is of another version.
         """
-        channel = self._start()
+        channel = self._head_start.take(self._job) if self._head_start else None
+        is_asked = channel is not None
+        channel = channel or start(self._executor, self._job.backend, self._job.python)
         try:
             self._greet(channel)
-            self._describe(channel)
+            if not is_asked:
+                self._ask_for_description(channel)
+            self._take_description(channel)
             units = self._open_units()
             self._info = self._store.model_info(self._fingerprint)
             if self.reused:
@@ -137,13 +144,6 @@ class JobRun:
 
     # ---- the conversation --------------------------------------------------------------------------
 
-    def _start(self) -> Channel:
-        command = (self._job.python, "-c", _WORKER)
-        try:
-            return self._executor.start(Launch(command, partial(serve, known=self._job.backend)))
-        except UsageError as error:
-            raise JobFailed(str(error)) from None
-
     def _greet(self, channel: Channel) -> None:
         hello = self._expect(channel, "hello")
         if (hello.get("protocol"), hello.get("version")) != (PROTOCOL, __version__):
@@ -152,15 +152,11 @@ class JobRun:
                 f"{hello.get('protocol')}), this is {__version__} (protocol {PROTOCOL}): use the same"
             )
 
-    def _describe(self, channel: Channel) -> None:
+    def _ask_for_description(self, channel: Channel) -> None:
+        self._send_frame(channel, describe(self._job.backend, self._job.options, self._job.blocked))
+
+    def _take_description(self, channel: Channel) -> None:
         job = self._job
-        self._send(
-            channel,
-            "describe",
-            backend=job.backend.name,
-            options=dict(job.options),
-            blocked=list(job.blocked),
-        )
         self._resolved = self._expect(channel, "described")["fingerprint"]
         if not _is_plain(self._resolved):
             raise self._untrue(
@@ -285,8 +281,11 @@ class JobRun:
         return JobFailed(f"backend {self._job.backend.name!r} gave {what}")
 
     def _send(self, channel: Channel, kind: str, **fields: Any) -> None:
+        self._send_frame(channel, encode(kind, **fields))
+
+    def _send_frame(self, channel: Channel, frame: bytes) -> None:
         try:
-            channel.send(encode(kind, **fields))
+            channel.send(frame)
         except OSError:
             raise JobFailed(self._epitaph(channel)) from None
 

@@ -177,10 +177,12 @@ def write(backend: HFBackend, prompts: Sequence[TokenIds], **settings: Any) -> l
 # ---- scoring ---------------------------------------------------------------------------------------
 
 
-# mamba's recurrence is computed in float32 whatever the dtype, and then moves with the batch
-@pytest.mark.parametrize(
-    ("kind", "tolerance"), [(kind, 1e-5 if kind == "mamba" else 1e-9) for kind in CONFIGS]
-)
+#: mamba's recurrence is computed in float32 whatever the dtype, and then moves with the batch; so are the
+#: weights of gemma2's attention by transformers, though not by us
+TOLERANCES = {"mamba": 1e-5, "gemma2": 1e-6}
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [(kind, TOLERANCES.get(kind, 1e-9)) for kind in CONFIGS])
 def test_scores_in_float64_equal_a_plain_pass_over_each_sequence(
     kind: str, tolerance: float, folders: Folders, expected: Expected
 ) -> None:

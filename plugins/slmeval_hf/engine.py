@@ -40,7 +40,7 @@ from slmeval_hf.scoring import score_cached, score_whole
 from slmeval_hf.shape import context_of, stored_parameters, unique_parameters, vocabulary_of
 from slmeval_hf.tokenizers import first_difference, own_tokenizer
 from slmeval_hf.top import top_cached, top_forest, top_whole
-from slmeval_hf.trial import fault_of_cache, fault_of_forest
+from slmeval_hf.trial import fault_of_cache, fault_of_forest, fault_of_state
 
 #: tokens that a padded batch may hold, those in its cache included
 BATCH_TOKENS = 16384
@@ -68,22 +68,33 @@ class Engine:
         self._fitting = Fitting(self._context, self._vocabulary)
         given = int(options["batch_tokens"] or 0)
         self._budget = Budget(given or BATCH_TOKENS, self._vocabulary)
-        self._pass_budget = PassBudget(given or 1)
         self._passes = Passes(model)
         self._forest: ForestPasses | None = None
+        self._fault: str | None = None
+        self._apart: str | None = None
+        self._pass_budget = PassBudget(given or 1)
         # kernels that are missing are named at their first use, on stderr
         with quiet():
-            self._fault = fault_of_cache(self._passes, self._vocabulary)
-            self._apart = (
-                self._fault
-                or (f"attention={options['attention']}" if options["attention"] != "auto" else None)
-                or fault_of_forest(model, self._passes, self._vocabulary)
-            )
-        if self._apart is None:
-            self._forest = ForestPasses(model)
+            self._choose(str(options["attention"]))
+        if self._forest is not None:
             self._pass_budget = PassBudget(given or tokens_of_pass(model, self._vocabulary))
         # units of one block follow each other, and begin with the same examples
         self._prefix = lru_cache(maxsize=1)(self._run_prefix)
+
+    def _choose(self, attention: str) -> None:
+        """How sequences are run: as a forest, or padded on copies of a cache, or each one whole."""
+        self._fault = fault_of_state(self._passes)
+        if self._fault:
+            return
+        model = self._checkpoint.model
+        own = attention == "auto"
+        self._apart = (
+            fault_of_forest(model, self._passes, self._vocabulary) if own else f"attention={attention}"
+        )
+        if self._apart is None:
+            self._forest = ForestPasses(model)
+        else:
+            self._fault = fault_of_cache(self._passes, self._vocabulary)
 
     def model_info(self) -> ModelInfo:
         """What was opened."""

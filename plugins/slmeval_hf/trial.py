@@ -30,12 +30,18 @@ TOLERANCES = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 0.05, tor
 FAILURES = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
+def fault_of_state(passes: Passes) -> str | None:
+    """Why nothing that this model computes can be gone on from twice, or ``None``."""
+    try:
+        kind = _kind_of_cache(passes)
+    except FAILURES as error:
+        return f"with the cache it fails: {type(error).__name__}"
+    return None if kind is None else f"{kind} cannot be copied from one sequence to another"
+
+
 def fault_of_cache(passes: Passes, vocabulary: int) -> str | None:
     """Why sequences must be run whole with this model, or ``None``: its cache can be used."""
     try:
-        kind = _kind_of_cache(passes)
-        if kind is not None:
-            return f"{kind} cannot be copied from one sequence to another"
         differences = _differences(passes, vocabulary)
     except FAILURES as error:
         return f"with the cache it fails: {type(error).__name__}"
@@ -75,7 +81,8 @@ def _fault_in_forest(
     # a trunk, a pass that ends in the middle of a context, and one that goes on there
     found = list(score_behind(passes, groups, groups[0].context[:2], PassBudget(6)))
     differences = [abs(one - other) for one, other in zip(_flat(found), _flat(plain), strict=True)]
-    if not max(differences) <= _tolerance(model):
+    # no numbers at all compare as false
+    if not all(difference <= _tolerance(model) for difference in differences):
         return f"log-probabilities differ by {max(differences):.2g}"
     return _fault_of_windows(model, passes.windows)
 

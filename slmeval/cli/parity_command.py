@@ -15,7 +15,6 @@ from slmeval.cli.output import check_output, complain, print_text
 from slmeval.cli.progress import Bar
 from slmeval.cli.run_command import anchored, warn_of_broken
 from slmeval.errors import ExitCode, JobFailed, UsageError
-from slmeval.registry import pick
 from slmeval.types import RunOptions
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def command(
     from slmeval.parity.control import Asker
     from slmeval.planner import plan
     from slmeval.registry import load, refuse_unknown
-    from slmeval.run import execute
+    from slmeval.run import execute, executor_of
     from slmeval.store import Store, default_path
 
     options = _with_defaults(anchored(RunOptions(**given)))  # type: ignore[arg-type]  # click has typed each of them
@@ -91,8 +90,7 @@ def command(
         check_sides(planned)
         bar = Bar(sys.stderr)
         result = execute(planned, registry, opened, bar)
-        executor = pick("executor", options.executor, registry.parts.executors)()
-        asker = Asker(executor, opened, options.timeout, bar)
+        asker = Asker(executor_of(options, registry), opened, options.timeout, bar)
         found = compare(planned, result, asker, opened.file_hash, tolerance, max_flips)
     _write(found, form, output)
     return _tell(found)

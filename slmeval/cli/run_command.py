@@ -80,9 +80,10 @@ def command(
 
     Without --model the bundled demo model answers bundled sample rows: a demonstration, offline.
     """
+    from slmeval.head_start import HeadStart
     from slmeval.planner import plan
     from slmeval.registry import load, refuse_unknown
-    from slmeval.run import execute
+    from slmeval.run import execute, executor_of
     from slmeval.store import Store, default_path
 
     _refuse_empty(context)
@@ -98,10 +99,11 @@ def command(
         refuse_unknown(options.blocked_plugins, registry.plugins)
         warn_of_broken(registry.plugins)
         reporter = choose_reporter(form, output, registry.parts.reporters)
-        planned = plan(options, registry.parts, opened.file_hash)
-        for failure in planned.refused:
-            complain(f"{failure.backend}:{failure.model} cannot be measured: {failure.reason}")
-        result = execute(planned, registry, opened, Bar(sys.stderr), run_id)
+        with HeadStart(executor_of(options, registry)) as head_start:
+            planned = plan(options, registry.parts, opened.file_hash, head_start)
+            for failure in planned.refused:
+                complain(f"{failure.backend}:{failure.model} cannot be measured: {failure.reason}")
+            result = execute(planned, registry, opened, Bar(sys.stderr), run_id, head_start)
     report(result, reporter, output)
     return _tell(result)
 
