@@ -55,13 +55,6 @@ LIBRARY = "llama-cpp-python"
 #: what the tool does not need
 _OFF = ("EXAMPLES", "TESTS", "SERVER", "UI", "MTMD")
 CHOICES = 4
-TITLE = """## llama.cpp against llama-perplexity (`benchmarks/llama_perplexity.py`)
-
-`llama-perplexity --hellaswag`, built from the source that llama-cpp-python's sdist carries, on the same GGUF file, rows
-and threads: a model of SmolLM-135M's shape, 0 shots. Both run a context once for its four endings. The tool's
-seconds run from its reading of the rows to its last line; slmeval's from the plan to the last answer in the store.
-The tool uses flash attention where slmeval does not, unless told to, and rearranges no weights (`--no-repack`):
-on CPUs with AMX, as this, it dies of rearranged Q8_0 and Q4_K_M, and is slower with F16."""
 
 
 # ---- the tool ------------------------------------------------------------------------------------------
@@ -211,7 +204,7 @@ def page() -> str:
     rounds = len(told["rounds"])
     setting = f"Threads: {told['settings']['threads']}; rounds: {rounds}."
     lines = (table(head, rows), f"{setting} {surroundings_line(told['surroundings'])}")
-    return "\n\n".join((TITLE, *lines))
+    return "\n\n".join(lines)
 
 
 def _lines(form: str, row: Mapping[str, Any]) -> list[list[object]]:
@@ -260,7 +253,7 @@ def main() -> None:
             measure(asked, form)
     text = page()
     print(text)
-    write_table(TABLE, text)
+    write_table(f"{TABLE}-table", text)
 
 
 if __name__ == "__main__":
