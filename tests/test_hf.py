@@ -212,6 +212,71 @@ def test_a_model_that_cannot_run_a_tree_of_tokens_says_how_it_is_run(kind: str, 
     )
 
 
+#: beyond 24 tokens: rotary factors by the longest sequence of a pass; queries scaled by their column
+LONG_FACTORS = {"short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 4.0, 8.0]}
+BEYOND: dict[str, Callable[[], Any]] = {
+    "longrope": lambda: transformers.Phi3Config(
+        **SMALL,
+        original_max_position_embeddings=24,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 1e4} | LONG_FACTORS,
+    ),
+    "llama4": lambda: transformers.Llama4TextConfig(
+        **SMALL,
+        intermediate_size_mlp=48,
+        num_local_experts=1,
+        head_dim=8,
+        no_rope_layers=[1, 0],
+        layer_types=["full_attention"] * 2,
+        floor_scale=25,
+        attn_scale=0.5,
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ["auto", "sdpa"])
+@pytest.mark.parametrize("kind", BEYOND)
+def test_what_a_pass_would_change_by_its_length_is_run_alone(kind: str, way: str, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / kind, BEYOND[kind]())
+    backend = open_model(folder, attention=way)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+    short = [ScoreGroup(some_ids(length, length), (some_ids(5, 1), some_ids(3, 2))) for length in (3, 9, 19)]
+    long = [ScoreGroup(some_ids(length, length), (some_ids(5, 3), some_ids(2, 4))) for length in (24, 45)]
+    for groups in (short, [*short, *long], long, short):
+        expected = [plain(model, group.context, ids) for group in groups for ids in group.continuations]
+        assert logprobs(list(backend.score(groups))) == pytest.approx(
+            [each.logprob for each in expected], abs=1e-4
+        )
+    prompts = [some_ids(length, length) for length in (5, 30)]
+    made = write(backend, prompts, max_tokens=6)
+    assert [completion.ids for completion in made] == [greedy(model, prompt, 6) for prompt in prompts]
+    found = list(backend.top_logprobs(prompts[1], 1))
+    assert [each.ids[0] for each in found] == model(torch.tensor([prompts[1]])).logits[0].argmax(-1).tolist()
+    (note,) = [note for note in backend.notes() if "run whole" in note]
+    assert note.startswith(
+        {"longrope": "sequences of more than 24 tokens", "llama4": "no pass is shared"}[kind]
+    )
+
+
+def test_a_model_whose_layers_differ_in_width_is_opened(tmp_path: Path) -> None:
+    shape = {
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": VOCABULARY,
+        "num_kv_shared_layers": 0,
+        "laurel_rank": 4,
+        "altup_num_inputs": 2,
+        "head_dim": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "activation_sparsity_pattern": [0.0, 0.0],
+        "sliding_window": 6,
+    }
+    config = transformers.Gemma3nTextConfig(**SMALL | {"intermediate_size": [48, 48]}, **shape)
+    folder = write_model(tmp_path / "gemma3n", config)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="float64").eval()
+    expected = [plain(model, group.context, ids) for group in some_groups() for ids in group.continuations]
+    found = logprobs(list(open_model(folder, dtype="float64").score(some_groups())))
+    assert found == pytest.approx([each.logprob for each in expected], abs=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["llama", "mamba"])
 def test_the_same_call_gives_the_same_bits_also_from_a_model_opened_again(
     kind: str, folders: Folders
@@ -479,6 +544,27 @@ def test_a_continuation_may_reach_one_token_beyond_the_context(folders: Folders,
 
 
 # ---- memory ----------------------------------------------------------------------------------------
+
+
+def test_how_many_texts_are_written_at_once_is_not_told_by_the_memory_of_the_moment(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, sizes = open_model(folders("llama")), []
+    run = ForestPasses.run
+
+    def watched(*given: Any) -> Any:
+        sizes.append(len(given[1]))
+        return run(*given)
+
+    monkeypatch.setattr(ForestPasses, "run", watched)
+    prompts = [some_ids(length, length) for length in (8, 12, 3, 5, 10)]
+    write(backend, prompts, max_tokens=4)
+    before = sizes.copy()
+    sizes.clear()
+    for module in ("engine", "room"):
+        monkeypatch.setattr(f"slmeval_hf.{module}.free_memory", lambda _: 30_000, raising=False)
+    write(backend, prompts, max_tokens=4)
+    assert sizes == before
 
 
 OUT_OF_MEMORY = [

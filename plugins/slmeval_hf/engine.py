@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from slmeval.types import (
     TokenIds,
     TopLogprobs,
 )
+from slmeval_hf.attention import NAME
 from slmeval_hf.batching import Budget, PassBudget, run_in_batches
 from slmeval_hf.devices import resolve_device
 from slmeval_hf.forest_generation import generate_forest
@@ -35,9 +37,9 @@ from slmeval_hf.forest_scoring import score_forest
 from slmeval_hf.generation import generate_cached, generate_plainly
 from slmeval_hf.loading import open_checkpoint, quiet
 from slmeval_hf.passes import Passes, State
-from slmeval_hf.room import texts_at_once, tokens_of_pass
+from slmeval_hf.room import free_memory, texts_at_once, tokens_of_pass
 from slmeval_hf.scoring import score_cached, score_whole
-from slmeval_hf.shape import context_of, stored_parameters, unique_parameters, vocabulary_of
+from slmeval_hf.shape import context_of, reach_of, stored_parameters, unique_parameters, vocabulary_of
 from slmeval_hf.tokenizers import first_difference, own_tokenizer
 from slmeval_hf.top import top_cached, top_forest, top_whole
 from slmeval_hf.trial import fault_of_cache, fault_of_forest, fault_of_state
@@ -73,11 +75,15 @@ class Engine:
         self._fault: str | None = None
         self._apart: str | None = None
         self._pass_budget = PassBudget(given or 1)
+        self._reach = reach_of(model)
+        self._attention = model.config._attn_implementation
+        # asked once: what is run at once must not depend on when it is asked
+        self._free = free_memory(model.device)
         # kernels that are missing are named at their first use, on stderr
         with quiet():
             self._choose(str(options["attention"]))
         if self._forest is not None:
-            self._pass_budget = PassBudget(given or tokens_of_pass(model, self._vocabulary))
+            self._pass_budget = PassBudget(given or tokens_of_pass(model, self._vocabulary, self._free))
         # units of one block follow each other, and begin with the same examples
         self._prefix = lru_cache(maxsize=1)(self._run_prefix)
 
@@ -127,6 +133,11 @@ class Engine:
             notes.append(f"no pass is shared, each sequence is run whole: {self._fault}")
         elif self._apart:
             notes.append(f"questions are run apart from each other, padded to one length: {self._apart}")
+        if self._reach is not None and self._reach < self._context:
+            notes.append(
+                f"sequences of more than {self._reach} tokens are run whole and alone: this model computes "
+                "them in another way"
+            )
         notes += [
             f"batch halved to {budget.tokens} tokens after running out of memory"
             for budget in (self._budget, self._pass_budget)
@@ -148,17 +159,20 @@ class Engine:
         """
         for group in groups:
             self._fitting.check_group(group)
-        if self._forest is not None:
+        alone = self._reaches_beyond(map(_longest, groups))
+        if self._forest is not None and not alone:
             return score_forest(self._forest, groups, self._pass_budget)
         common = common_prefix([group.context for group in groups])
 
         def work(batch: list[int]) -> list[tuple[Likelihood, ...]]:
             asked = [groups[index] for index in batch]
-            if self._fault:
-                return score_whole(self._passes, asked, self._budget)
-            return score_cached(self._passes, asked, self._prefix(common), self._budget)
+            if self._fault or alone:
+                with self._as_opened():
+                    return score_whole(self._passes, asked, budget)
+            return score_cached(self._passes, asked, self._prefix(common), budget)
 
-        return run_in_batches([len(group.context) for group in groups], self._budget, work)
+        budget = Budget(1, self._vocabulary) if alone else self._budget
+        return run_in_batches([len(group.context) for group in groups], budget, work)
 
     def generate(
         self,
@@ -175,10 +189,11 @@ class Engine:
         common = common_prefix([prompt.ids for prompt in prompts])
         room = [min(settings.max_tokens, self._context - len(prompt.ids)) for prompt in prompts]
         columns = [len(prompt.ids) + more for prompt, more in zip(prompts, room, strict=True)]
-        if self._forest is not None:
+        alone = self._reaches_beyond(columns)
+        if self._forest is not None and not alone:
             stoppers = [Stopper(replace(settings, max_tokens=more), decode) for more in room]
             longest = max(columns, default=1)
-            texts = texts_at_once(self._checkpoint.model, longest)
+            texts = texts_at_once(self._checkpoint.model, longest, self._free)
             asked = [prompt.ids for prompt in prompts]
             return generate_forest(self._forest, asked, stoppers, longest, texts, self._pass_budget)
 
@@ -188,8 +203,9 @@ class Engine:
             def stopper_of(place: int) -> Stopper:
                 return Stopper(replace(settings, max_tokens=room[batch[place]]), decode)
 
-            if self._fault:
-                return generate_plainly(self._passes, asked, stopper_of)
+            if self._fault or alone:
+                with self._as_opened():
+                    return generate_plainly(self._passes, asked, stopper_of)
             return generate_cached(self._passes, asked, self._prefix(common), stopper_of)
 
         return run_in_batches(columns, self._budget, work)
@@ -200,14 +216,37 @@ class Engine:
         :raises ValueError: ``ids`` do not fit the model, or it has no ``k`` tokens.
         """
         self._fitting.check_top(ids, k)
-        if self._forest is not None:
+        alone = self._reaches_beyond([len(ids)])
+        if self._forest is not None and not alone:
             return top_forest(self._forest, ids, k, self._pass_budget)
-        if self._fault:
-            return top_whole(self._passes, ids, k)
+        if self._fault or alone:
+            with self._as_opened():
+                return top_whole(self._passes, ids, k)
         return top_cached(self._passes, ids, k, self._budget.positions)
+
+    def _reaches_beyond(self, lengths: Iterable[int]) -> bool:
+        """Whether a call with sequences of such ``lengths`` must run each one whole and alone."""
+        return self._reach is not None and max(lengths, default=0) > self._reach
+
+    @contextmanager
+    def _as_opened(self) -> Iterator[None]:
+        """While this lasts, the model attends as transformers opened it."""
+        model = self._checkpoint.model
+        if self._forest is not None:
+            model.set_attn_implementation(self._attention)
+        try:
+            yield
+        finally:
+            if self._forest is not None:
+                model.set_attn_implementation(NAME)
 
     def _run_prefix(self, ids: TokenIds) -> State | None:
         return self._passes.prefill([ids])[1] if ids else None
+
+
+def _longest(group: ScoreGroup) -> int:
+    """Tokens of the longest sequence that is run."""
+    return len(group.context) + max(0, max(map(len, group.continuations), default=0) - 1)
 
 
 def common_prefix(rows: Sequence[TokenIds]) -> TokenIds:

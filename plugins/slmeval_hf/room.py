@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,16 +21,16 @@ VECTORS = 16
 PART = 2
 
 
-def tokens_of_pass(model: PreTrainedModel, vocabulary: int) -> int:
-    """How many tokens one pass may run, at least one."""
+def tokens_of_pass(model: PreTrainedModel, vocabulary: int, free: int) -> int:
+    """How many tokens one pass may run, at least one, where so many bytes are ``free``."""
     most = ON_CPU if model.device.type == "cpu" else ON_GPU
-    fit = free_memory(model.device) // PART // (_held(model) + _working(model))
+    fit = free // PART // (_held(model) + _working(model))
     return max(1, min(most, fit, LOGITS // vocabulary))
 
 
-def texts_at_once(model: PreTrainedModel, longest: int) -> int:
-    """How many texts of ``longest`` tokens may be written at once, at least one."""
-    return max(1, min(TEXTS, free_memory(model.device) // PART // (longest * _held(model))))
+def texts_at_once(model: PreTrainedModel, longest: int, free: int) -> int:
+    """How many texts of ``longest`` tokens may be written at once, at least one; ``free`` as above."""
+    return max(1, min(TEXTS, free // PART // (longest * _held(model))))
 
 
 def _held(model: PreTrainedModel) -> int:
@@ -44,6 +45,8 @@ def _working(model: PreTrainedModel) -> int:
     """Bytes that one token takes while a layer works on it, roughly."""
     config = model.config.get_text_config()
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    # Gemma 3n has one for each layer
+    inner = max(inner) if isinstance(inner, Sequence) else inner
     return int((VECTORS * config.hidden_size + 4 * inner) * model.dtype.itemsize)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from transformers import PreTrainedModel
@@ -62,6 +64,22 @@ def _context_of_tokenizer(folder: Path) -> int:
     settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     said = settings.get("model_max_length") or NO_LIMIT
     return int(said) if said < NO_LIMIT else DEFAULT_CONTEXT
+
+
+def reach_of(model: PreTrainedModel) -> int | None:
+    """Up to so many tokens a pass gives a token the same whatever else is in it; ``None``: always.
+
+    Beyond, the longest sequence of a pass changes the rotary embedding of all its tokens (LongRoPE).
+    """
+    tables = _long_ropes(model.config.get_text_config())
+    return min((int(table["original_max_position_embeddings"]) for table in tables), default=None)
+
+
+def _long_ropes(config: Any) -> list[Mapping[str, Any]]:
+    told = getattr(config, "rope_parameters", None) or {}
+    # a table, or one for each kind of layer
+    tables = [told, *(table for table in told.values() if isinstance(table, Mapping))]
+    return [table for table in tables if table.get("rope_type") == "longrope"]
 
 
 def vocabulary_of(model: PreTrainedModel) -> int:

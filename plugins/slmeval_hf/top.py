@@ -37,8 +37,7 @@ def top_forest(passes: ForestPasses, ids: TokenIds, k: int, budget: PassBudget) 
 
 def top_whole(passes: Passes, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
     """In one pass, for models whose state cannot be copied or gone on from."""
-    for row in passes.whole([ids], 0)[0]:
-        yield _top(row, k)
+    return (_top(row, k) for row in passes.whole([ids], 0)[0])
 
 
 def _top(logits: Tensor, k: int) -> TopLogprobs:
