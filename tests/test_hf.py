@@ -464,6 +464,20 @@ def test_greedy_text_equals_that_of_transformers_for_prompts_of_any_length(
     assert {completion.reason for completion in made} == {"length"}
 
 
+@pytest.mark.parametrize("places", [1, 2, 3, 5])
+def test_texts_are_the_same_however_many_are_written_at_once(
+    places: int, opened: Opened, oracles: Oracles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [some_ids(length, length) for length in (50, 2, 30, 3, 1, 2, 9, 61, 9)]
+    expected = [greedy(oracles("llama", "float32"), ids, min(6, CONTEXT - len(ids))) for ids in prompts]
+    # texts then end at different times, and others take their places beside those that go on
+    end = expected[0][2]
+    cut = [ids[: ids.index(end) + 1] if end in ids else ids for ids in expected]
+    monkeypatch.setattr("slmeval_hf.room.TEXTS", places)
+    assert [made.ids for made in write(opened("llama"), prompts, max_tokens=6)] == expected
+    assert [made.ids for made in write(opened("llama"), prompts, max_tokens=6, end_ids=(end,))] == cut
+
+
 @pytest.mark.parametrize("kind", ["llama", "mamba"])
 def test_a_stop_string_over_several_tokens_ends_one_text_and_not_the_others(
     kind: str, opened: Opened

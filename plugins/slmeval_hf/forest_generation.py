@@ -87,9 +87,10 @@ class _Writing:
             if len(wanted):
                 mine = np.flatnonzero((last >= start) & (last < walk.at))
                 tokens[mine] = np.array(likeliest(logits))[np.searchsorted(wanted, last[mine])]
+        first = self.texts
         self._stoppers += [stopper for _, stopper in entering]
         self._latest += tokens.tolist()
-        self._push()
+        self._push(first)
 
     def _keep(self, forest: Forest, walk: Walk, start: int, ends: Sequence[int]) -> None:
         """Put what was run last into the places of the texts that it is part of."""
@@ -110,15 +111,15 @@ class _Writing:
         logits = self._budget.attempt(lambda _: self._passes.run(ids, positions, wanted, attention))
         self._slots.sizes[: self.texts] += 1
         self._latest = likeliest(logits)
-        self._push()
+        self._push(0)
 
-    def _push(self) -> None:
-        """Tell the stoppers; the last text takes the place of each that has ended."""
+    def _push(self, first: int) -> None:
+        """Tell the stoppers from ``first`` on; the last text takes the place of each that has ended."""
         assert self._slots is not None, "texts are in places"
         ended = [
             place
-            for place, (stopper, token) in enumerate(zip(self._stoppers, self._latest, strict=True))
-            if stopper.push(token) is not None
+            for place in range(first, self.texts)
+            if self._stoppers[place].push(self._latest[place]) is not None
         ]
         for place in reversed(ended):
             last, token = self._stoppers.pop(), self._latest.pop()
