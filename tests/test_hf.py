@@ -667,6 +667,18 @@ def test_what_does_not_fit_in_memory_alone_ends_the_job_in_one_sentence(
         list(backend.score(some_groups()))
 
 
+def test_a_lack_of_memory_for_the_texts_under_way_names_the_option(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise OUT_OF_MEMORY[0]
+
+    backend = open_model(folders("llama"))
+    monkeypatch.setattr("slmeval_hf.forest_generation.Slots", refused)
+    with pytest.raises(JobFailed, match="while 2 texts were written: say with -o batch_tokens"):
+        write(backend, [some_ids(8, 1), some_ids(5, 2)], max_tokens=4)
+
+
 def test_another_error_of_the_engine_is_not_taken_for_a_lack_of_memory(folders: Folders) -> None:
     backend = open_model(folders("llama"))
     with (

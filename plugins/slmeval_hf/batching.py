@@ -44,6 +44,20 @@ class Budget:
         self.halved = True
 
 
+def within_memory(work: Callable[[], T], texts: int) -> T:
+    """``work`` on ``texts`` texts, which cannot be done with fewer tokens.
+
+    :raises JobFailed: memory runs out.
+    """
+    found = _within_memory(lambda _: [work()], [])
+    if found is None:
+        raise JobFailed(
+            f"memory ran out while {texts} texts were written: say with -o batch_tokens how many tokens all "
+            "texts may hold at once, or take a smaller -o dtype or model"
+        )
+    return found[0]
+
+
 class PassBudget:
     """How many tokens one pass may run; once halved, it stays so."""
 

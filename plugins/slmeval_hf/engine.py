@@ -69,6 +69,7 @@ class Engine:
         self._context, self._vocabulary = context_of(model, self._checkpoint.folder), vocabulary_of(model)
         self._fitting = Fitting(self._context, self._vocabulary)
         given = int(options["batch_tokens"] or 0)
+        self._given = given
         self._budget = Budget(given or BATCH_TOKENS, self._vocabulary)
         self._passes = Passes(model)
         self._forest: ForestPasses | None = None
@@ -193,7 +194,7 @@ class Engine:
         if self._forest is not None and not alone:
             stoppers = [Stopper(replace(settings, max_tokens=more), decode) for more in room]
             longest = max(columns, default=1)
-            texts = texts_at_once(self._checkpoint.model, longest, self._free)
+            texts = texts_at_once(self._checkpoint.model, longest, self._free, self._given)
             asked = [prompt.ids for prompt in prompts]
             return generate_forest(self._forest, asked, stoppers, longest, texts, self._pass_budget)
 

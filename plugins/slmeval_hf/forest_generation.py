@@ -8,7 +8,7 @@ import numpy as np
 
 from slmeval.stopping import Stopper
 from slmeval.types import Completion, TokenIds
-from slmeval_hf.batching import PassBudget
+from slmeval_hf.batching import PassBudget, within_memory
 from slmeval_hf.decoding import DecodingAttention, Slots
 from slmeval_hf.forest import Forest, grow
 from slmeval_hf.forest_passes import ForestPasses, Walk
@@ -95,7 +95,7 @@ class _Writing:
     def _keep(self, forest: Forest, walk: Walk, start: int, ends: Sequence[int]) -> None:
         """Put what was run last into the places of the texts that it is part of."""
         if self._slots is None:
-            self._slots = self._budget.attempt(lambda _: Slots(walk.held, self._places, self._longest))
+            self._slots = within_memory(lambda: Slots(walk.held, self._places, self._longest), self._places)
         for row, end in enumerate(ends):
             places = np.array(forest.places(row, self._depth, end + 1))
             mine = np.flatnonzero((places >= start) & (places < walk.at))
@@ -108,7 +108,7 @@ class _Writing:
         attention = DecodingAttention(self._slots, self.texts, self._trunk, self._depth)
         positions = self._slots.sizes[: self.texts] + self._depth
         ids, wanted = np.array(self._latest), np.arange(self.texts)
-        logits = self._budget.attempt(lambda _: self._passes.run(ids, positions, wanted, attention))
+        logits = within_memory(lambda: self._passes.run(ids, positions, wanted, attention), self.texts)
         self._slots.sizes[: self.texts] += 1
         self._latest = likeliest(logits)
         self._push(0)

@@ -28,9 +28,13 @@ def tokens_of_pass(model: PreTrainedModel, vocabulary: int, free: int) -> int:
     return max(1, min(most, fit, LOGITS // vocabulary))
 
 
-def texts_at_once(model: PreTrainedModel, longest: int, free: int) -> int:
-    """How many texts of ``longest`` tokens may be written at once, at least one; ``free`` as above."""
-    return max(1, min(TEXTS, free // PART // (longest * _held(model))))
+def texts_at_once(model: PreTrainedModel, longest: int, free: int, tokens: int) -> int:
+    """How many texts of ``longest`` tokens may be written at once, at least one.
+
+    ``free`` as above; ``tokens`` are as many as all of them may hold, 0: any.
+    """
+    fit = free // PART // (longest * _held(model))
+    return max(1, min(TEXTS, fit, tokens // longest if tokens else TEXTS))
 
 
 def _held(model: PreTrainedModel) -> int:
