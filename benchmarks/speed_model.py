@@ -14,8 +14,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
 ROOT = Path(__file__).parents[1]
 TOKENIZER = ROOT.parent / "shared" / "tokenizers" / "smollm2-135m-instruct"
+
+#: standard deviation of the embeddings, as in SmolLM's config.json (initializer_range)
+SPREAD = 0.0417
 
 sys.path.insert(0, str(ROOT / "tests"))
 from random_models import TINY_LLAMA, write_model  # noqa: E402  tests are no package
@@ -56,8 +62,16 @@ def make(folder: Path, **sizes: int) -> Path:
     if (folder / "tokenizer_config.json").is_file():
         return folder
     write_model(folder, wanted, tokenizer=TOKENIZER / "tokenizer.json")
+    _calm(folder / "model.safetensors")
     (folder / "tokenizer_config.json").write_text(json.dumps(_marks()), encoding="utf-8")
     return folder
+
+
+def _calm(weights: Path) -> None:
+    """Let logits spread as a trained model's do: exp() is slow where it meets subnormal numbers."""
+    tensors = load_file(weights)
+    tensors["model.embed_tokens.weight"] *= np.float32(SPREAD)
+    save_file(tensors, weights, metadata={"format": "pt"})
 
 
 def _marks() -> dict[str, object]:
