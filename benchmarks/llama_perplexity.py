@@ -23,6 +23,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,14 @@ def measure(asked: argparse.Namespace, form: str) -> None:
         texts = {name: outcome.told["asked"] for name, outcome in one.items()}
         if any(found != texts[OURS] for found in texts.values()):
             raise SystemExit(f"the sides were asked different texts: {texts}")
-    keep(TABLE, form, done, rows=asked.limit, threads=asked.threads)
+    kept_rounds = [{name: _placeless(outcome) for name, outcome in one.items()} for one in done]
+    keep(TABLE, form, kept_rounds, rows=asked.limit, threads=asked.threads)
+
+
+def _placeless(outcome: Outcome) -> Outcome:
+    """The same without the notes on where the model was made from, which is a place on this machine."""
+    notes = [note for note in outcome.told.get("notes", ()) if not note.startswith("made by")]
+    return replace(outcome, told={**outcome.told, "notes": notes})
 
 
 def _side(name: str, asked: argparse.Namespace, tool: Path, model: Path, rows: Path) -> Side:
