@@ -148,7 +148,7 @@ def page() -> str:
 def _row(name: str, told: Mapping[str, Any]) -> list[object]:
     rounds = pairs.rounds_of(told)
     ours = rounds[0][OURS].told
-    peaks = [pairs.median(rounds, side, lambda one: one.peak / 1e9) for side in (OURS, THEIRS)]
+    peaks = [pairs.median(rounds, side, pairs.peak) for side in (OURS, THEIRS)]
     return [
         name,
         *(f"{1e3 / pairs.median(rounds, side, pairs.rate):.1f}" for side in (OURS, THEIRS)),

@@ -37,6 +37,7 @@ from pairs import (
     keep,
     kept,
     median,
+    peak,
     rate,
     rounds_of,
     spread,
@@ -229,11 +230,6 @@ def _lines(form: str, row: Mapping[str, Any]) -> list[list[object]]:
         ]
         for name in rounds[0]
     ]
-
-
-def peak(outcome: Outcome) -> float:
-    """Gigabytes."""
-    return outcome.peak / 1e9
 
 
 def main() -> None:

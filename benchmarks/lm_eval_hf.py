@@ -29,6 +29,7 @@ from pairs import (
     kept,
     median,
     once,
+    peak,
     rate,
     rounds_of,
     spread,
@@ -228,11 +229,6 @@ def _row(work: Work, told: Mapping[str, Any]) -> list[object]:
         f"{ours:.2f} and {theirs:.2f}",
         memory,
     ]
-
-
-def peak(outcome: Outcome) -> float:
-    """Gigabytes."""
-    return outcome.peak / 1e9
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

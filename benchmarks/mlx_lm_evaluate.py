@@ -22,12 +22,12 @@ from typing import Any
 from ours import DATA, TOLD, command, digest
 from pairs import (
     HERE,
-    Outcome,
     Side,
     in_turn,
     keep,
     kept,
     median,
+    peak,
     rate,
     rounds_of,
     spread,
@@ -131,11 +131,6 @@ def page() -> str:
     return (
         f"{table(head, [row])}\n\n{NOTE}\n\nRounds: {len(rounds)}. {surroundings_line(told['surroundings'])}"
     )
-
-
-def peak(outcome: Outcome) -> float:
-    """Gigabytes."""
-    return outcome.peak / 1e9
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,8 +7,8 @@ loads the model is apart) and ``requests``; what else it says is kept. A script 
     ratio = spread(rounds, "slmeval", "lm-eval", rate)
 
 keeps what was measured (``keep``), and writes its table into docs/performance.md between its own marks
-(``write_table``). Where several people measure on one machine, ``BENCH_LOCK`` names a file that is locked
-while a side runs.
+(``write_table``). Where other work shares the machine and takes the same lock, ``BENCH_LOCK`` names a
+file that is locked while a side runs.
 """
 
 from __future__ import annotations
@@ -98,6 +98,11 @@ def in_turn(sides: Sequence[Side], rounds: int) -> list[Round]:
 def rate(outcome: Outcome) -> float:
     """Requests a second."""
     return outcome.requests / outcome.seconds
+
+
+def peak(outcome: Outcome) -> float:
+    """Gigabytes that a side had in memory at most."""
+    return outcome.peak / 1e9
 
 
 def median(rounds: Sequence[Round], name: str, what: Callable[[Outcome], float]) -> float:
@@ -270,7 +275,7 @@ def _last_line(out: Any, said: Any, side: Side, status: int) -> dict[str, Any]:
 
 def _line(one: Round) -> str:
     return ", ".join(
-        f"{name} {rate(each):.3g}/s ({each.requests} in {each.seconds:.1f} s, {each.peak / 1e9:.1f} GB)"
+        f"{name} {rate(each):.3g}/s ({each.requests} in {each.seconds:.1f} s, {peak(each):.1f} GB)"
         for name, each in one.items()
     )
 

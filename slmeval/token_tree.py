@@ -6,7 +6,7 @@ walk that goes down before it goes on (depth first), branches in the order in wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from slmeval.types import TokenIds
@@ -25,6 +25,14 @@ def common_length(left: Sequence[object], right: Sequence[object]) -> int:
         else:
             high = middle
     return low
+
+
+def common_to_all(rows: Collection[TokenIds]) -> int:
+    """How many leading tokens all of several ``rows`` have in common; each keeps at least one to itself."""
+    if len(rows) < 2:
+        return 0
+    # the first and the last in order have in common what all have
+    return max(0, min(common_length(min(rows), max(rows)), min(map(len, rows)) - 1))
 
 
 @dataclass(frozen=True)

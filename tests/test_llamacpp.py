@@ -24,6 +24,7 @@ pytest.importorskip("llama_cpp", reason="the llamacpp backend needs llama-cpp-py
 gguf = pytest.importorskip("gguf", reason="these tests write GGUF files with the gguf library")
 
 from slmeval.errors import JobFailed, ModelError  # noqa: E402
+from slmeval.token_tree import common_length as common  # noqa: E402
 from slmeval.tokenizing import read_tokenizer  # noqa: E402
 from slmeval.types import (  # noqa: E402
     GenerationSettings,
@@ -36,7 +37,7 @@ from slmeval.types import (  # noqa: E402
 )
 from slmeval_llamacpp import LlamaCppBackend, slmeval_register_backends  # noqa: E402
 from slmeval_llamacpp.distributions import graded  # noqa: E402
-from slmeval_llamacpp.packing import Limits, Packer, Row, common  # noqa: E402
+from slmeval_llamacpp.packing import Limits, Packer, Row  # noqa: E402
 from slmeval_llamacpp.quantize import quantize  # noqa: E402
 from slmeval_reference import ReferenceBackend  # noqa: E402
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmeval.token_tree import common_length, in_order, tree
+from slmeval.token_tree import common_length, common_to_all, in_order, tree
 
 Ids = tuple[int, ...]
 
@@ -66,3 +66,15 @@ def test_branches_come_in_the_order_in_which_they_were_met() -> None:
 def test_a_chain_of_sequences_each_one_token_longer_needs_no_deep_call() -> None:
     chain = [tuple(range(length)) for length in range(1, 3000)]
     assert len(tree(chain)) == 3000
+
+
+@given(rows)
+def test_what_all_have_in_common_leaves_each_a_token_of_its_own(sequences: list[Ids]) -> None:
+    length = common_to_all(sequences)
+    if len(sequences) < 2 or not all(sequences):
+        assert length == 0
+        return
+    assert len({row[:length] for row in sequences}) == 1
+    assert all(len(row) > length for row in sequences)
+    longer = {row[: length + 1] for row in sequences}
+    assert len(longer) > 1 or length == min(map(len, sequences)) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -49,7 +50,7 @@ def within_memory(work: Callable[[], T], texts: int) -> T:
 
     :raises JobFailed: memory runs out.
     """
-    found = _within_memory(lambda _: [work()], [])
+    found = _within_memory(lambda: [work()])
     if found is None:
         raise JobFailed(
             f"memory ran out while {texts} texts were written: say with -o batch_tokens how many tokens all "
@@ -71,7 +72,7 @@ class PassBudget:
         :raises JobFailed: there is not enough for one token.
         """
         while True:
-            found = _within_memory(lambda _: [work(self.tokens)], [])
+            found = _within_memory(lambda: [work(self.tokens)])
             if found is not None:
                 return found[0]
             if self.tokens == 1:
@@ -95,7 +96,7 @@ def run_in_batches(
     told = 0
     while waiting:
         batch = waiting[: budget.rows(columns[waiting[0]])]
-        results = _within_memory(work, batch)
+        results = _within_memory(partial(work, batch))
         if results is None:
             budget.halve(columns[batch[0]], len(batch))
             continue
@@ -106,10 +107,10 @@ def run_in_batches(
             told += 1
 
 
-def _within_memory(work: Callable[[list[int]], Sequence[T]], batch: list[int]) -> Sequence[T] | None:
+def _within_memory(work: Callable[[], Sequence[T]]) -> Sequence[T] | None:
     """What ``work`` gives, or ``None`` where the memory ran out."""
     try:
-        return work(batch)
+        return work()
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
             raise

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
-from itertools import takewhile
 
 import torch
 from transformers import GenerationConfig
@@ -16,6 +15,7 @@ from slmeval.api import Tokenizer
 from slmeval.errors import ModelError
 from slmeval.fitting import Fitting
 from slmeval.stopping import Stopper
+from slmeval.token_tree import common_to_all
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -252,9 +252,5 @@ def _longest(group: ScoreGroup) -> int:
 
 def common_prefix(rows: Sequence[TokenIds]) -> TokenIds:
     """The tokens that all of several rows begin with, if worth a pass; each row keeps one to itself."""
-    if len(rows) < 2:
-        return ()
-    first, last = min(rows), max(rows)
-    equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
-    length = min(equal, min(map(len, rows)) - 1)
-    return first[:length] if length >= SHORTEST_PREFIX else ()
+    length = common_to_all(rows)
+    return rows[0][:length] if length >= SHORTEST_PREFIX else ()

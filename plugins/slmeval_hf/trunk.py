@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from slmeval.token_tree import common_length
+from slmeval.token_tree import common_length, common_to_all
 from slmeval.types import TokenIds
 from slmeval_hf.attention import Held
 
@@ -20,11 +20,8 @@ STEP = 128
 
 def trunk_of(rows: Sequence[TokenIds]) -> TokenIds:
     """What all ``rows`` begin with, in whole steps; each row keeps at least one token to itself."""
-    if len(rows) < 2:
-        return ()
-    first, last = min(rows), max(rows)
-    length = min(common_length(first, last), min(map(len, rows)) - 1)
-    return first[: length - length % STEP]
+    length = common_to_all(rows)
+    return rows[0][: length - length % STEP] if length else ()
 
 
 class Trunk:

@@ -6,7 +6,6 @@ these are always neighbours, so that a first one and a count name them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from slmeval.types import TokenIds
@@ -123,23 +122,3 @@ class Packer:
         for place in places:
             pack.wanted[place] = True
         pack.places.append(places)
-
-
-def common(left: TokenIds, right: TokenIds) -> int:
-    """How many leading tokens two sequences share."""
-    low, high = 0, min(len(left), len(right))
-    if left[:high] == right[:high]:
-        return high
-    # slices are compared far quicker than tokens one by one
-    while high - low > 1:
-        middle = (low + high) // 2
-        if left[low:middle] == right[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def common_to_all(rows: Sequence[TokenIds]) -> int:
-    """How many leading tokens all of ``rows`` share."""
-    return common(min(rows), max(rows)) if rows else 0

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from slmeval.token_tree import common_length, common_to_all
 from slmeval.types import TokenIds
 from slmeval_llamacpp.context import Context, FloatRows
-from slmeval_llamacpp.packing import Limits, Pack, Packer, Row, common, common_to_all
+from slmeval_llamacpp.packing import Limits, Pack, Packer, Row
 
 #: the tokens that all contexts of a call have in common are run in steps of this many, so that their part
 #: of the cache has the same bits whatever follows, and can be kept for the next call
@@ -40,12 +41,12 @@ class Trunk:
 
         What is too short for a step is run only where ``whole``, and not kept for the next call.
         """
-        length = min(common_to_all(contexts), min(map(len, contexts), default=1) - 1) if self._rewinds else 0
-        wanted = contexts[0][: length - length % STEP] if len(contexts) > 1 else ()
-        self._forget(common(self._kept, wanted) // STEP * STEP)
+        length = common_to_all(contexts) if self._rewinds else 0
+        wanted = contexts[0][: length - length % STEP] if length else ()
+        self._forget(common_length(self._kept, wanted) // STEP * STEP)
         for start in range(len(self._kept), len(wanted), STEP):
             self._kept = self._run(wanted[start : start + STEP])
-        if whole and len(contexts) > 1 and length > len(self._ids):
+        if whole and length > len(self._ids):
             self._run(contexts[0][len(self._ids) : length])
 
     def _forget(self, length: int) -> None:
@@ -72,7 +73,7 @@ class Trunk:
         packer = Packer(len(self._ids), limits)
         before = self._ids
         for row in rows[at:]:
-            if not packer.add(row, common(before, row.ids)):
+            if not packer.add(row, common_length(before, row.ids)):
                 break
             before = row.ids
         return packer.finish()
@@ -90,7 +91,7 @@ class Trunk:
         if not self._rewinds or following is None or not self.context.is_whole(branch):
             self._forget(len(self._kept))
             return
-        length = min(common(last.ids, following.ids), following.start)
+        length = min(common_length(last.ids, following.ids), following.start)
         stem = min(length, pack.copied[-1])
         self.context.remove(0, stem)
         self.context.copy(branch, 0, stem, length)

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from slmeval.stopping import Stopper
+from slmeval.token_tree import common_length
 from slmeval.types import Completion, TokenIds
 from slmeval_llamacpp.context import Context
 from slmeval_llamacpp.distributions import likeliest
-from slmeval_llamacpp.packing import Limits, Pack, common
+from slmeval_llamacpp.packing import Limits, Pack
 
 #: a prompt waits for another to be read where it can then take so many more tokens from it
 _WORTH_WAITING = 32
@@ -133,7 +134,7 @@ class Writer:
 
     def _common(self, prompt: TokenIds, seat: _Seat) -> int:
         """The last token of a prompt is always run, for what follows it is asked."""
-        return min(common(prompt, seat.prompt), len(prompt) - 1) if self._shares else 0
+        return min(common_length(prompt, seat.prompt), len(prompt) - 1) if self._shares else 0
 
     def _leave(self, seat: _Seat) -> None:
         self._context.remove(seat.sequence)

@@ -13,9 +13,10 @@ import numpy as np
 
 from slmeval.errors import JobFailed
 from slmeval.stopping import Stopper
+from slmeval.token_tree import common_length
 from slmeval.types import Completion, TokenIds
 from slmeval_mlx.packed import Mask, Packed
-from slmeval_mlx.trunk import Trunk, common_length
+from slmeval_mlx.trunk import Trunk
 
 #: texts written at once: each attends to the others' tokens too, so that more cost more on a CPU, whose
 #: rate no longer grows; a GPU has arithmetic to spare

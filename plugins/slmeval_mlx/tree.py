@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from slmeval.token_tree import common_length
 from slmeval.types import ScoreGroup, TokenIds
-from slmeval_mlx.trunk import common_length
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import mlx.core as mx
 from mlx.utils import tree_map
 from mlx_lm.models.cache import KVCache, QuantizedKVCache, make_prompt_cache, trim_prompt_cache
 
+from slmeval.token_tree import common_length
 from slmeval.types import TokenIds
 
 #: caches of keys and values token by token: they can be cut off, and copied to the rows of a batch
@@ -157,9 +158,3 @@ def _spread(layer: Any, rows: int) -> Any:
 
     new.keys, new.values = tree_map(held, layer.keys), tree_map(held, layer.values)
     return new
-
-
-def common_length(one: TokenIds, other: TokenIds) -> int:
-    """How many tokens both begin with."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))

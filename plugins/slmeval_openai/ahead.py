@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
+from slmeval.token_tree import common_length
 from slmeval.types import TokenIds
 
 #: tokens from which on it is worth to wait for one request before the others are sent
@@ -24,14 +25,9 @@ class Ahead:
         """Whether the first of ``prompts`` should be answered before the others are sent."""
         if len(prompts) < 2:
             return False
-        trunk = min(prompts)[: _common(min(prompts), max(prompts))]
-        new = len(trunk) - _common(trunk, self._sent)
+        trunk = min(prompts)[: common_length(min(prompts), max(prompts))]
+        new = len(trunk) - common_length(trunk, self._sent)
         if new < LEAST:
             return False
         self._sent = trunk
         return True
-
-
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    limit = min(len(left), len(right))
-    return next((place for place in range(limit) if left[place] != right[place]), limit)

@@ -14,6 +14,7 @@ from typing import Any
 from vllm import LLMEngine
 
 from slmeval.errors import JobFailed
+from slmeval.token_tree import common_to_all
 from slmeval.types import TokenIds
 
 #: tokens of a step, where a block of the cache is no longer than that
@@ -59,13 +60,9 @@ class Trunk:
             self._kept.append(Step(wanted[end - self._step : end], new))
 
     def _wanted(self, prompts: Collection[TokenIds]) -> TokenIds:
-        if not self._step or len(prompts) < 2:
-            return ()
-        first, last = min(prompts), max(prompts)
         # a prompt is never read from the cache whole
-        room = min(map(len, prompts)) - 1
-        length = next((at for at in range(room) if first[at] != last[at]), room)
-        return first[: length - length % self._step]
+        length = common_to_all(prompts)
+        return min(prompts)[: length - length % self._step] if self._step and length else ()
 
     def _forget(self, wanted: TokenIds) -> None:
         same = [
