@@ -100,7 +100,8 @@ class Backend(ABC):
     #: among those that can run here, the highest is the default engine
     preference: ClassVar[int] = 0
     options: ClassVar[tuple[Option, ...]] = ()
-    #: what it can do: "score", "generate", "top_logprobs", "memory", and later "time" and "profile"
+    #: what it can do: "score", "generate", "sample" (draw tokens at a temperature), "top_logprobs", "memory",
+    #: and later "time" and "profile"
     capabilities: ClassVar[frozenset[str]] = frozenset({"score", "generate"})
     #: the forms of a model that it opens: "folder" (config.json with its weights), "gguf" (one file),
     #: "server" (the address of one that answers)
@@ -167,7 +168,11 @@ class Backend(ABC):
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
-        """Greedy completions, in order. :class:`slmeval.stopping.Stopper` says when each one ends."""
+        """Completions, in order. :class:`slmeval.stopping.Stopper` says when each one ends.
+
+        Greedy ones at a temperature of 0; else, where it declares "sample", each drawn with its prompt's
+        ``seed`` (:class:`slmeval.sampling.Sampler` draws from logits).
+        """
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         """After each token of ``ids``, the ``k`` likeliest next tokens; declared as "top_logprobs".
@@ -264,6 +269,10 @@ class Filter(ABC):
     def find(self, text: str) -> str | None:
         """The answer in ``text``, or ``None`` when there is none."""
 
+    def find_for(self, text: str, sample: Sample) -> str | None:  # noqa: ARG002
+        """As :meth:`find`, knowing what was asked; for one who looks for the words of the question, say."""
+        return self.find(text)
+
 
 class Metric(ABC):
     """Scores one answer, and totals many: a figure never travels without its error."""
@@ -277,6 +286,10 @@ class Metric(ABC):
     @abstractmethod
     def score(self, answer: Answer) -> float | None:
         """One answer's score, or ``None`` where it has none."""
+
+    def vote(self, answer: Answer) -> str | None:
+        """What the answer counts as where several to one question vote; ``None`` for none at all."""
+        return answer.found
 
     def weight(self, answer: Answer) -> float:  # noqa: ARG002
         """How much the answer's score counts (a text by its words, say)."""

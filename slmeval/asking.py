@@ -9,7 +9,7 @@ from slmeval.errors import DataError
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, ScoreAsk, ScoreUnit, Unit
 from slmeval.prefixes import Budget, cut, in_prefix_order, prompts_in_prefix_order
 from slmeval.tokenizing import Encoder, FastTokenizer, Split
-from slmeval.types import Generate, GenerationSettings, Rolling, Sample, Score, ScoreGroup, TokenIds
+from slmeval.types import Generate, GenerationSettings, Prompt, Rolling, Sample, Score, ScoreGroup, TokenIds
 
 #: what a unit may hold: small enough that little is lost, large enough that batches fill; tokens that are
 #: generated count
@@ -115,28 +115,31 @@ def cut_units(cells: Iterable[Cell]) -> Iterator[Unit]:
     """Cut what all cells ask into units, by the tree of its beginnings; what is asked twice is asked once."""
     seen: set[str] = set()
     #: likelihoods, and texts under each settings, in the order in which they are first asked for
-    asked: dict[GenerationSettings | None, dict[TokenIds, list[TokenIds]]] = {}
+    scores: dict[TokenIds, list[TokenIds]] = {}
+    texts: dict[GenerationSettings, list[Prompt]] = {}
     for ask in (ask for cell in cells for item in cell.items for ask in item.asks):
         if ask.digest in seen:
             continue
         seen.add(ask.digest)
         if isinstance(ask, ScoreAsk):
-            asked.setdefault(None, {}).setdefault(ask.context, []).append(ask.continuation)
+            scores.setdefault(ask.context, []).append(ask.continuation)
         else:
-            asked.setdefault(ask.settings, {})[ask.prompt] = []
-    for settings, of_kind in asked.items():
-        yield from _score_units(of_kind) if settings is None else _generate_units([*of_kind], settings)
+            texts.setdefault(ask.settings, []).append(Prompt(ask.prompt, 0, ask.seed))
+    yield from _score_units(scores)
+    for settings, prompts in texts.items():
+        yield from _generate_units(prompts, settings)
 
 
 def _score_units(asked: Mapping[TokenIds, Sequence[TokenIds]]) -> Iterator[ScoreUnit]:
     contexts = list(asked)
     more = [sum(map(len, continuations)) for continuations in asked.values()]
-    for numbers in cut(contexts, more, SCORE_UNIT):
+    for numbers in cut(contexts, more, SCORE_UNIT) if contexts else ():
         yield ScoreUnit(
             in_prefix_order(ScoreGroup(contexts[at], tuple(asked[contexts[at]])) for at in numbers)
         )
 
 
-def _generate_units(prompts: Sequence[TokenIds], settings: GenerationSettings) -> Iterator[GenerateUnit]:
-    for numbers in cut(prompts, [settings.max_tokens] * len(prompts), GENERATE_UNIT):
+def _generate_units(prompts: Sequence[Prompt], settings: GenerationSettings) -> Iterator[GenerateUnit]:
+    more = [settings.max_tokens] * len(prompts)
+    for numbers in cut([prompt.ids for prompt in prompts], more, GENERATE_UNIT):
         yield GenerateUnit(prompts_in_prefix_order(prompts[at] for at in numbers), settings)

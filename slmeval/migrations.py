@@ -101,3 +101,12 @@ def m002_notes(db: sqlite3.Connection) -> None:
     # a comment to the line's end would end the statement that SQLite makes of this
     column = "notes /* JSON: what the engine said of how it was measured, once each */ TEXT NOT NULL"
     db.execute(f"ALTER TABLE models ADD COLUMN {column} DEFAULT '[]'")
+
+
+@migration
+def m003_thoughts(db: sqlite3.Connection) -> None:
+    """What a model thought before it answered."""
+    text = "thought /* generate: what was thought before the text, without its marks */ TEXT"
+    count = "thought_tokens /* generate: how many of the ids are thought, its marks included */ INTEGER"
+    db.execute(f"ALTER TABLE answers ADD COLUMN {text}")
+    db.execute(f"ALTER TABLE answers ADD COLUMN {count}")

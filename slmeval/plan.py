@@ -6,7 +6,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 from slmeval.api import Backend, Filter, Metric, Task
@@ -29,14 +29,24 @@ from slmeval.types import (
 CellKey = tuple[str, int]
 
 
-def _digest(kind: str, parts: tuple[TokenIds, ...], settings: GenerationSettings | None = None) -> str:
+def _digest(kind: str, parts: tuple[TokenIds, ...], *settings: str) -> str:
     whole = hashlib.sha256(kind.encode())
     for ids in parts:
         # the length goes first, so that no two different pairs make the same bytes
         whole.update(len(ids).to_bytes(8, "big") + array("q", ids).tobytes())
-    if settings is not None:
-        whole.update(json.dumps([settings.max_tokens, settings.stop, settings.end_ids]).encode())
+    for told in settings:
+        whole.update(told.encode())
     return whole.hexdigest()
+
+
+def _told(settings: GenerationSettings, seed: int) -> tuple[str, ...]:
+    """What of the settings makes another text; what greedy texts without a thought have not is left out."""
+    told = [json.dumps([settings.max_tokens, settings.stop, settings.end_ids])]
+    if settings.thought is not None:
+        told.append(json.dumps(["thought", *astuple(settings.thought)]))
+    if settings.temperature:
+        told.append(json.dumps(["drawn", settings.temperature, settings.top_p, seed]))
+    return tuple(told)
 
 
 @dataclass(frozen=True)
@@ -54,15 +64,16 @@ class ScoreAsk:
 
 @dataclass(frozen=True)
 class GenerateAsk:
-    """One prompt, as token ids, with how to generate."""
+    """One prompt, as token ids, with how to generate, and the seed of what is drawn."""
 
     prompt: TokenIds
     settings: GenerationSettings
+    seed: int = 0
 
     @cached_property
     def digest(self) -> str:
         """Hash of what is asked."""
-        return _digest("generate", (self.prompt,), self.settings)
+        return _digest("generate", (self.prompt,), *_told(self.settings, self.seed))
 
 
 Ask = ScoreAsk | GenerateAsk
@@ -91,7 +102,7 @@ class GenerateUnit:
 
     def asks(self) -> tuple[tuple[Ask, ...], ...]:
         """What is asked, prompt by prompt."""
-        return tuple((GenerateAsk(prompt.ids, self.settings),) for prompt in self.prompts)
+        return tuple((GenerateAsk(prompt.ids, self.settings, prompt.seed),) for prompt in self.prompts)
 
 
 Unit = ScoreUnit | GenerateUnit

@@ -39,11 +39,14 @@ def in_prefix_order(groups: Iterable[ScoreGroup]) -> tuple[ScoreGroup, ...]:
     )
 
 
-def prompts_in_prefix_order(prompts: Iterable[TokenIds]) -> tuple[Prompt, ...]:
+def prompts_in_prefix_order(prompts: Iterable[Prompt]) -> tuple[Prompt, ...]:
     """The prompts so that neighbours share the most, else as they came; ``shared`` filled in."""
     given = list(prompts)
-    ordered = [given[number] for number in in_order(tree(given))]
-    return tuple(Prompt(ids, shared) for ids, shared in zip(ordered, _shared(ordered), strict=True))
+    ordered = [given[number] for number in in_order(tree([prompt.ids for prompt in given]))]
+    return tuple(
+        Prompt(prompt.ids, shared, prompt.seed)
+        for prompt, shared in zip(ordered, _shared([each.ids for each in ordered]), strict=True)
+    )
 
 
 def _shared(rows: Sequence[TokenIds]) -> list[int]:

@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
+from slmeval.document import from_plain, to_plain
 from slmeval.plan import GenerateUnit, ScoreUnit, Unit
 from slmeval.types import Completion, GenerationSettings, Likelihood, Prompt, Reply, ScoreGroup
 
 #: goes up whenever an older end would misread a newer one
-PROTOCOL = 2
+PROTOCOL = 3
 
 Message = dict[str, Any]
 
@@ -56,8 +56,8 @@ def pack_unit(unit: Unit) -> Message:
     if isinstance(unit, ScoreUnit):
         groups = [[group.context, group.continuations, group.shared] for group in unit.groups]
         return {"kind": "score", "groups": groups}
-    prompts = [[prompt.ids, prompt.shared] for prompt in unit.prompts]
-    return {"kind": "generate", "prompts": prompts, "settings": asdict(unit.settings)}
+    prompts = [[prompt.ids, prompt.shared, prompt.seed] for prompt in unit.prompts]
+    return {"kind": "generate", "prompts": prompts, "settings": to_plain(unit.settings)}
 
 
 def unpack_unit(packed: Mapping[str, Any]) -> Unit:
@@ -69,10 +69,9 @@ def unpack_unit(packed: Mapping[str, Any]) -> Unit:
                 for context, continuations, shared in packed["groups"]
             )
         )
-    settings = packed["settings"]
     return GenerateUnit(
-        tuple(Prompt(tuple(ids), shared) for ids, shared in packed["prompts"]),
-        GenerationSettings(settings["max_tokens"], tuple(settings["stop"]), tuple(settings["end_ids"])),
+        tuple(Prompt(tuple(ids), shared, seed) for ids, shared, seed in packed["prompts"]),
+        from_plain(GenerationSettings, packed["settings"]),
     )
 
 
@@ -84,7 +83,7 @@ def pack_replies(replies: Iterable[Iterable[Reply]]) -> list[list[Any]]:
 def _pack_reply(reply: Reply) -> list[Any]:
     if isinstance(reply, Likelihood):
         return ["l", reply.token_logprobs, reply.greedy]
-    return ["c", reply.text, reply.ids, reply.reason]
+    return ["c", reply.text, reply.ids, reply.reason, reply.thought, reply.thought_tokens]
 
 
 def unpack_replies(packed: Iterable[Iterable[list[Any]]]) -> tuple[tuple[Reply, ...], ...]:
@@ -101,4 +100,4 @@ def unpack_replies(packed: Iterable[Iterable[list[Any]]]) -> tuple[tuple[Reply, 
 def _unpack_reply(packed: list[Any]) -> Reply:
     if packed[0] == "l":
         return Likelihood(tuple(packed[1]), packed[2])
-    return Completion(packed[1], tuple(packed[2]), packed[3])
+    return Completion(packed[1], tuple(packed[2]), *packed[3:6])

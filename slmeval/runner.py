@@ -345,8 +345,12 @@ def _misfit(ask: Ask, reply: Reply) -> str | None:
 
 
 def _wrong_in(completion: Completion) -> str | None:
-    if not isinstance(completion.text, str):
-        return f"its text is {reprlib.repr(completion.text)}"
+    for text in (completion.text, completion.thought):
+        if not isinstance(text, str):
+            return f"its text is {reprlib.repr(text)}"
+    tokens = completion.thought_tokens
+    if type(tokens) is not int or not 0 <= tokens <= len(completion.ids):
+        return f"{reprlib.repr(tokens)} of its {len(completion.ids)} tokens are said to be thought"
     if completion.reason not in get_args(EndReason):
         return f"its end is {reprlib.repr(completion.reason)}, not one of {', '.join(get_args(EndReason))}"
     for token in completion.ids:
@@ -397,10 +401,9 @@ def halves(unit: Opened) -> tuple[Opened, ...]:
         return ()
     parts: tuple[Unit, ...]
     if isinstance(whole, GenerateUnit):
-        texts = [prompt.ids for prompt in whole.prompts]
         parts = tuple(
             GenerateUnit(prompts_in_prefix_order(half), whole.settings)
-            for half in (texts[:middle], texts[middle:])
+            for half in (whole.prompts[:middle], whole.prompts[middle:])
         )
     else:
         parts = tuple(
@@ -426,7 +429,7 @@ def without(unit: Unit, asks: tuple[tuple[Ask, ...], ...], known: Set[str]) -> O
 def _rest(unit: Unit, asks: Sequence[Sequence[Ask]], known: Set[str]) -> Unit:
     if isinstance(unit, GenerateUnit):
         pairs = zip(unit.prompts, asks, strict=True)
-        prompts = [prompt.ids for prompt, (ask,) in pairs if ask.digest not in known]
+        prompts = [prompt for prompt, (ask,) in pairs if ask.digest not in known]
         return GenerateUnit(prompts_in_prefix_order(prompts), unit.settings)
     groups = [
         ScoreGroup(

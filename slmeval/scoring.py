@@ -14,7 +14,7 @@ from slmeval.api import Filter, Metric
 from slmeval.document import from_plain, to_plain
 from slmeval.errors import DataError, JobFailed
 from slmeval.plan import Cell, Item, Scorer
-from slmeval.types import Answer, Completion, Figure, Likelihood, Reply
+from slmeval.types import Answer, Completion, Figure, Likelihood, Reply, Sample
 
 #: told of each scored answer: the item, the answer, and its score under each figure's name
 Watcher = Callable[[Item, Answer, dict[str, float | None]], None]
@@ -106,7 +106,7 @@ def _answers(cell: Cell, item: Item, replies: tuple[Reply, ...]) -> dict[str, An
         return {"": Answer(item.sample, replies)}
     text = "".join(reply.text for reply in replies if isinstance(reply, Completion))
     return {
-        label: Answer(item.sample, replies, _find(cell, label, part, text))
+        label: Answer(item.sample, replies, _find(cell, label, part, text, item.sample))
         for label, part in cell.scorer.filters
     }
 
@@ -129,9 +129,9 @@ def _blamed(cell: Cell, part: str) -> Iterator[None]:
         raise JobFailed(f"task {cell.task.name!r}: {part} failed: {told}") from error
 
 
-def _find(cell: Cell, label: str, part: Filter, text: str) -> str | None:
+def _find(cell: Cell, label: str, part: Filter, text: str, sample: Sample) -> str | None:
     with _blamed(cell, f"filter {label!r}"):
-        found = part.find(text)
+        found = part.find_for(text, sample)
         if found is not None and not isinstance(found, str):
             raise TypeError(f"it found {reprlib.repr(found)}, which is no text")
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from slmeval.thoughts import Thinking, split_ids
 from slmeval.types import Completion, EndReason, GenerationSettings
 
 
@@ -19,6 +20,7 @@ class Stopper:
         self._settings = settings
         self._decode = decode
         self._ids: list[int] = []
+        self._thinking = settings.thought and Thinking(settings.thought, decode)
         self._reason: EndReason | None = "length" if settings.max_tokens < 1 else None
         # a stop string of b bytes lies in at most b tokens; the rest covers tokens without text
         self._window = max((len(stop.encode()) for stop in settings.stop), default=0) + 8
@@ -42,18 +44,26 @@ class Stopper:
         return "length" if len(self._ids) >= self._settings.max_tokens else None
 
     def _stops_in_tail(self) -> bool:
-        if not self._settings.stop:
+        if not self._settings.stop or (self._thinking is not None and not self._thinking.is_over(self._ids)):
             return False
         tail = self._decode(self._ids[-self._window :])
+        if self._thinking is not None and len(self._ids) - self._thinking.answer_at < self._window:
+            # white space between a thought and its answer belongs to neither
+            tail = self._decode(self._ids[self._thinking.answer_at :]).lstrip()
         return any(stop in tail for stop in self._settings.stop)
 
     def completion(self) -> Completion:
-        """What was generated, the text cut at the first stop string."""
+        """What was generated: the thought apart, the text cut at the first stop string."""
         # a token that ends a text is no part of it, even where decoding would show it
         shown = self._ids[:-1] if self._reason == "end" else self._ids
-        text, cut = cut_at_stop(self._decode(shown), self._settings.stop)
+        thought, tokens = self._settings.thought, 0
+        if thought is None:
+            inside, text = "", self._decode(shown)
+        else:
+            inside, text, tokens = split_ids(shown, thought, self._decode)
+        text, cut = cut_at_stop(text, self._settings.stop)
         reason = "stop" if cut else (self._reason or "length")
-        return Completion(text, tuple(self._ids), reason)
+        return Completion(text, tuple(self._ids), reason, inside, tokens)
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:

@@ -105,15 +105,22 @@ class Store:
 
     def replies(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The answers of those of ``keys`` that have one."""
-        columns = "SELECT key, kind, greedy, token_logprobs, CAST(text AS BLOB), ids, reason"
+        columns = (
+            "SELECT key, kind, greedy, token_logprobs, CAST(text AS BLOB), ids, reason,"
+            " CAST(thought AS BLOB), thought_tokens"
+        )
         return {key: self._reply(key, *row) for key, *row in self._select_by_key(columns, keys)}
 
     def save_replies(self, pairs: Iterable[tuple[str, Reply]]) -> None:
         """Save answers under their keys, all or none; a key that has an answer keeps it."""
         created = _now()
-        rows = [(key, *_reply_row(reply), created) for key, reply in pairs]
+        rows = [(key, created, *_reply_row(reply)) for key, reply in pairs]
         # bytes cast to TEXT: the driver itself refuses the lone surrogates that a tokenizer can bring
-        statement = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?)"
+        statement = (
+            "INSERT OR IGNORE INTO answers (key, created, kind, logprob, greedy, token_logprobs, ids, reason,"
+            " thought_tokens, text, thought)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT))"
+        )
         with self._writing():
             self._db.executemany(statement, rows)
 
@@ -433,24 +440,35 @@ def _meaning(error: str) -> str:
 
 
 def _reply_row(reply: Reply) -> tuple[Any, ...]:
-    """kind, logprob, greedy, token_logprobs, text, ids, reason"""
+    """kind, logprob, greedy, token_logprobs, ids, reason, thought_tokens, text, thought"""
     if isinstance(reply, Likelihood):
         values = reply.token_logprobs
         blob = struct.pack(f"<{len(values)}d", *values)
-        return ("score", reply.logprob, reply.greedy, blob, None, None, None)
-    text = reply.text.encode("utf-8", "surrogatepass")
+        return ("score", reply.logprob, reply.greedy, blob, None, None, None, None, None)
+    text, thought = (part.encode("utf-8", "surrogatepass") for part in (reply.text, reply.thought))
     ids = struct.pack(f"<{len(reply.ids)}i", *reply.ids)
-    return ("generate", None, None, None, text, ids, reply.reason)
+    return ("generate", None, None, None, ids, reply.reason, reply.thought_tokens, text, thought)
 
 
 def _likelihood(greedy: int, blob: bytes, *_: None) -> Likelihood:
     return Likelihood(struct.unpack(f"<{len(blob) // 8}d", blob), bool(greedy))
 
 
-def _completion(_greedy: None, _blob: None, text: bytes, ids: bytes, reason: EndReason) -> Completion:
+def _completion(
+    _greedy: None,
+    _blob: None,
+    text: bytes,
+    ids: bytes,
+    reason: EndReason,
+    thought: bytes | None,
+    thought_tokens: int | None,
+) -> Completion:
     if reason not in get_args(EndReason):
         raise ValueError(reason)
-    return Completion(text.decode("utf-8", "surrogatepass"), struct.unpack(f"<{len(ids) // 4}i", ids), reason)
+    # answers that were saved before thoughts were told apart have none
+    texts = [part.decode("utf-8", "surrogatepass") for part in (text, thought or b"")]
+    numbers = struct.unpack(f"<{len(ids) // 4}i", ids)
+    return Completion(texts[0], numbers, reason, texts[1], thought_tokens or 0)
 
 
 _READERS: dict[str, Callable[..., Reply]] = {"score": _likelihood, "generate": _completion}

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from reprlib import repr as short
 from typing import Any, Literal
 
 from slmeval.api import Task
 from slmeval.datasets import DataSource, Rows
-from slmeval.types import DatasetSpec, Generate, Rolling, Row, Sample, Score, Use
+from slmeval.types import DatasetSpec, Generate, Rolling, Row, Sample, Score, Turns, Use
 
 #: what every multiple-choice task is scored with
 CHOICE_METRICS = tuple(
@@ -99,11 +100,11 @@ class MultipleChoice(Task):
 
         :raises ValueError: a choice that is no text or empty, or a right choice that is not there.
         """
-        shown = _shown(self, map(self._example, shots))
+        prompt = _prompts(self, map(self._example, shots))
         questions, choices, gold = self._checked(row)
+        turns = {question: prompt(question) for question in questions}
         requests = tuple(
-            Score(shown + question, self.delimiter + choice)
-            for question, choice in zip(questions, choices, strict=True)
+            _choice(turns[question], choice) for question, choice in zip(questions, choices, strict=True)
         )
         return Sample(requests, gold if len(gold) > 1 else gold[0], choices, _repeats("choice", requests))
 
@@ -165,10 +166,9 @@ class LetteredChoice(Task):
         question, choices, gold = self._checked(row)
         order = [(place - by) % len(choices) for place in range(len(choices))]
         letters = tuple(LETTERS[: len(choices)])
-        context = _shown(self, map(self._example, shots)) + _lettered(
-            question, [choices[each] for each in order]
-        )
-        requests = tuple(Score(context, self.delimiter + letter) for letter in letters)
+        shown = _lettered(question, [choices[each] for each in order])
+        turns = _prompts(self, map(self._example, shots))(shown)
+        requests = tuple(_choice(turns, letter) for letter in letters)
         return Sample(requests, order.index(gold), letters, _repeats("choice", choices))
 
     def rotated(self) -> Task:
@@ -252,9 +252,9 @@ class NextWords(Task):
 
         :raises ValueError: an ending that is no text or empty.
         """
-        shown = _shown(self, map(self._example, shots))
         context, ending = self._example(row)
-        return Sample((Score(shown + context, ending),), ending)
+        turns = _prompts(self, map(self._example, shots))(context)
+        return Sample((Score(turns.text, ending, turns),), ending)
 
     def _example(self, row: Row) -> tuple[str, str]:
         ending = self.ending(row)
@@ -322,8 +322,9 @@ class FreeText(Task):
         :raises ValueError: a right answer that is no text or empty.
         """
         examples = ((_checked_question(self.prompt(shot)), self._checked_target(shot)) for shot in shots)
-        prompt = _shown(self, examples) + _checked_question(self.prompt(row))
-        return Sample((Generate(prompt, self.max_tokens, self.stop),), self._checked_target(row))
+        turns = _prompts(self, examples)(_checked_question(self.prompt(row)))
+        request = Generate(turns.text, self.max_tokens, self.stop, turns)
+        return Sample((request,), self._checked_target(row), asked=turns.question)
 
     def _checked_target(self, row: Row) -> str:
         target = self.target(row)
@@ -335,10 +336,19 @@ class FreeText(Task):
 # ---- what tasks have in common ---------------------------------------------------------------------
 
 
-def _shown(task: Any, examples: Iterable[tuple[str, str]]) -> str:
-    """What stands before the question: the description, and the examples with their answers."""
-    blocks = (f"{asked}{task.delimiter}{answer}{task.separator}" for asked, answer in examples)
-    return str(task.description) + "".join(blocks)
+def _prompts(task: Any, examples: Iterable[tuple[str, str]]) -> Callable[[str], Turns]:
+    """Makes a prompt of a question: before it stand the task's description, and answered examples."""
+    return partial(_prompt, str(task.description), tuple(examples), task.delimiter, task.separator)
+
+
+def _prompt(
+    description: str, examples: tuple[tuple[str, str], ...], delimiter: str, separator: str, question: str
+) -> Turns:
+    return Turns(description, examples, question, delimiter, separator)
+
+
+def _choice(turns: Turns, choice: str) -> Score:
+    return Score(turns.text, turns.delimiter + choice, turns, turns.delimiter)
 
 
 def _checked_question(question: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 TokenIds = tuple[int, ...]
@@ -61,29 +62,84 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True)
+class Thought:
+    """How a model marks what it thinks before it answers: ``<think>`` and ``</think>``, say.
+
+    ``begun``: the prompt ends within a thought, so that the text begins with one. ``open_ids`` and
+    ``close_ids`` are the marks as special tokens, which decoding leaves out, where they are such.
+    """
+
+    opens: str
+    closes: str
+    begun: bool = False
+    open_ids: TokenIds = ()
+    close_ids: TokenIds = ()
+
+
+@dataclass(frozen=True)
 class GenerationSettings:
-    """How a text is generated: greedily, up to ``max_tokens``, ended by a stop string or an end token."""
+    """How a text is generated: up to ``max_tokens``, ended by a stop string or an end token.
+
+    Greedily at a ``temperature`` of 0; else tokens are drawn from the distribution at that temperature, of
+    which ``top_p`` keeps the likeliest tokens that together have at least so much probability. With a
+    ``thought`` stop strings count after it only.
+    """
 
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     end_ids: TokenIds = ()
+    temperature: float = 0.0
+    top_p: float = 1.0
+    thought: Thought | None = None
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What a prompt is put together from, so that a chat template can write it in its own way.
+
+    ``examples`` are questions with their answers. In plain text ``delimiter`` stands between a question and
+    its answer, and ``separator`` after each example.
+    """
+
+    description: str
+    examples: tuple[tuple[str, str], ...]
+    question: str
+    delimiter: str = " "
+    separator: str = "\n\n"
+
+    @property
+    def shown(self) -> str:
+        """The examples as plain text."""
+        return "".join(f"{asked}{self.delimiter}{told}{self.separator}" for asked, told in self.examples)
+
+    @cached_property
+    def text(self) -> str:
+        """The whole prompt as plain text."""
+        return f"{self.description}{self.shown}{self.question}"
 
 
 @dataclass(frozen=True)
 class Score:
-    """How likely is this continuation after this context? (text)"""
+    """How likely is this continuation after this context? (text)
+
+    ``turns`` are the context's parts, where the task tells them; the continuation then begins with
+    ``delimiter``, which a chat template leaves no place for.
+    """
 
     context: str
     continuation: str
+    turns: Turns | None = field(default=None, compare=False, repr=False)
+    delimiter: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Generate:
-    """What does the model write after this prompt? (text)"""
+    """What does the model write after this prompt? (text) ``turns`` as in :class:`Score`."""
 
     prompt: str
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+    turns: Turns | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -105,13 +161,15 @@ class Sample:
 
     ``target`` is the index of the right choice, the indices where several are right, or the right text.
     ``choices`` are the choices as written in the data set, without any delimiter (lengths for ``acc_norm``
-    are taken from these). ``flaw`` says what is wrong with a row that can be asked all the same.
+    are taken from these). ``flaw`` says what is wrong with a row that can be asked all the same. ``asked`` is
+    the question alone, without what is shown before it, for a filter that must know it.
     """
 
     requests: tuple[Request, ...]
     target: int | str | tuple[int, ...]
     choices: tuple[str, ...] = ()
     flaw: str = ""
+    asked: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -141,10 +199,14 @@ class ScoreGroup:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt as token ids; ``shared`` as in :class:`ScoreGroup`."""
+    """One prompt as token ids; ``shared`` as in :class:`ScoreGroup`.
+
+    ``seed`` is that of the text's random numbers, where tokens are drawn: one prompt may be asked often.
+    """
 
     ids: TokenIds
     shared: int = 0
+    seed: int = 0
 
 
 # ---- what an engine answers ------------------------------------------------------------------------
@@ -171,12 +233,15 @@ class Completion:
     """A generated text, cut at the first stop string.
 
     ``reason``: ``stop`` (a stop string), ``end`` (an end token), ``length`` (the token cap was hit).
-    ``ids`` are all generated tokens, an end token included.
+    ``ids`` are all generated tokens, an end token included. ``thought`` is what the model thought before it
+    wrote ``text``, with ``thought_tokens`` of ``ids``, the marks around it included.
     """
 
     text: str
     ids: TokenIds
     reason: EndReason
+    thought: str = ""
+    thought_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class GenerateClauses(Clauses):
         start = toy.text_ids(33, 4)
         tails = [toy.text_ids(length, length)[1:] for length in range(1, 24)]
         sure = [ids for tail in tails if len(self.toy.truth.greedy(ids := start + tail, SOME)) == SOME]
-        self._batch(self.toy, prompts_in_prefix_order(sure), "a batch with hints")
+        self._batch(self.toy, prompts_in_prefix_order(map(Prompt, sure)), "a batch with hints")
 
     def _batch(self, subject: Subject, prompts: Sequence[Prompt], what: str) -> None:
         settings = GenerationSettings(SOME, end_ids=(subject.truth.greedy(prompts[0].ids, SOME)[-1],))

@@ -38,6 +38,10 @@ class ExactMatch(Metric):
             return 0.0
         return float(self._bare(answer.found) == self._bare(str(answer.sample.target)))
 
+    def vote(self, answer: Answer) -> str | None:
+        """The answer as it is compared: ``1,000`` votes with ``1000`` where commas are ignored."""
+        return None if answer.found is None else self._bare(answer.found)
+
     def _bare(self, text: str) -> str:
         for regex in self._ignored:
             text = regex.sub("", text)

@@ -1,0 +1,60 @@
+"""Drawing the next token: one rule for every engine that shows its logits.
+
+The random numbers come from the text's seed alone, one for each token, so that engines with the same logits
+write the same text.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slmeval.types import GenerationSettings
+
+
+class Sampler:
+    """Draws the tokens of one text::
+
+    sampler = Sampler(settings, prompt.seed)
+    token = sampler.draw(logits)
+    """
+
+    def __init__(self, settings: GenerationSettings, seed: int) -> None:
+        self._temperature = settings.temperature
+        self._top_p = settings.top_p
+        # random() is the one method whose sequence Python promises to keep for ever
+        self._stream = Random(seed)
+
+    def draw(self, logits: NDArray[Any]) -> int:
+        """The next token after ``logits``, float[vocabulary].
+
+        :raises ValueError: they are no numbers.
+        """
+        weights = self._weights(np.asarray(logits, np.float64))
+        ends = np.cumsum(weights)
+        at = int(np.searchsorted(ends, self._stream.random() * ends[-1], side="right"))
+        # rounding may lead past the last token that has any weight
+        return min(at, int(np.flatnonzero(weights)[-1]))
+
+    def _weights(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        largest = logits.max()
+        if not np.isfinite(largest):
+            raise ValueError("the model's logits are not numbers")
+        weights: NDArray[np.float64] = np.exp((logits - largest) / self._temperature)
+        return weights if self._top_p >= 1 else _nucleus(weights, self._top_p)
+
+
+def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.float64]:
+    """The likeliest tokens that together have at least ``top_p`` of the weight; at least one.
+
+    Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", arXiv:1904.09751.
+    """
+    order = np.argsort(-weights, kind="stable")
+    before = np.cumsum(weights[order]) - weights[order]
+    kept = order[before < top_p * weights.sum()]
+    found = np.zeros_like(weights)
+    found[kept] = weights[kept]
+    return found
