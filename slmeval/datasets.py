@@ -1,4 +1,4 @@
-"""Rows of a data set, as JSON Lines or Parquet: from a folder, the bundled sample, or the hub.
+"""Rows of a data set, as JSON Lines or Parquet: from a folder or the bundled sample (the hub: ``hub_rows``).
 
 A folder holds one folder for each data set, and in it the file of each split, or its parts::
 
@@ -8,7 +8,8 @@ A folder holds one folder for each data set, and in it the file of each split, o
     DIR/piqa/validation.jsonl
     DIR/piqa/fewshot.jsonl
 
-``fewshot`` holds rows to show as examples where there is no train split to take them from.
+``fewshot`` holds rows to show as examples where there is no train split to take them from. A folder that
+``slmeval data pull`` wrote has a manifest, which tells rows of the hub from the user's own.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import io
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from slmeval import manifests
 from slmeval.errors import DataError, MissingExtra
 from slmeval.types import DatasetSpec, Row
 
@@ -75,8 +76,8 @@ class Rows:
 class DataSource(ABC):
     """Where rows are taken from; ``description`` says it to the user. A file is read once."""
 
-    kind: ClassVar[Literal["folder", "sample", "hub"]]
-    description: ClassVar[str]
+    kind: Literal["folder", "sample", "hub", "archive"]
+    description: str
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, ...], Rows] = {}
@@ -93,17 +94,21 @@ class DataSource(ABC):
         """Whether there are such rows, as far as can be told without fetching them."""
         return True
 
-    def _rows(self, files: Sequence[_File], spec: DatasetSpec, source: str) -> Rows:
+    def published(self, spec: DatasetSpec, split: str) -> bool:  # noqa: ARG002
+        """Whether such rows are those that others measure on, blemishes and all, and not the user's own."""
+        return False
+
+    def _whole(self, files: Sequence[SourceFile], source: str) -> Rows:
         key = (source, *(str(file.data) for file in files))
         if key not in self._read:
             self._read[key] = _read(files, source)
-        return _selected(self._read[key], spec)
+        return self._read[key]
 
 
 def made_rows(rows: Iterable[Row], source: str, name: str) -> Rows:
     """Rows that were made, not read: ``source`` says how, and ``name`` stands for a file in messages."""
     made = tuple(rows)
-    return Rows(made, source, _hash(made), (RowFile(name, "row", len(made)),))
+    return Rows(made, source, rows_hash(made), (RowFile(name, "row", len(made)),))
 
 
 def read_file(path: Path, fields: Sequence[str]) -> Rows:
@@ -112,7 +117,7 @@ def read_file(path: Path, fields: Sequence[str]) -> Rows:
     :raises DataError: it is missing, damaged or empty, or a row lacks a field.
     :raises MissingExtra: the library that reads Parquet is not installed.
     """
-    found = _read([_File(path.name, path)], f"file {path.name}")
+    found = _read([SourceFile(path.name, path)], f"file {path.name}")
     _check_fields(found, fields)
     return found
 
@@ -125,7 +130,8 @@ def open_folder(path: str | Path) -> DataSource:
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DataError(
-            f"there is no folder {path}: --data takes a folder with one folder per data set in it"
+            f"there is no folder {path}: --data takes a folder with one folder per data set in it, or an "
+            "archive that slmeval data pack made"
         )
     return _Folder(root)
 
@@ -133,14 +139,6 @@ def open_folder(path: str | Path) -> DataSource:
 def open_sample() -> DataSource:
     """The few rows that come with the package, written for its demo model: not rows of the real data sets."""
     return _Sample(resources.files("slmeval") / "demo" / "rows")
-
-
-def open_hub(endpoint: str | None = None, cache: str | Path | None = None) -> DataSource:
-    """The Hugging Face hub, or what this machine has kept of it when the hub cannot be reached.
-
-    ``endpoint`` and ``cache`` are those of huggingface_hub unless given (``HF_ENDPOINT``, ``HF_HOME``).
-    """
-    return _Hub(endpoint, cache)
 
 
 # ---- a folder, the sample --------------------------------------------------------------------------
@@ -157,6 +155,19 @@ class _Folder(DataSource):
     def holds(self, spec: DatasetSpec, split: str) -> bool:
         return _files_below(self._root, spec, split) is not None
 
+    def published(self, spec: DatasetSpec, split: str) -> bool:
+        """As the manifest beside the rows says, while they are still those that it lists."""
+        path = self._root / manifests.NAME
+        found = _files_below(self._root, spec, split)
+        if found is None or not path.is_file():
+            return False
+        try:
+            listed = manifests.read(path.read_bytes(), path.name).files
+        except (DataError, OSError):
+            return False  # a file of the user's that has this name, and says nothing to us
+        entries = [(file, listed.get(file.name)) for file in found[0]]
+        return all(entry and entry.published and entry.sha256 == _sha256(file) for file, entry in entries)
+
     def load(self, spec: DatasetSpec, split: str) -> Rows:
         found = _files_below(self._root, spec, split)
         if found is None:
@@ -165,7 +176,7 @@ class _Folder(DataSource):
                 f"Put {spec.name}/{split}.jsonl or .parquet there, or leave out --data to use the hub"
             )
         files, instead = found
-        return self._rows(files, spec, f"{self.kind} {_named(files)}{instead}")
+        return selected(self._whole(files, f"{self.kind} {named(files)}{instead}"), spec)
 
     def _listing(self, name: str) -> str:
         files = [f"{name}/{file}" for file in _names(self._root / name)]
@@ -192,138 +203,57 @@ class _Sample(DataSource):
                 "give --data DIR or --model"
             )
         files, instead = found
-        return self._rows(files, spec, f"{self.kind} {_named(files)}{instead}")
+        return selected(self._whole(files, f"{self.kind} {named(files)}{instead}"), spec)
 
 
-def _files_below(root: Traversable, spec: DatasetSpec, split: str) -> tuple[list[_File], str] | None:
+def _files_below(root: Traversable, spec: DatasetSpec, split: str) -> tuple[list[SourceFile], str] | None:
+    return files_or_stand_in(lambda each: split_files(root / spec.name, spec.name, each), spec, split)
+
+
+def files_or_stand_in(
+    find: Callable[[str], list[SourceFile]], spec: DatasetSpec, split: str
+) -> tuple[list[SourceFile], str] | None:
     """The files of a split, or those that stand in for it and a word about that; ``None``: neither."""
-    folder = root / spec.name
-    if files := _split_files(folder, spec.name, split):
+    if files := find(split):
         return files, ""
     # where no train split could be had, fewshot.jsonl has rows for shots that are never evaluated
-    if split == spec.shots != spec.evaluation and (files := _split_files(folder, spec.name, "fewshot")):
+    if split == spec.shots != spec.evaluation and (files := find(FEWSHOT)):
         return files, f" in place of {split}"
     return None
+
+
+def _sha256(file: SourceFile) -> str:
+    return hashlib.sha256(file.data.read_bytes()).hexdigest()
 
 
 def _names(folder: Traversable) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
 
-# ---- the hub ---------------------------------------------------------------------------------------
-
-
-class _Hub(DataSource):
-    kind = "hub"
-    description = "the Hugging Face hub"
-
-    def __init__(self, endpoint: str | None, cache: str | Path | None) -> None:
-        super().__init__()
-        self._endpoint = endpoint
-        self._cache = cache
-        self._found: dict[tuple[str, str | None, str], tuple[list[_File], str]] = {}
-
-    def holds(self, spec: DatasetSpec, split: str) -> bool:  # noqa: ARG002
-        return spec.hub is not None
-
-    def load(self, spec: DatasetSpec, split: str) -> Rows:
-        if spec.hub is None:
-            raise DataError(f"{spec.name} is not on the hub: give its rows with --data DIR")
-        wanted = (spec.hub, spec.config, split)
-        if wanted not in self._found:
-            self._found[wanted] = self._files(spec, spec.hub, split)
-        files, commit = self._found[wanted]
-        return self._rows(files, spec, f"hub {_named(files)} at {commit[:12]}")
-
-    def _files(self, spec: DatasetSpec, repository: str, split: str) -> tuple[list[_File], str]:
-        hub = _huggingface_hub()
-        try:
-            own = self._own(repository, spec.config, split)
-            return own or self._converted(repository, spec.config, split)
-        # HTTPError is that of the HTTP library below, which differs from version to version
-        except (OSError, hub.errors.HTTPError) as error:
-            raise DataError(
-                f"{spec.name}/{split} could not be had from the hub ({repository}): {_reason(hub, error)}. "
-                f"Ways out: --data DIR with {spec.name}/{split}.jsonl in it, "
-                "one run where the hub is in reach (what it fetches is kept), or --sample"
-            ) from error
-
-    def _own(self, repository: str, config: str | None, split: str) -> tuple[list[_File], str] | None:
-        """The files that the owner put there, if in a known place and format, and their commit."""
-        folders = [config, f"data/{config}"] if config else ["data", "default", "."]
-        snapshot = self._fetch(repository, "main", [*_patterns(folders, split), "README.md"])
-        for folder in folders:
-            if files := _split_files(snapshot / folder, f"{repository}/{folder}".removesuffix("/."), split):
-                return files, snapshot.name
-        return None
-
-    def _converted(self, repository: str, config: str | None, split: str) -> tuple[list[_File], str]:
-        """The Parquet files that the hub makes of every data set, and their commit."""
-        snapshot = self._fetch(repository, "refs/convert/parquet", [f"{config or '*'}/{split}/*.parquet"])
-        configs = [config] if config else _names(snapshot)
-        found = [
-            files
-            for name in configs
-            if (files := _split_files(snapshot / name, f"{repository}/{name}", split))
-        ]
-        if len(found) != 1:
-            raise FileNotFoundError(
-                f"it has {len(found)} configurations with that split, where one is needed"
-            )
-        return found[0], snapshot.name
-
-    def _fetch(self, repository: str, revision: str, patterns: list[str]) -> Path:
-        """The folder in the cache, named for the commit; downloads what is not there yet."""
-        folder = _huggingface_hub().snapshot_download(
-            repository,
-            repo_type="dataset",
-            revision=revision,
-            allow_patterns=patterns,
-            endpoint=self._endpoint,
-            cache_dir=self._cache,
-        )
-        return Path(folder)
-
-
-def _huggingface_hub() -> ModuleType:
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-    except ImportError:
-        raise MissingExtra("huggingface_hub, which fetches data sets,", "data") from None
-    return huggingface_hub
-
-
-def _patterns(folders: Iterable[str], split: str) -> list[str]:
-    bases = [f"{folder}/{split}".removeprefix("./") for folder in folders]
-    return [base + ending for base in bases for ending in (".jsonl", ".parquet", "-*.parquet", "/*.parquet")]
-
-
-def _reason(hub: ModuleType, error: Exception) -> str:
-    if isinstance(error, hub.errors.GatedRepoError):
-        return "its owner wants to be asked for access first"
-    if isinstance(error, hub.errors.RepositoryNotFoundError):
-        return "there is no such data set, or it is private"
-    if isinstance(error, hub.errors.RevisionNotFoundError):
-        return "it has no file of that split in a known place, and no Parquet conversion"
-    return str(error).strip().split("\n")[0].removeprefix("Got: ").rstrip(".") or type(error).__name__
-
-
 # ---- files -----------------------------------------------------------------------------------------
+
+#: the split that stands in for one to take examples from
+FEWSHOT = "fewshot"
 
 #: what follows the split in the name of one part of many: its number, how many there are, maybe a hash
 _PART = re.compile(r"-(\d+)-of-(\d+)(?:-[0-9a-f]+)?\.parquet")
 
 
+class Readable(Protocol):
+    """What a file's bytes are read from."""
+
+    def read_bytes(self) -> bytes: ...
+
+
 @dataclass(frozen=True)
-class _File:
+class SourceFile:
     """A file, and its name for messages: never where it lies on this machine."""
 
     name: str
-    data: Traversable
+    data: Readable
 
 
-def _split_files(folder: Traversable, label: str, split: str) -> list[_File]:
+def split_files(folder: Traversable, label: str, split: str) -> list[SourceFile]:
     """The files of a split in their order: one, or one in several parts; none where there is no such split.
 
     :raises DataError: it is there twice, or a part of it is not there.
@@ -336,7 +266,7 @@ def _split_files(folder: Traversable, label: str, split: str) -> list[_File]:
     if len(ways) > 1:
         raise DataError(f"{label} has both {ways[0][0]} and {ways[1][0]}: leave only one of them")
     _check_parts(label, split, parts)
-    return [_File(f"{label}/{name}", folder.joinpath(*name.split("/"))) for way in ways for name in way]
+    return [SourceFile(f"{label}/{name}", folder.joinpath(*name.split("/"))) for way in ways for name in way]
 
 
 def _check_parts(label: str, split: str, parts: Sequence[str]) -> None:
@@ -348,27 +278,28 @@ def _check_parts(label: str, split: str, parts: Sequence[str]) -> None:
         )
 
 
-def _named(files: Sequence[_File]) -> str:
+def named(files: Sequence[SourceFile]) -> str:
+    """The files as a report names them."""
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return files[0].name + more
 
 
-def _read(files: Sequence[_File], source: str) -> Rows:
+def _read(files: Sequence[SourceFile], source: str) -> Rows:
     """
     :raises DataError: a file is damaged, or there are no rows.
     """
     contents = [(file.name, _file_rows(file)) for file in files]
     rows = tuple(row for _, held in contents for row in held)
     if not rows:
-        raise DataError(f"{_named(files)} holds no rows")
+        raise DataError(f"{named(files)} holds no rows")
     described = tuple(
         RowFile(name, "row" if name.endswith(".parquet") else "line", len(held)) for name, held in contents
     )
-    return Rows(rows, source, _hash(rows), described)
+    return Rows(rows, source, rows_hash(rows), described)
 
 
-def _selected(read: Rows, spec: DatasetSpec) -> Rows:
-    """The rows that ``spec`` means.
+def selected(read: Rows, spec: DatasetSpec) -> Rows:
+    """Of all rows of a split, those that ``spec`` means.
 
     :raises DataError: there are none, or a row lacks a field.
     """
@@ -381,7 +312,7 @@ def _selected(read: Rows, spec: DatasetSpec) -> Rows:
     rows = tuple(read.rows[index] for index in kept)
     if not rows:
         raise DataError(f"{read.files[0].name} holds no rows with {name} {wanted!r}")
-    selected = Rows(rows, read.source, _hash(rows), read.files, kept)
+    selected = Rows(rows, read.source, rows_hash(rows), read.files, kept)
     _check_fields(selected, spec.fields)
     return selected
 
@@ -392,7 +323,8 @@ def _check_fields(rows: Rows, fields: Iterable[str]) -> None:
             raise DataError(f"{rows.place(index)} has no {' and no '.join(missing)}; it has {', '.join(row)}")
 
 
-def _hash(rows: Iterable[Row]) -> str:
+def rows_hash(rows: Iterable[Row]) -> str:
+    """SHA-256 of rows, whatever they were read from."""
     digest = hashlib.sha256()
     for row in rows:
         # Parquet may hold what JSON cannot, such as bytes and dates: their repr is stable
@@ -400,15 +332,19 @@ def _hash(rows: Iterable[Row]) -> str:
     return digest.hexdigest()
 
 
-def _file_rows(file: _File) -> list[Row]:
+def _file_rows(file: SourceFile) -> list[Row]:
     try:
         data = file.data.read_bytes()
     except OSError as error:
         raise DataError(f"{file.name} cannot be read: {error.strerror or error}") from error
-    return _parquet_rows(file.name, data) if file.name.endswith(".parquet") else _json_rows(file.name, data)
+    return _parquet_rows(file.name, data) if file.name.endswith(".parquet") else json_rows(file.name, data)
 
 
-def _json_rows(name: str, data: bytes) -> list[Row]:
+def json_rows(name: str, data: bytes) -> list[Row]:
+    """The rows of a file of JSON Lines; ``name`` is for messages.
+
+    :raises DataError: a line is no row.
+    """
     text = data.removeprefix(codecs.BOM_UTF8).rstrip()
     # only a line feed ends a line: texts may hold U+2028 and its like, where splitlines would cut
     lines = text.split(b"\n") if text else []

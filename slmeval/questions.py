@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from slmeval.api import Task
-from slmeval.datasets import DataSource, Rows, open_folder, open_hub, open_sample
+from slmeval.archives import open_archive
+from slmeval.datasets import DataSource, Rows, open_folder, open_sample
 from slmeval.errors import DataError, UnknownName, UsageError
+from slmeval.hub_rows import PinRules, open_hub
+from slmeval.pins import Pins, default_path
 from slmeval.plan import Scorer
 from slmeval.registry import Parts, pick
 from slmeval.shots import fixed_shots, lm_eval_shots
@@ -34,11 +37,12 @@ class Draft:
 def open_source(options: RunOptions, demo: bool) -> DataSource:
     """Where the run takes its rows from.
 
-    :raises DataError: there is no such folder.
+    :raises DataError: there is no such folder or archive.
     """
     if options.data is not None:
-        return open_folder(Path(options.data))
-    return open_sample() if options.sample or demo else open_hub()
+        place = Path(options.data).expanduser()
+        return open_archive(place) if place.is_file() else open_folder(place)
+    return open_sample() if options.sample or demo else open_hub(rules=PinRules(Pins(default_path())))
 
 
 def draft(options: RunOptions, task: Task, shots: int, parts: Parts, source: DataSource) -> Draft:
@@ -102,7 +106,8 @@ def _flaws(
     :raises DataError: it is such a mistake.
     """
     found = [f"{rows.place(at)}: {sample.flaw}" for at, sample in enumerate(samples) if sample.flaw]
-    if found and source.kind != "hub" and options.compat != "lm-eval" and not task.repeats_allowed:
+    brought = not source.published(task.dataset, task.dataset.evaluation)
+    if found and brought and options.compat != "lm-eval" and not task.repeats_allowed:
         raise DataError(
             f"{found[0]}: not a row of {task.name} (--compat lm-eval scores such rows, and {len(found)} in "
             "all, as lm-evaluation-harness does: the first of equals is taken)"

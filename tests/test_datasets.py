@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from small_hub import SmallHub, serving
 
-from slmeval.datasets import Rows, open_folder, open_hub, open_sample
+from slmeval.datasets import Rows, open_folder, open_sample
 from slmeval.errors import DataError, MissingExtra
+from slmeval.hub_rows import open_hub
 from slmeval.types import DatasetSpec
 from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
 from slmeval_math import GSM8K
@@ -356,7 +357,7 @@ def test_what_was_fetched_once_is_read_again_when_the_hub_is_gone(
 
 
 def three_ways_out(error: BaseException) -> bool:
-    ways = ("--data DIR with toy/test.jsonl", "one run where the hub is in reach", "--sample")
+    ways = ("--data DIR with toy/test.jsonl", "slmeval data pull toy where the hub is in reach", "--sample")
     return all(way in str(error) for way in ways)
 
 
@@ -377,7 +378,7 @@ def test_a_switched_off_network_names_the_three_ways_out(
     hub: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match="outgoing traffic has been disabled") as caught:
+    with pytest.raises(DataError, match="offline mode is enabled") as caught:
         open_hub(None, tmp_path).load(TOY, "test")
     assert three_ways_out(caught.value)
 
@@ -416,7 +417,7 @@ def test_the_hub_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyP
 def test_the_hub_is_the_one_that_the_environment_names(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
     hub.repositories["someone/toy"] = {"main": {"README.md": b"", "main/test.jsonl": jsonl(TOY_ROWS)}}
     program = (
-        "from slmeval.datasets import open_hub; from slmeval.types import DatasetSpec; "
+        "from slmeval.hub_rows import open_hub; from slmeval.types import DatasetSpec; "
         "spec = DatasetSpec('toy', 'test', ('q', 'a'), hub='someone/toy', config='main'); "
         "print(open_hub().load(spec, 'test').sha256)"
     )
@@ -437,7 +438,7 @@ def test_the_hub_is_the_one_that_the_environment_names(hub: SmallHub, endpoint: 
 
 
 def test_no_library_is_imported_before_it_is_needed() -> None:
-    program = "import sys, slmeval.datasets; print(sorted({'pyarrow', 'huggingface_hub'} & set(sys.modules)))"
+    program = "import sys, slmeval.questions; print(sorted({'pyarrow', 'huggingface_hub'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={"PYTHONPATH": str(Path(__file__).parents[1])},

@@ -1,0 +1,309 @@
+"""Files of data sets from the Hugging Face hub into its cache: tried again, gone on with, and kept.
+
+huggingface_hub lists, names and keeps the files. The bytes are fetched here, for what an interrupted process
+had is lost to some versions of it (2.4 removes it; 1.3 goes on, and gives up where a server hangs up): a part
+stays in the cache beside the whole files, and the next attempt asks for the rest only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO, TypeVar
+
+from slmeval.errors import MissingExtra
+
+ValueT = TypeVar("ValueT")
+
+#: bytes read at a time
+_CHUNK = 256 * 1024
+#: seconds in which a server must begin to answer, and go on
+_TIMEOUT = 30.0
+#: an ETag that is the SHA-256 of the file: so the hub names what it keeps in large storage
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited, in seconds, before each further attempt at a list of files, and at a file.
+
+    ``tell`` hears why an attempt failed; ``begin`` of a file and its size in bytes, where it is known;
+    ``advance`` of bytes that came.
+    """
+
+    asking: Sequence[float] = ()
+    fetching: Sequence[float] = (1.0, 2.0, 4.0)
+    tell: Callable[[str], None] = _say_nothing
+    begin: Callable[[str, int | None], None] = lambda _, __: None
+    advance: Callable[[int], None] = lambda _: None
+
+
+class HubFiles:
+    """What the hub has, by way of the cache; ``kept`` says why a data set was not looked at on the hub."""
+
+    def __init__(self, endpoint: str | None, cache: str | Path | None, patience: Patience) -> None:
+        self._endpoint = endpoint
+        self._cache = cache
+        self._patience = patience
+        self.kept: dict[str, str] = {}
+
+    def fetch(self, repository: str, revision: str, patterns: Sequence[str]) -> Path:
+        """The folder in the cache, named for the commit, with the files that match; fetches what is missing.
+
+        :raises OSError: they cannot be had; most errors of huggingface_hub are of this class.
+        :raises MissingExtra: huggingface_hub is not installed.
+        """
+        hub = library()
+        self.kept.pop(repository, None)
+
+        def snapshot(**more: object) -> Any:
+            return hub.snapshot_download(
+                repository,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=list(patterns),
+                endpoint=self._endpoint,
+                cache_dir=self._cache,
+                tqdm_class=_silent(),
+                **more,
+            )
+
+        try:
+            listed = self._patiently(
+                lambda: _cause_raised(lambda: snapshot(dry_run=True)), repository, self._patience.asking
+            )
+        except hub.errors.RevisionNotFoundError:
+            raise
+        except (OSError, hub.errors.HTTPError) as error:
+            return self._kept(repository, snapshot, error)
+        if (folder := _at_hand(listed, revision)) is not None:
+            return folder
+        for file in listed:
+            if file.will_download:
+                self._download(repository, file)
+        # only now, when all are there, does the cache say that it has this commit
+        return Path(snapshot())
+
+    def _kept(self, repository: str, snapshot: Callable[..., Any], error: Exception) -> Path:
+        """What the cache has, where the hub cannot be asked.
+
+        :raises Exception: ``error``, where it has nothing.
+        """
+        try:
+            folder = Path(snapshot(local_files_only=True))
+        except FileNotFoundError:
+            raise error from None
+        self.kept[repository] = self.reason(error, repository)
+        return folder
+
+    def reason(self, error: Exception, repository: str, revision: str | None = None) -> str:
+        """Why something could not be had from the hub, in a few words that show no secret."""
+        return _reason(library(), error, f"{self._endpoint or _endpoint()}/datasets/{repository}", revision)
+
+    # ---- one file --------------------------------------------------------------------------------------
+
+    def _download(self, repository: str, file: Any) -> None:
+        """Put a file's bytes where the cache keeps them under their ETag: blobs/ETAG."""
+        from filelock import FileLock
+
+        hub = library()
+        url = hub.hf_hub_url(
+            repository, file.filename, repo_type="dataset", revision=file.commit_hash, endpoint=self._endpoint
+        )
+        what = f"{repository}/{file.filename}"
+        known = self._patiently(
+            lambda: hub.get_hf_file_metadata(url, endpoint=self._endpoint), what, self._patience.fetching
+        )
+        home = _snapshot_of(file).parents[1]
+        blob = home / "blobs" / known.etag
+        lock = home.parent / ".locks" / home.name / f"{known.etag}.lock"
+        for folder in (blob.parent, lock.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        # the lock of huggingface_hub itself, freed when its process ends
+        with FileLock(lock):
+            if not blob.exists():
+                self._fill(blob, url, known.size, what)
+
+    def _fill(self, blob: Path, url: str, size: int | None, what: str) -> None:
+        part = blob.with_name(f"{blob.name}.slmeval-part")
+        part.touch()
+        self._patience.begin(what, size)
+        self._patience.advance(part.stat().st_size)
+        self._patiently(lambda: self._go_on(part, url, size, what), what, self._patience.fetching)
+        _check_hash(part, blob.name, what)
+        part.replace(blob)
+
+    def _go_on(self, part: Path, url: str, size: int | None, what: str) -> None:
+        """Ask for what is not in ``part`` yet.
+
+        :raises OSError, HTTPError: the rest did not come; what did is kept.
+        """
+        have = part.stat().st_size
+        if size is not None and have >= size > 0:
+            if have > size:
+                part.write_bytes(b"")
+                raise OSError(f"{what} came as more than its {size} bytes")
+            return
+        headers = {**_headers(), "Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        hub = library()
+        with (
+            part.open("r+b") as out,
+            hub.get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as answer,
+        ):
+            hub.hf_raise_for_status(answer)
+            self._take(answer, out, have if answer.status_code == 206 else 0, have)
+        if size is not None and (came := part.stat().st_size) != size:
+            raise OSError(f"{came} of {size} bytes came")
+
+    def _take(self, answer: Any, out: BinaryIO, start: int, had: int) -> None:
+        # a server that knows no ranges begins again
+        self._patience.advance(start - had)
+        out.seek(start)
+        out.truncate()
+        for chunk in answer.iter_bytes(_CHUNK):
+            out.write(chunk)
+            self._patience.advance(len(chunk))
+
+    # ---- again and again -------------------------------------------------------------------------------
+
+    def _patiently(self, attempt: Callable[[], ValueT], what: str, waits: Sequence[float]) -> ValueT:
+        """What ``attempt`` gives, after as many as ``waits`` failures that may pass.
+
+        :raises Exception: the last failure, or the first that will not pass.
+        """
+        hub = library()
+        for wait in waits:
+            try:
+                return attempt()
+            except (OSError, hub.errors.HTTPError) as error:
+                if not _may_pass(hub, error):
+                    raise
+                self._patience.tell(f"{what}: {self.reason(error, what)}; trying again in {wait:g} s")
+                time.sleep(wait)
+        return attempt()
+
+
+def _snapshot_of(file: Any) -> Path:
+    """The folder of a commit: the cache has a file at datasets--OWNER--NAME/snapshots/COMMIT/FILENAME."""
+    place, below = Path(file.local_path), str(file.filename)
+    return place.parents[below.count("/")]
+
+
+def _at_hand(listed: Sequence[Any], revision: str) -> Path | None:
+    """The folder of a commit that is here whole, and that the cache knows under this name."""
+    if not listed or not all(Path(file.local_path).exists() for file in listed):
+        return None
+    folder = _snapshot_of(listed[0])
+    name = folder.parents[1] / "refs" / revision
+    known = name.read_text(encoding="utf-8") if name.is_file() else ""
+    return folder if folder.name in (revision, known) else None
+
+
+def library() -> ModuleType:
+    """huggingface_hub.
+
+    :raises MissingExtra: it is not installed.
+    """
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+        import huggingface_hub.utils
+    except ImportError:
+        raise MissingExtra("huggingface_hub, which fetches data sets,", "data") from None
+    return huggingface_hub
+
+
+def _silent() -> type:
+    """A bar that is never shown: the bytes are counted here."""
+    from tqdm import tqdm
+
+    def begin(bar: Any, *given: Any, **more: Any) -> None:
+        more.pop("name", None)
+        tqdm.__init__(bar, *given, **{**more, "disable": True})
+
+    return type("Silent", (tqdm,), {"__init__": begin})
+
+
+def _headers() -> dict[str, str]:
+    """Ours, with the token of the environment."""
+    return dict(library().utils.build_hf_headers(library_name="slmeval"))
+
+
+def _cause_raised(attempt: Callable[[], ValueT]) -> ValueT:
+    """As ``attempt``; where a list cannot be had, the error is what kept it from us."""
+    hub = library()
+    try:
+        return attempt()
+    except hub.errors.DryRunError as error:
+        raise (error.__cause__ or error) from None
+
+
+def _may_pass(hub: ModuleType, error: Exception) -> bool:
+    if isinstance(error, hub.errors.HfHubHTTPError):
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        return status in (408, 429) or status >= 500
+    # of ours: bytes that did not come; the rest is of the HTTP library below
+    return isinstance(error, hub.errors.HTTPError) or (type(error) is OSError and error.errno is None)
+
+
+def _check_hash(part: Path, etag: str, what: str) -> None:
+    """:raises OSError: the file is not the one that the hub names; what came is thrown away."""
+    if not _SHA256.fullmatch(etag):
+        return
+    digest = hashlib.sha256()
+    with part.open("rb") as came:
+        while chunk := came.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != etag:
+        part.unlink()
+        raise OSError(
+            f"{what} came damaged (sha256 {digest.hexdigest()[:12]}, not {etag[:12]}) and was thrown away"
+        )
+
+
+# ---- in words ------------------------------------------------------------------------------------------
+
+
+def _reason(hub: ModuleType, error: Exception, page: str, revision: str | None) -> str:
+    if isinstance(error, hub.errors.GatedRepoError):
+        return _gated(_without_secrets(page))
+    if isinstance(error, hub.errors.RepositoryNotFoundError):
+        return "there is no such data set, or it is private (HF_TOKEN: a token that may read it)"
+    if isinstance(error, hub.errors.RevisionNotFoundError):
+        if revision is not None:
+            return f"it has no revision {revision}"
+        return "it has no file of that split in a known place, and no Parquet conversion"
+    told = str(error).strip().split("\n")[0].removeprefix("Got: ").rstrip(".") or type(error).__name__
+    return _without_secrets(told)
+
+
+def _gated(page: str) -> str:
+    if library().get_token() is None:
+        return (
+            f"its owner wants to be asked for access first: ask at {page}, then set HF_TOKEN to a token of "
+            "that account"
+        )
+    return f"its owner has not let in the account of the token in HF_TOKEN: ask for access at {page}"
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def _without_secrets(text: str) -> str:
+    shown = re.sub(r"(?<=://)[^/@\s]+@", "", text)
+    token = library().get_token()
+    return shown.replace(token, "...") if token else shown
