@@ -29,6 +29,7 @@ GROUND = {
     "slmeval.manifests",
     "slmeval.option_kinds",
     "slmeval.pins",
+    "slmeval.published",
     "slmeval.sampling",
     "slmeval.shots",
     "slmeval.statistics",
