@@ -41,8 +41,10 @@ class Content:
     data: bytes
 
 
-def content(spec: DatasetSpec, split: str, rows: Rows) -> Content:
+def content(spec: DatasetSpec, split: str, rows: Rows, published: str) -> Content:
     """The rows of a split as a file of JSON Lines, from which exactly they are read again.
+
+    ``published`` is where they were at first (:meth:`~slmeval.datasets.DataSource.published`), if known.
 
     :raises DataError: a row holds what JSON cannot say (bytes, dates, numbers that are none), or the name of
         the data set or split cannot be that of a file.
@@ -57,7 +59,7 @@ def content(spec: DatasetSpec, split: str, rows: Rows) -> Content:
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         rows_sha256=rows.sha256,
-        source=rows.source,
+        source=published or rows.source,
         origin=spec.source or spec.hub or "",
         licence=spec.licence,
         passing_on=passing_on(spec.licence).told,
@@ -115,7 +117,7 @@ def _instead_of(path: Path) -> Iterator[Path]:
         fresh.unlink(missing_ok=True)
 
 
-def write_folder(root: Path, contents: Iterable[Content], told: str) -> Manifest:
+def write_folder(root: Path, contents: Iterable[Content]) -> Manifest:
     """Write files below a folder, and list them in its manifest beside what that lists already.
 
     :raises DataError: a file is there that is not listed and is another, or nothing can be written.
@@ -128,6 +130,8 @@ def write_folder(root: Path, contents: Iterable[Content], told: str) -> Manifest
             _check_ours(path, each, listed.get(each.entry.name))
             _write(path, each.data)
             listed[each.entry.name] = each.entry
+        free = all(passing_on(entry.licence).free for entry in listed.values())
+        told = manifests.FREE if free else manifests.OWN_MACHINES
         manifest = manifests.manifest_of(listed.values(), told)
         _write(root / manifests.NAME, manifests.written(manifest))
     except OSError as error:
@@ -185,9 +189,9 @@ class _Archive(DataSource):
     def holds(self, spec: DatasetSpec, split: str) -> bool:
         return self._find(spec, split) is not None
 
-    def published(self, spec: DatasetSpec, split: str) -> bool:
+    def published(self, spec: DatasetSpec, split: str) -> str:
         found = self._find(spec, split)
-        return found is not None and all(self._files[file.name].published for file in found[0])
+        return self._files[found[0][0].name].published if found else ""
 
     def load(self, spec: DatasetSpec, split: str) -> Rows:
         found = self._find(spec, split)

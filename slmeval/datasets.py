@@ -94,9 +94,9 @@ class DataSource(ABC):
         """Whether there are such rows, as far as can be told without fetching them."""
         return True
 
-    def published(self, spec: DatasetSpec, split: str) -> bool:  # noqa: ARG002
-        """Whether such rows are those that others measure on, blemishes and all, and not the user's own."""
-        return False
+    def published(self, spec: DatasetSpec, split: str) -> str:  # noqa: ARG002
+        """Where others find these very rows, blemishes and all; empty: they are the user's own."""
+        return ""
 
     def _whole(self, files: Sequence[SourceFile], source: str) -> Rows:
         key = (source, *(str(file.data) for file in files))
@@ -155,18 +155,20 @@ class _Folder(DataSource):
     def holds(self, spec: DatasetSpec, split: str) -> bool:
         return _files_below(self._root, spec, split) is not None
 
-    def published(self, spec: DatasetSpec, split: str) -> bool:
+    def published(self, spec: DatasetSpec, split: str) -> str:
         """As the manifest beside the rows says, while they are still those that it lists."""
         path = self._root / manifests.NAME
         found = _files_below(self._root, spec, split)
         if found is None or not path.is_file():
-            return False
+            return ""
         try:
             listed = manifests.read(path.read_bytes(), path.name).files
         except (DataError, OSError):
-            return False  # a file of the user's that has this name, and says nothing to us
-        entries = [(file, listed.get(file.name)) for file in found[0]]
-        return all(entry and entry.published and entry.sha256 == _sha256(file) for file, entry in entries)
+            return ""  # a file of the user's that has this name, and says nothing to us
+        file, *others = found[0]
+        entry = listed.get(file.name)
+        ours = entry is not None and not others and entry.sha256 == _sha256(file)
+        return entry.published if entry and ours else ""
 
     def load(self, spec: DatasetSpec, split: str) -> Rows:
         found = _files_below(self._root, spec, split)

@@ -78,13 +78,16 @@ class HubRows(DataSource):
     def holds(self, spec: DatasetSpec, split: str) -> bool:  # noqa: ARG002
         return spec.hub is not None
 
-    def published(self, spec: DatasetSpec, split: str) -> bool:  # noqa: ARG002
-        return spec.hub is not None
+    def published(self, spec: DatasetSpec, split: str) -> str:
+        if spec.hub is None:
+            return ""
+        found = self._found.get(_key(spec, spec.hub, split))
+        return found.source if found else f"hub {spec.hub}"
 
     def load(self, spec: DatasetSpec, split: str) -> Rows:
         if spec.hub is None:
             raise DataError(f"{spec.name} is not on the hub: give its rows with --data DIR")
-        key = Key(spec.hub, spec.config or "", split)
+        key = _key(spec, spec.hub, split)
         if key not in self._found:
             found = self._files(spec, key)
             self._check(spec, key, self._whole(found.files, found.source), found.commit)
@@ -160,6 +163,10 @@ class HubRows(DataSource):
         if known is None or known.sha256 != rows.sha256 or known.revision != revision:
             today = datetime.now(timezone.utc).date().isoformat()
             self._rules.pins.keep(key, Pin(rows.sha256, len(rows.rows), commit, today, revision))
+
+
+def _key(spec: DatasetSpec, hub: str, split: str) -> Key:
+    return Key(hub, spec.config or "", split)
 
 
 def _changed(spec: DatasetSpec, key: Key, known: Pin, rows: Rows, commit: str) -> str:

@@ -15,8 +15,8 @@ SCHEMA = "slmeval.data/1"
 #: bytes; a manifest of all data sets that we know has some twenty thousand
 LARGEST = 16 * 1024 * 1024
 #: said in an archive that holds rows which are not known to be free to pass on
-OWN_MACHINES = "for the machines of whoever made it: not to be passed on"
-FREE = "may be passed on under the licence of each file"
+OWN_MACHINES = "is for the machines of whoever made it, and not to be passed on"
+FREE = "may be passed on, each file under its licence"
 
 #: a folder's or a file's name that no file system takes for anything else
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*(?:\.[A-Za-z0-9_+-]+)*")
@@ -48,9 +48,9 @@ class Entry:
         return f"{self.dataset}/{self.split}.jsonl"
 
     @property
-    def published(self) -> bool:
-        """Whether these are rows as they are on the hub."""
-        return self.source.startswith("hub ")
+    def published(self) -> str:
+        """The source, where these are rows as they are on the hub; else empty."""
+        return self.source if self.source.startswith("hub ") else ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,117 @@
+"""Which rows tasks read: found by letting them load, for a task may read another's rows, or make its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from slmeval.api import Task
+from slmeval.datasets import FEWSHOT, DataSource, Rows
+from slmeval.errors import DataError
+from slmeval.registry import Parts
+from slmeval.selection import select
+from slmeval.types import DatasetSpec, RunOptions
+
+
+@dataclass(frozen=True)
+class Read:
+    """All rows of one split of a data set, whichever of them a task asks.
+
+    ``published`` says where others find them, if it is known.
+    """
+
+    spec: DatasetSpec
+    split: str
+    rows: Rows
+    published: str
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What tasks read, by name, each once; the tasks that make their rows; and what could not be had."""
+
+    found: tuple[Read, ...]
+    making: tuple[str, ...]
+    failures: tuple[DataError, ...]
+
+
+def named_tasks(names: Sequence[str], parts: Parts) -> tuple[Task, ...]:
+    """What the names stand for, as in ``run --tasks``; that of a data set stands for the tasks on it.
+
+    :raises UsageError: there is nothing of a name.
+    """
+    known = {*parts.tasks, *parts.groups}
+    wanted: list[str] = []
+    for name in names:
+        on_it = [each for each, task in parts.tasks.items() if task.dataset.name == name]
+        wanted += [name] if name in known or not on_it else on_it
+    # at one number of shots, every group has a mean
+    wishes = select(RunOptions(tasks=tuple(wanted), shots=(0,)), parts).wishes
+    return tuple(wish.task for wish in wishes)
+
+
+def reads(tasks: Iterable[Task], source: DataSource, shots: bool = True) -> Reads:
+    """Let each task load its rows from ``source``, those for examples too with ``shots``.
+
+    :raises MissingExtra: what reads or fetches them is not installed.
+    """
+    notes = _Notes(source)
+    making: list[str] = []
+    failures: dict[str, DataError] = {}
+    for task in tasks:
+        before = notes.asked
+        for split in _splits(task, shots):
+            try:
+                task.load(notes, split)
+            except DataError as error:
+                failures.setdefault(str(error), error)
+        if notes.asked == before:
+            making.append(task.name)
+    return Reads(
+        tuple(notes.found[name] for name in sorted(notes.found)), tuple(making), tuple(failures.values())
+    )
+
+
+def _splits(task: Task, shots: bool) -> list[str]:
+    both = [task.dataset.evaluation, task.dataset.shots if shots else None]
+    return list(dict.fromkeys(split for split in both if split is not None))
+
+
+class _Notes(DataSource):
+    """Another source, and what was loaded from it: ``asked`` times in all."""
+
+    def __init__(self, source: DataSource) -> None:
+        super().__init__()
+        self.kind = source.kind
+        self.description = source.description
+        self._source = source
+        self.found: dict[tuple[str, str], Read] = {}
+        self.asked = 0
+
+    def holds(self, spec: DatasetSpec, split: str) -> bool:
+        return self._source.holds(spec, split)
+
+    def published(self, spec: DatasetSpec, split: str) -> str:
+        return self._source.published(spec, split)
+
+    def load(self, spec: DatasetSpec, split: str) -> Rows:
+        self.asked += 1
+        rows = self._source.load(spec, split)
+        self._note(replace(spec, where=None), split)
+        return rows
+
+    def _note(self, spec: DatasetSpec, split: str) -> None:
+        """Keep all rows of the split, under the name of the file that has them.
+
+        :raises DataError: another data set has that name.
+        """
+        plain = replace(spec, shots=None)
+        if not self._source.holds(plain, split):
+            # other rows stand in for it
+            spec, split = plain, FEWSHOT
+        known = self.found.get((spec.name, split))
+        if known is None:
+            rows = self._source.load(spec, split)
+            self.found[spec.name, split] = Read(spec, split, rows, self._source.published(spec, split))
+        elif (known.spec.hub, known.spec.config) != (spec.hub, spec.config):
+            raise DataError(f"two data sets are named {spec.name}: {known.spec.hub} and {spec.hub}")
