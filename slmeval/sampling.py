@@ -47,14 +47,22 @@ class Sampler:
         return weights if self._top_p >= 1 else _nucleus(weights, self._top_p)
 
 
+def sampler_of(settings: GenerationSettings, seed: int) -> Sampler | None:
+    """What draws the tokens of a text; ``None`` where the likeliest is taken each time."""
+    return Sampler(settings, seed) if settings.temperature > 0 else None
+
+
 def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.float64]:
     """The likeliest tokens that together have at least ``top_p`` of the weight; at least one.
 
     Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", arXiv:1904.09751.
     """
-    order = np.argsort(-weights, kind="stable")
+    total = weights.sum()
+    # tokens of less than this are no part of it, and few of a large vocabulary have more: those are sorted
+    likely = np.flatnonzero(weights >= (1 - top_p) * total / len(weights))
+    order = likely[np.argsort(-weights[likely], kind="stable")]
     before = np.cumsum(weights[order]) - weights[order]
-    kept = order[before < top_p * weights.sum()]
+    kept = order[before < top_p * total]
     found = np.zeros_like(weights)
     found[kept] = weights[kept]
     return found

@@ -37,7 +37,7 @@ class HFBackend(Backend):
     name = "hf"
     extra = "hf"
     preference = 50
-    capabilities = frozenset({"score", "generate", "top_logprobs"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs"})
     options = (
         Option(
             "dtype",

@@ -14,6 +14,7 @@ from transformers import GenerationConfig
 from slmeval.api import Tokenizer
 from slmeval.errors import ModelError
 from slmeval.fitting import Fitting
+from slmeval.sampling import sampler_of
 from slmeval.stopping import Stopper
 from slmeval.token_tree import common_to_all
 from slmeval.types import (
@@ -34,7 +35,7 @@ from slmeval_hf.devices import resolve_device
 from slmeval_hf.forest_generation import generate_forest
 from slmeval_hf.forest_passes import ForestPasses
 from slmeval_hf.forest_scoring import score_forest
-from slmeval_hf.generation import generate_cached, generate_plainly
+from slmeval_hf.generation import Pen, generate_cached, generate_plainly
 from slmeval_hf.loading import open_checkpoint, quiet
 from slmeval_hf.passes import Passes, State
 from slmeval_hf.room import free_memory, texts_at_once, tokens_of_pass
@@ -181,7 +182,7 @@ class Engine:
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
-        """Greedy completions.
+        """Completions, in order.
 
         :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
         """
@@ -191,23 +192,28 @@ class Engine:
         room = [min(settings.max_tokens, self._context - len(prompt.ids)) for prompt in prompts]
         columns = [len(prompt.ids) + more for prompt, more in zip(prompts, room, strict=True)]
         alone = self._reaches_beyond(columns)
+
+        def pen_of(place: int) -> Pen:
+            stopper = Stopper(replace(settings, max_tokens=room[place]), decode)
+            return Pen(stopper, sampler_of(settings, prompts[place].seed))
+
         if self._forest is not None and not alone:
-            stoppers = [Stopper(replace(settings, max_tokens=more), decode) for more in room]
+            pens = [pen_of(place) for place in range(len(prompts))]
             longest = max(columns, default=1)
             texts = texts_at_once(self._checkpoint.model, longest, self._free, self._given)
             asked = [prompt.ids for prompt in prompts]
-            return generate_forest(self._forest, asked, stoppers, longest, texts, self._pass_budget)
+            return generate_forest(self._forest, asked, pens, longest, texts, self._pass_budget)
 
         def work(batch: list[int]) -> list[Completion]:
             asked = [prompts[index].ids for index in batch]
 
-            def stopper_of(place: int) -> Stopper:
-                return Stopper(replace(settings, max_tokens=room[batch[place]]), decode)
+            def pen_in_batch(place: int) -> Pen:
+                return pen_of(batch[place])
 
             if self._fault or alone:
                 with self._as_opened():
-                    return generate_plainly(self._passes, asked, stopper_of)
-            return generate_cached(self._passes, asked, self._prefix(common), stopper_of)
+                    return generate_plainly(self._passes, asked, pen_in_batch)
+            return generate_cached(self._passes, asked, self._prefix(common), pen_in_batch)
 
         return run_in_batches(columns, self._budget, work)
 

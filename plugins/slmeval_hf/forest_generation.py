@@ -1,4 +1,4 @@
-"""Greedy texts: what prompts share is run once, and texts that end make room for others."""
+"""Texts: what prompts share is run once, and texts that end make room for others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from slmeval.stopping import Stopper
 from slmeval.types import Completion, TokenIds
 from slmeval_hf.batching import PassBudget, within_memory
 from slmeval_hf.decoding import DecodingAttention, Slots
 from slmeval_hf.forest import Forest, grow
 from slmeval_hf.forest_passes import ForestPasses, Walk
-from slmeval_hf.generation import likeliest
+from slmeval_hf.generation import Pen, next_tokens
 from slmeval_hf.trunk import trunk_of
 
 #: texts are let in when such a part of the places is free: prompts are best run several at a time
@@ -22,26 +21,26 @@ FREE_PART = 4
 def generate_forest(
     passes: ForestPasses,
     prompts: Sequence[TokenIds],
-    stoppers: Sequence[Stopper],
+    pens: Sequence[Pen],
     longest: int,
     texts: int,
     budget: PassBudget,
 ) -> Iterator[Completion]:
     """What the model writes after each prompt, in order: at most ``texts`` at once, of ``longest`` tokens."""
-    waiting = [at for at, stopper in enumerate(stoppers) if stopper.reason is None]
+    waiting = [at for at, pen in enumerate(pens) if pen.stopper.reason is None]
     trunk = trunk_of([prompts[at] for at in waiting])
     writing = _Writing(passes, trunk, min(texts, max(1, len(waiting))), longest, budget)
     told = 0
     while waiting or writing.texts:
         if waiting and writing.is_roomy:
             entering, waiting = waiting[: writing.free], waiting[writing.free :]
-            writing.let_in([(prompts[at], stoppers[at]) for at in entering])
+            writing.let_in([(prompts[at], pens[at]) for at in entering])
         if writing.texts:
             writing.go_on()
-        while told < len(prompts) and stoppers[told].reason is not None:
-            yield stoppers[told].completion()
+        while told < len(prompts) and pens[told].stopper.reason is not None:
+            yield pens[told].stopper.completion()
             told += 1
-    yield from (stopper.completion() for stopper in stoppers[told:])
+    yield from (pen.stopper.completion() for pen in pens[told:])
 
 
 class _Writing:
@@ -54,13 +53,13 @@ class _Writing:
         self._trunk = budget.attempt(lambda _: passes.trunk.move_to(trunk))
         self._places, self._longest = places, longest - len(trunk)
         self._slots: Slots | None = None
-        self._stoppers: list[Stopper] = []
+        self._pens: list[Pen] = []
         self._latest: list[int] = []
 
     @property
     def texts(self) -> int:
         """How many are being written."""
-        return len(self._stoppers)
+        return len(self._pens)
 
     @property
     def free(self) -> int:
@@ -72,11 +71,12 @@ class _Writing:
         """Whether it is worth while to let others in."""
         return not self.texts or self.free * FREE_PART >= self._places
 
-    def let_in(self, entering: Sequence[tuple[TokenIds, Stopper]]) -> None:
+    def let_in(self, entering: Sequence[tuple[TokenIds, Pen]]) -> None:
         """Run prompts, each into a place of its own, and take the first token of what follows each."""
         forest = grow([ids[self._depth :] for ids, _ in entering], self._depth)
         ends = [len(ids) - 1 for ids, _ in entering]
         last = np.array([forest.places(row, end, end + 1)[0] for row, end in enumerate(ends)])
+        pens = [pen for _, pen in entering]
         walk = self._passes.walk(forest, self._trunk, self._depth)
         tokens = np.empty(len(entering), np.int64)
         asked = np.unique(last)
@@ -86,9 +86,10 @@ class _Writing:
             self._keep(forest, walk, start, ends)
             if len(wanted):
                 mine = np.flatnonzero((last >= start) & (last < walk.at))
-                tokens[mine] = np.array(likeliest(logits))[np.searchsorted(wanted, last[mine])]
+                rows = np.searchsorted(wanted, last[mine]).tolist()
+                tokens[mine] = next_tokens(logits, rows, [pens[at] for at in mine])
         first = self.texts
-        self._stoppers += [stopper for _, stopper in entering]
+        self._pens += pens
         self._latest += tokens.tolist()
         self._push(first)
 
@@ -110,7 +111,7 @@ class _Writing:
         ids, wanted = np.array(self._latest), np.arange(self.texts)
         logits = within_memory(lambda: self._passes.run(ids, positions, wanted, attention), self.texts)
         self._slots.sizes[: self.texts] += 1
-        self._latest = likeliest(logits)
+        self._latest = next_tokens(logits, range(self.texts), self._pens)
         self._push(0)
 
     def _push(self, first: int) -> None:
@@ -119,10 +120,10 @@ class _Writing:
         ended = [
             place
             for place in range(first, self.texts)
-            if self._stoppers[place].push(self._latest[place]) is not None
+            if self._pens[place].stopper.push(self._latest[place]) is not None
         ]
         for place in reversed(ended):
-            last, token = self._stoppers.pop(), self._latest.pop()
+            last, token = self._pens.pop(), self._latest.pop()
             if place < self.texts:
                 self._slots.move(self.texts, place)
-                self._stoppers[place], self._latest[place] = last, token
+                self._pens[place], self._latest[place] = last, token

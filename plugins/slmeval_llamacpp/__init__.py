@@ -70,7 +70,7 @@ class LlamaCppBackend(Backend):
     extra = "llamacpp"
     preference = 40
     forms = ("gguf",)
-    capabilities = frozenset({"score", "generate", "top_logprobs", "memory"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "memory"})
     options = (
         Option(
             "dtype",

@@ -11,6 +11,7 @@ import numpy as np
 from slmeval.api import Reading, Tokenizer
 from slmeval.errors import ModelError, SlmevalError
 from slmeval.fitting import Fitting
+from slmeval.sampling import sampler_of
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -33,7 +34,7 @@ from slmeval_llamacpp.packing import Limits, Pack, Row
 from slmeval_llamacpp.settings import resolve
 from slmeval_llamacpp.tokenizers import OwnTokenizer, first_difference
 from slmeval_llamacpp.trunk import Trunk
-from slmeval_llamacpp.writing import Writer
+from slmeval_llamacpp.writing import Work, Writer
 
 #: cells that a cache has at first; it grows with what is asked, for a model of 131,072 tokens of context
 #: would fill a laptop's memory with what nobody asked for
@@ -132,13 +133,13 @@ class Engine:
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
-        """Greedy completions.
+        """Completions, in order.
 
         :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
         """
         for prompt in prompts:
             self._fitting.check(prompt.ids)
-        return self._generate([prompt.ids for prompt in prompts], settings, decode)
+        return self._generate(prompts, settings, decode)
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         """After each token of ``ids``, the ``k`` likeliest next tokens.
@@ -196,21 +197,27 @@ class Engine:
 
     def _generate(
         self,
-        prompts: Sequence[TokenIds],
+        prompts: Sequence[Prompt],
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
         if not prompts:
             return
-        rooms = [min(settings.max_tokens, self._loaded.context - len(ids)) for ids in prompts]
-        stoppers = [Stopper(replace(settings, max_tokens=room), decode) for room in rooms]
-        need = max(len(ids) + room for ids, room in zip(prompts, rooms, strict=True))
-        call, limits = self._begin(prompts, need, texts=True)
+        works = [self._work(prompt, settings, decode) for prompt in prompts]
+        need = max(len(work.prompt) + work.room for work in works)
+        call, limits = self._begin([work.prompt for work in works], need, texts=True)
         trunk = self._trunk.length if self._rewinds else None
-        writer = Writer(self._trunk.context, prompts, stoppers, rooms, limits, trunk)
+        writer = Writer(self._trunk.context, works, limits, trunk)
         for completion in writer.completions():
             yield completion
             self._check(call)
+
+    def _work(
+        self, prompt: Prompt, settings: GenerationSettings, decode: Callable[[Sequence[int]], str]
+    ) -> Work:
+        room = min(settings.max_tokens, self._loaded.context - len(prompt.ids))
+        stopper = Stopper(replace(settings, max_tokens=room), decode)
+        return Work(prompt.ids, room, stopper, sampler_of(settings, prompt.seed))
 
     # ---- the cache -----------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class MLXBackend(Backend):
     name = "mlx"
     extra = "mlx"
     preference = 60 if _APPLE_SILICON else 20
-    capabilities = frozenset({"score", "generate", "top_logprobs", "memory"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "memory"})
     options = (
         Option(
             "dtype",

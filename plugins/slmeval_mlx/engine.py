@@ -13,6 +13,7 @@ import mlx.core as mx
 from slmeval.api import Reading, Tokenizer
 from slmeval.errors import JobFailed, ModelError
 from slmeval.fitting import Fitting
+from slmeval.sampling import sampler_of
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -127,12 +128,13 @@ class Engine:
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
-        """Greedy completions, in order; of equally likely tokens the one with the lowest id is taken."""
+        """Completions, in order; greedily, of equally likely tokens the one with the lowest id is taken."""
         works, longest = [], 0
         for prompt in prompts:
             self._fitting.check(prompt.ids)
             room = min(settings.max_tokens, self._checkpoint.context - len(prompt.ids))
-            works.append(Work(prompt.ids, Stopper(replace(settings, max_tokens=room), decode)))
+            stopper = Stopper(replace(settings, max_tokens=room), decode)
+            works.append(Work(prompt.ids, stopper, sampler_of(settings, prompt.seed)))
             longest = max(longest, len(prompt.ids) + max(room - 1, 0))
         yield from self._working(longest, lambda: self._texts(works))
 

@@ -1,4 +1,4 @@
-"""Greedy texts: many at once behind a trunk, or one at a time."""
+"""Texts: many at once behind a trunk, or one at a time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import mlx.core as mx
 import numpy as np
 
 from slmeval.errors import JobFailed
+from slmeval.sampling import Sampler
 from slmeval.stopping import Stopper
 from slmeval.token_tree import common_length
 from slmeval.types import Completion, TokenIds
@@ -27,10 +28,14 @@ DEAD = 64
 
 @dataclass(frozen=True)
 class Work:
-    """A prompt, and what says when its text ends."""
+    """A prompt, what says when its text ends, and what draws its tokens.
+
+    Without a sampler the likeliest token is taken each time.
+    """
 
     ids: TokenIds
     stopper: Stopper
+    sampler: Sampler | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class _Text:
     """A text being written: its columns in the cache, and the tokens that are not there yet."""
 
     stopper: Stopper
+    sampler: Sampler | None
     waiting: deque[int]
     columns: list[int]
 
@@ -107,7 +113,8 @@ class _Desk:
         mask = _mask(chunks, self._packed.width)
         logits = self._packed.run(tokens, depths, mask, [chunk.end - 1 for chunk in asked])
         if asked:
-            for chunk, token in zip(asked, likeliest(self._packed, logits), strict=True):
+            samplers = [chunk.text.sampler for chunk in asked]
+            for chunk, token in zip(asked, next_tokens(self._packed, logits, samplers), strict=True):
                 chunk.text.stopper.push(token)
                 chunk.text.waiting.append(token)
         else:
@@ -146,7 +153,7 @@ class _Desk:
     def _begun(self, work: Work) -> _Text:
         ids = work.ids[self._packed.start :]
         shared = self._shared(ids)
-        text = _Text(work.stopper, deque(ids[shared:]), self._before[1][:shared])
+        text = _Text(work.stopper, work.sampler, deque(ids[shared:]), self._before[1][:shared])
         self._before = (ids, text.columns)
         return text
 
@@ -170,6 +177,23 @@ class _Desk:
         for text in self._texts:
             text.columns[:] = [moved[column] for column in text.columns]
         self._before = (before[:coming], stem)
+
+
+def next_tokens(packed: Packed, logits: Any, samplers: Sequence[Sampler | None]) -> list[int]:
+    """The next token by each row of ``logits``, drawn by its sampler if it has one.
+
+    :raises JobFailed: they are no numbers.
+    """
+    best = likeliest(packed, logits)
+    if all(sampler is None for sampler in samplers):
+        return best
+    rows = zip(best, samplers, _in_numpy(logits), strict=True)
+    return [token if sampler is None else sampler.draw(row) for token, sampler, row in rows]
+
+
+def _in_numpy(logits: Any) -> Any:
+    """As float32, for numpy has no bfloat16."""
+    return np.array(logits.astype(mx.float32))
 
 
 def likeliest(packed: Packed, logits: Any) -> list[int]:
@@ -210,6 +234,6 @@ def write_alone(trunk: Trunk, work: Work) -> Completion:
             value: Any = logits[best]
             mx.eval(best, value)
             _check([value.item()])
-            token = int(best.item())
+            token = int(best.item()) if work.sampler is None else work.sampler.draw(_in_numpy(logits))
             work.stopper.push(token)
     return work.stopper.completion()

@@ -40,7 +40,7 @@ class ReferenceBackend(Backend):
     """numpy in float64 on the CPU: exact rather than fast, and always there."""
 
     name = "reference"
-    capabilities = frozenset({"score", "generate", "top_logprobs"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs"})
     options = (
         # one: BLAS threads wait for each other, which on a busy machine costs far more than a second
         # core brings to matrices this small; and the bits do not depend on the number of cores

@@ -1,4 +1,4 @@
-"""The work of the reference backend: likelihoods and greedy completions."""
+"""The work of the reference backend: likelihoods and texts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from slmeval.errors import JobFailed, ModelError
 from slmeval.fitting import Fitting
+from slmeval.sampling import Sampler, sampler_of
 from slmeval.stopping import Stopper
 from slmeval.types import (
     Completion,
@@ -83,7 +84,7 @@ class Engine:
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
-        """Greedy completions, in order; of equally likely tokens the one with the lowest id is taken.
+        """Completions, in order; greedily, of equally likely tokens the one with the lowest id is taken.
 
         :raises JobFailed: the model gives no numbers.
         """
@@ -91,7 +92,8 @@ class Engine:
         for prompt in prompts:
             self._fitting.check(prompt.ids)
             trunk.move_to(prompt.ids, prompt.shared)
-            yield self._complete(trunk, Stopper(settings, decode), len(prompt.ids))
+            sampler = sampler_of(settings, prompt.seed)
+            yield self._complete(trunk, Stopper(settings, decode), sampler, len(prompt.ids))
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         """After each token of ``ids``, the ``k`` likeliest next tokens, the likeliest first."""
@@ -123,19 +125,27 @@ class Engine:
             logprobs = logits[np.arange(len(part)), part] - np.log(np.exp(logits).sum(axis=-1))
             yield from zip(logprobs.tolist(), best.tolist(), strict=True)
 
-    def _complete(self, trunk: Trunk, stopper: Stopper, length: int) -> Completion:
+    def _complete(self, trunk: Trunk, stopper: Stopper, sampler: Sampler | None, length: int) -> Completion:
         """Write until the text ends, or fills the context together with its prompt of ``length``."""
         room = self._model.config.context - length
         while stopper.reason is None and room > 0:
-            logits = self._model.logits(trunk.state)
-            token = int(logits.argmax())
-            # argmax takes what is no number for the largest, and would give some token all the same
-            if not np.isfinite(logits[..., token]).all():
-                raise JobFailed("the model's logits are not numbers: its weights are damaged or overflow")
+            token = _next(self._model.logits(trunk.state)[0], sampler)
             room -= 1
             if stopper.push(token) is None:
                 trunk.append(token)
         return stopper.completion()
+
+
+def _next(logits: FloatArray, sampler: Sampler | None) -> int:
+    """The next token after ``logits``, float64[vocabulary]: drawn, or the likeliest.
+
+    :raises JobFailed: the model gives no numbers.
+    """
+    token = int(logits.argmax())
+    # argmax takes what is no number for the largest, and would give some token all the same
+    if not np.isfinite(logits[token]):
+        raise JobFailed("the model's logits are not numbers: its weights are damaged or overflow")
+    return token if sampler is None else sampler.draw(logits)
 
 
 def _top(logits: FloatArray, k: int) -> TopLogprobs:
