@@ -43,7 +43,7 @@ def published_rows(
     own = replace(spec, shots=None, hub=None, rows=None)
     if source.holds(own, split):
         return source.load(own, split)
-    rows = tuple((read or samples)(_place(file, f"{spec.name}/{split}")))
+    rows = tuple((read or samples)(_place(file, f"the examples {spec.name}/{split}", ", or --shots 0")))
     for at, row in enumerate(rows, 1):
         if missing := [name for name in spec.fields if name not in row]:
             raise DataError(f"example {at} of {_origin(file)} has no {' and no '.join(missing)}")
@@ -53,7 +53,8 @@ def published_rows(
 def definition(file: str, what: str) -> Mapping[str, Any]:
     """A YAML file of lm-evaluation-harness's tasks as it stands, with the files it includes.
 
-    ``what`` is wanted from it, for the message; ``!function`` names nothing here.
+    ``what`` is wanted from it, for the message, and the last word says which file below ``--data`` has it
+    too ("the texts bbh/cot_prompts"); ``!function`` names nothing here.
 
     :raises slmeval.errors.DataError: it cannot be had or read.
     """
@@ -72,7 +73,7 @@ def _origin(file: str) -> str:
     return f"lm-evaluation-harness {release()} {file}"
 
 
-def _place(file: str, what: str) -> Path:
+def _place(file: str, what: str, way_out: str = "") -> Path:
     """Where lm-evaluation-harness has ``file``; a package is looked for without running it."""
     found = importlib.util.find_spec("lm_eval")
     folders = [Path(each) for each in (found.submodule_search_locations or ())] if found else []
@@ -81,9 +82,8 @@ def _place(file: str, what: str) -> Path:
             return path
     trouble = f"lm-evaluation-harness {release()} has no {file}" if folders else "it is not installed"
     raise DataError(
-        f"the examples {what} are others' texts and come from lm-evaluation-harness, but {trouble}. "
-        f"Ways out: pip install lm-eval=={RELEASE} beside slmeval, --data DIR with {what}.jsonl in it, or "
-        "--shots 0"
+        f"{what} are others' texts and come from lm-evaluation-harness, but {trouble}. Ways out: pip install "
+        f"lm-eval=={RELEASE} beside slmeval, or --data DIR with {what.rsplit(maxsplit=1)[-1]}.jsonl in it{way_out}"
     )
 
 
