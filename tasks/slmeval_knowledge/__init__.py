@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from slmeval import hookimpl
-from slmeval.api import Task
+from slmeval.api import Filter, Task
 from slmeval.types import Group
+from slmeval_knowledge.bbh import BBH, BBH_GROUPS, FILTERS
 from slmeval_knowledge.mmlu import MMLU, MMLU_GROUPS
 from slmeval_knowledge.strategyqa import STRATEGYQA
 
@@ -23,9 +24,14 @@ SURVEY_REASONING = Group(
 
 @hookimpl
 def slmeval_register_tasks() -> Iterable[Task]:
-    return [*MMLU, STRATEGYQA]
+    return [*MMLU, STRATEGYQA, *BBH]
 
 
 @hookimpl
 def slmeval_register_groups() -> Iterable[Group]:
-    return [*MMLU_GROUPS, Group("knowledge", ("mmlu", "strategyqa")), SURVEY_REASONING]
+    return [*MMLU_GROUPS, *BBH_GROUPS, Group("knowledge", ("mmlu", "strategyqa")), SURVEY_REASONING]
+
+
+@hookimpl
+def slmeval_register_filters() -> Iterable[type[Filter]]:
+    return FILTERS

@@ -26,11 +26,11 @@ _LAST = _word("teen|ty", "een|y")
 #: finds number words in a text of small letters
 NUMBER_WORDS = re.compile(f"(?:{_FIRST}{_INNER}+)?{_LAST}")
 
-_SMALL = """
-    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
-    seventeen eighteen nineteen
-""".split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 #: the largest first
 _SCALES = {"billion": 10**9, "million": 10**6, "thousand": 10**3}
 _VALUES = {
@@ -54,10 +54,11 @@ def read_number(text: str) -> int | None:
     if len(words) == 1:
         return _VALUES[words[0]]
     starts = [0, *(end + 1 for end in ends)]
-    if any(start == end for start, end in zip(starts, ends, strict=False)):
+    parts = [words[start:end] for start, end in zip(starts, ends, strict=False)]
+    if not all(parts):
         return None
-    scaled = [_formed(words[start:end]) * _VALUES[words[end]] for start, end in zip(starts, ends, strict=False)]
-    return sum(scaled) + _last(words, starts)
+    scaled = sum(_formed(part) * _VALUES[words[end]] for part, end in zip(parts, ends, strict=True))
+    return scaled + _last(words, starts)
 
 
 def _last(words: Sequence[str], starts: Sequence[int]) -> int:

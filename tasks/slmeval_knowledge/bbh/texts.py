@@ -1,0 +1,82 @@
+"""What stands before BBH's questions: a description and three worked examples for each subtask.
+
+Others wrote these texts, so they are not in slmeval. They are read from ``bbh/cot_prompts.jsonl`` below
+``--data`` where it is there, and else from lm-evaluation-harness. One row of that file has the prompt of one
+subtask, as the authors published it (a description, three questions with worked answers)::
+
+    {"task": "word_sorting", "prompt": "Put words in order.\\n\\nQ: ...\\nA: Let's think step by step.\\n...
+     So the answer is bee oven.\\n\\nQ: ..."}
+
+lm-evaluation-harness's texts follow from these byte for byte; its examples without the steps have what comes
+after "So the answer is".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slmeval import published
+from slmeval.datasets import DataSource, Rows, made_rows
+from slmeval.errors import DataError
+from slmeval.types import DatasetSpec, Row
+
+_PROMPTS = "cot_prompts"
+_EXAMPLE = re.compile(r"(.*)\nA: Let's think step by step\.[ \n](.*)", re.DOTALL)
+_ANSWER = re.compile(r".*\bso the answer is (.*)\.", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The description, with what separates it, and the examples with ``input`` and ``target``."""
+
+    description: str
+    examples: Rows
+
+
+def find_texts(source: DataSource, subtask: str, family: str) -> Texts:
+    """The texts of a subtask in one of the families of lm-evaluation-harness ("cot_fewshot", say).
+
+    :raises slmeval.errors.DataError: they cannot be had, or are not what they should be, and what to do.
+    """
+    spec = DatasetSpec("bbh", _PROMPTS, ("task", "prompt"), where=("task", subtask))
+    if source.holds(spec, _PROMPTS):
+        return _of_prompt(source.load(spec, _PROMPTS), steps=family.startswith("cot"))
+    file = f"bbh/{family}/{subtask}.yaml"
+    origin = f"lm-evaluation-harness {published.release()} {file}"
+    return _of_definition(published.definition(file, f"the texts of bbh/{_PROMPTS}"), origin)
+
+
+def _of_prompt(prompts: Rows, steps: bool) -> Texts:
+    place = prompts.place(0)
+    prompt = prompts.rows[0]["prompt"]
+    if not isinstance(prompt, str):
+        raise DataError(f"{place}: the prompt is no text")
+    description, *shown = prompt.split("\n\nQ: ")
+    examples = [_example(place, each, steps) for each in shown]
+    return Texts(f"{description}\n\n", made_rows(examples, prompts.source, place))
+
+
+def _example(place: str, shown: str, steps: bool) -> Row:
+    if not (parts := _EXAMPLE.fullmatch(shown)):
+        raise DataError(f'{place}: an example has no line that begins with "A: Let\'s think step by step."')
+    question, worked = parts.groups()
+    if steps:
+        return {"input": question, "target": worked}
+    if not (answer := _ANSWER.fullmatch(worked)):
+        raise DataError(f'{place}: an example does not end in "So the answer is ... ."')
+    return {"input": question, "target": answer[1]}
+
+
+def _of_definition(definition: Mapping[str, Any], origin: str) -> Texts:
+    description = definition.get("description")
+    shown = (definition.get("fewshot_config") or {}).get("samples") or ()
+    if not isinstance(description, str) or not _are_rows(shown):
+        raise DataError(f"{origin} does not have the texts that {published.RELEASE} has there")
+    return Texts(description, made_rows(shown, origin, origin))
+
+
+def _are_rows(shown: object) -> bool:
+    return isinstance(shown, Sequence) and all(isinstance(row, Mapping) for row in shown)
