@@ -12,9 +12,10 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from slmeval.errors import MissingExtra
 
@@ -158,7 +159,8 @@ class HubFiles:
             headers["Range"] = f"bytes={have}-"
         hub = library()
         with (
-            part.open("r+b") as out,
+            # each piece is in the file as soon as it is here, whatever ends this process
+            part.open("r+b", buffering=0) as out,
             hub.get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as answer,
         ):
             hub.hf_raise_for_status(answer)
@@ -166,12 +168,12 @@ class HubFiles:
         if size is not None and (came := part.stat().st_size) != size:
             raise OSError(f"{came} of {size} bytes came")
 
-    def _take(self, answer: Any, out: BinaryIO, start: int, had: int) -> None:
+    def _take(self, answer: Any, out: FileIO, start: int, had: int) -> None:
         # a server that knows no ranges begins again
         self._patience.advance(start - had)
         out.seek(start)
         out.truncate()
-        for chunk in answer.iter_bytes(_CHUNK):
+        for chunk in answer.iter_bytes():
             out.write(chunk)
             self._patience.advance(len(chunk))
 

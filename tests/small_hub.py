@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,24 +16,54 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class SmallHub:
-    """What a hub answers: models and data sets by id, revision and path. ``asked`` records each request."""
+    """What a hub answers: models and data sets by id, revision and path. ``asked`` records each request.
+
+    Repositories in ``refused`` are gated: a token of ``tokens`` is let in. With ``large`` an ETag is the
+    SHA-256 of the file, as in large storage. ``cuts`` are after how many bytes of a longer file the hub
+    hangs up, one cut a request; after ``stalls`` bytes it says nothing more, until it is shut down.
+    ``busy`` requests are answered with 503. ``damaged`` files come with other bytes of the same number.
+    ``sent`` counts the bytes of each file that went out, and ``ranges`` are those that were asked for.
+    """
 
     repositories: dict[str, dict[str, dict[str, bytes]]]
     refused: frozenset[str] = frozenset()
+    tokens: frozenset[str] = frozenset()
     hangs_up: bool = False
+    knows_ranges: bool = True
+    large: bool = False
+    cuts: list[int] = field(default_factory=list)
+    stalls: int = 0
+    busy: int = 0
+    damaged: set[str] = field(default_factory=set)
+    past: dict[str, dict[str, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
+    stalled: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def commit(self, repository: str, revision: str) -> str:
         files = self.repositories[repository][revision]
         return hashlib.sha1(repr((revision, sorted(files.items()))).encode()).hexdigest()
 
+    def change(self, repository: str, files: dict[str, bytes]) -> str:
+        """New files under the old name; the commit before it, which can be had by its hash."""
+        before = self.commit(repository, "main")
+        self.past[before] = self.repositories[repository]["main"]
+        self.repositories[repository]["main"] = files
+        return before
+
     def at(self, repository: str, revision: str) -> dict[str, bytes] | None:
+        if revision in self.past:
+            return self.past[revision]
         for name, files in self.repositories[repository].items():
             if revision in (name, self.commit(repository, name)):
                 return files
         return None
 
     def named(self, repository: str, revision: str) -> str:
+        if revision in self.past:
+            return revision
         revisions = self.repositories[repository]
         return next(
             self.commit(repository, n) for n in revisions if revision in (n, self.commit(repository, n))
@@ -59,6 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         path = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         self.hub.asked.append(f"{self.command} {urlsplit(self.path).path}")
+        if self.hub.busy:
+            self.hub.busy -= 1
+            return self._send(503, b"", {})
         return self._send(404, b"", {}) if len(path) < 5 else self._answer_of_repository(path)
 
     def _answer_of_repository(self, path: list[str]) -> None:
@@ -66,8 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
         # files of models lie at the root, those of data sets below "datasets"
         owner, name, verb, revision, *rest = path[2 if api else path[0] == "datasets" :]
         repository = f"{owner}/{name}"
-        if repository in self.hub.refused:
-            return self._send(403, b"", {"X-Error-Code": "GatedRepo"})
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if repository in self.hub.refused and token not in self.hub.tokens:
+            return self._send(403 if token else 401, b"", {"X-Error-Code": "GatedRepo"})
         if repository not in self.hub.repositories:
             return self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
         files = self.hub.at(repository, revision)
@@ -84,8 +120,22 @@ class _Handler(BaseHTTPRequestHandler):
         data = files.get("/".join(rest))
         if data is None:
             return self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
-        etag = f'"{hashlib.sha1(data).hexdigest()}"'
-        return self._send(200, data, {"ETag": etag, "X-Repo-Commit": commit})
+        return self._send_file("/".join(rest), data, commit)
+
+    def _send_file(self, name: str, data: bytes, commit: str) -> None:
+        digest = hashlib.sha256 if self.hub.large else hashlib.sha1
+        headers = {"ETag": f'"{digest(data).hexdigest()}"', "X-Repo-Commit": commit}
+        if name in self.hub.damaged:
+            data = data[::-1]
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if self.command == "HEAD" or not asked:
+            return self._send(200, data, headers, name)
+        self.hub.ranges.append(f"{name} {asked[0]}")
+        if not self.hub.knows_ranges:
+            return self._send(200, data, headers, name)
+        start = int(asked[1])
+        headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        return self._send(206, data[start:], headers, name)
 
     def _listing(self, verb: str, repository: str, commit: str, files: Mapping[str, bytes]) -> object:
         if verb == "revision":
@@ -96,13 +146,28 @@ class _Handler(BaseHTTPRequestHandler):
             for path, data in files.items()
         ]
 
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str], file: str = "") -> None:
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            self._write(body, file)
+
+    def _write(self, body: bytes, file: str) -> None:
+        """The body, or the beginning of a file and then nothing more."""
+        part = body
+        if file and self.hub.cuts and self.hub.cuts[0] < len(body):
+            part = body[: self.hub.cuts.pop(0)]
+        elif file and 0 < self.hub.stalls < len(body):
+            part = body[: self.hub.stalls]
+        self.hub.sent[file] += len(part)
+        self.wfile.write(part)
+        if len(part) < len(body):
+            self.close_connection = True
+            if self.hub.stalls:
+                self.hub.stalled.set()
+                self.hub.ended.wait(60)
 
 
 @contextmanager
@@ -115,5 +180,6 @@ def serving(hub: SmallHub) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
+            hub.ended.set()
             server.shutdown()
             thread.join()
