@@ -22,6 +22,7 @@ transformers = pytest.importorskip("transformers", reason="the hf backend needs 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from slmeval.errors import JobFailed, ModelError  # noqa: E402
+from slmeval.sampling import Sampler  # noqa: E402
 from slmeval.tokenizing import read_tokenizer  # noqa: E402
 from slmeval.types import (  # noqa: E402
     Completion,
@@ -462,6 +463,46 @@ def test_greedy_text_equals_that_of_transformers_for_prompts_of_any_length(
     model = oracles(kind, "float32")
     assert [completion.ids for completion in made] == [greedy(model, prompt, 8) for prompt in prompts]
     assert {completion.reason for completion in made} == {"length"}
+
+
+def drawn(model: Any, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+    """What is drawn from a plain pass over all tokens for each next one."""
+    sampler, ids = Sampler(settings, prompt.seed), prompt.ids
+    with torch.inference_mode():
+        for _ in range(settings.max_tokens):
+            ids = (*ids, sampler.draw(model(torch.tensor([ids])).logits[0, -1].float().numpy()))
+    return ids[len(prompt.ids) :]
+
+
+SAMPLED = GenerationSettings(max_tokens=8, temperature=0.8, top_p=0.95)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "neox", "gemma2", "mistral", "bloom", "mamba"])
+def test_texts_are_drawn_from_the_logits_of_each_step_by_the_prompts_seed(
+    kind: str, opened: Opened, oracles: Oracles
+) -> None:
+    start = some_ids(18, 6)
+    # three prompts, two of them asked three times, in one call
+    prompts = [Prompt(start + some_ids(length, length), seed=seed) for length in (4, 9) for seed in range(3)]
+    prompts.insert(2, Prompt(start[:3], seed=5))
+    made = list(opened(kind).generate(prompts, SAMPLED, as_text))
+    assert [each.ids for each in made] == [
+        drawn(oracles(kind, "float32"), prompt, SAMPLED) for prompt in prompts
+    ]
+    assert len({each.ids for each in made}) == len(prompts)
+    assert list(opened(kind).generate(prompts[1:2], SAMPLED, as_text)) == made[1:2]
+
+
+@pytest.mark.parametrize("way", ["auto", "sdpa"])
+def test_a_prompt_of_which_several_texts_are_drawn_is_run_once(way: str, folders: Folders) -> None:
+    start, ends = some_ids(20, 6), (some_ids(4, 1), some_ids(4, 2))
+    prompts = [Prompt(start + end, seed=seed) for end in ends for seed in range(5)]
+    settings = GenerationSettings(max_tokens=2, temperature=0.8)
+    backend = open_model(folders("llama"), attention=way)
+    with embedded_tokens() as counts:
+        list(backend.generate(prompts, settings, as_text))
+    # what both prompts begin with, what follows it in each, and a token of each text
+    assert sum(counts) == 20 + 2 * 4 + len(prompts)
 
 
 @pytest.mark.parametrize("places", [1, 2, 3, 5])

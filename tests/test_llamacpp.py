@@ -327,6 +327,32 @@ def test_seats_are_taken_by_those_who_wait(
     assert again == list(exact.generate(prompts[::-1], asked, decode)) == wanted[::-1]
 
 
+SAMPLED = GenerationSettings(max_tokens=16, temperature=0.8, top_p=0.95)
+
+
+def test_drawn_texts_are_the_oracles(
+    exact: LlamaCppBackend, oracle: ReferenceBackend, decode: Callable[[Sequence[int]], str]
+) -> None:
+    """Equal prompts among others, each with a seed of its own: more than there are seats."""
+    prompts = [Prompt(some_ids(size, size), seed=seed) for size in (30, 9) for seed in range(10)]
+    prompts[3:3] = [Prompt(some_ids(1, 1), seed=1)]
+    found = list(exact.generate(prompts, SAMPLED, decode))
+    assert found == list(oracle.generate(prompts, SAMPLED, decode))
+    # two seeds may well draw the same
+    assert len({each.ids for each in found}) > len(prompts) - 3
+    assert list(exact.generate(prompts[4:5], SAMPLED, decode)) == found[4:5]
+
+
+def test_a_prompt_of_which_several_texts_are_drawn_is_run_once(
+    exact: LlamaCppBackend, decode: Callable[[Sequence[int]], str]
+) -> None:
+    prompts = [Prompt(some_ids(300, 8), seed=seed) for seed in range(15)]
+    with tokens_run(exact) as run:
+        texts = list(exact.generate(prompts, SAMPLED, decode))
+    # the last token of a prompt is run for each text, for what follows it; the last of a text is never read
+    assert sum(run) == 299 + 15 + sum(len(each.ids) - 1 for each in texts)
+
+
 def fed_rows(groups: Sequence[ScoreGroup]) -> Iterator[TokenIds]:
     for group in groups:
         for tokens in group.continuations:

@@ -481,6 +481,34 @@ def test_what_texts_begin_with_is_run_once(demo_model: Path, monkeypatch: pytest
     assert sum(fed) == distinct + sum(len(text.ids) - 1 for text in texts)
 
 
+SAMPLED = GenerationSettings(max_tokens=24, temperature=0.8, top_p=0.95)
+
+
+def test_drawn_texts_are_the_oracles(
+    demo_model: Path, demo: MLXBackend, oracle: ReferenceBackend, tokenizer: FastTokenizer, text: TokenIds
+) -> None:
+    # equal prompts among others, each with a seed of its own
+    prompts = [Prompt(ids, seed=seed) for ids in (text[:30], text[:9]) for seed in range(6)]
+    prompts[3:3] = [Prompt(text[:1], seed=1)]
+    found = list(demo.generate(prompts, SAMPLED, tokenizer.decode))
+    assert found == list(oracle.generate(prompts, SAMPLED, tokenizer.decode))
+    assert len({each.ids for each in found}) == len(prompts)
+    alone = opened(demo_model, dtype="float32")
+    alone._engine._choice = None
+    assert list(alone.generate(prompts, SAMPLED, tokenizer.decode)) == found
+
+
+def test_a_prompt_of_which_several_texts_are_drawn_is_run_once(
+    demo_model: Path, monkeypatch: pytest.MonkeyPatch, text: TokenIds
+) -> None:
+    backend = opened(demo_model, dtype="float32")
+    fed = fed_by(backend, monkeypatch)
+    prompts = [Prompt(text[:20], seed=seed) for seed in range(6)]
+    texts = list(backend.generate(prompts, SAMPLED, str))
+    # the last token of a prompt is run for each text, for what follows it; the last of a text is never read
+    assert sum(fed) == 19 + 6 + sum(len(each.ids) - 1 for each in texts)
+
+
 def test_a_text_that_fills_the_context_ends_by_length(tiny: Path) -> None:
     backend = opened(tiny)
     prompt = Prompt(tuple(range(60)))
