@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
-from slmeval.errors import DataError
+from slmeval.errors import DataError, ModelError
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, ScoreAsk, ScoreUnit, Unit
 from slmeval.prefixes import Budget, cut, in_prefix_order, prompts_in_prefix_order
 from slmeval.tokenizing import Encoder, FastTokenizer, Split
-from slmeval.types import Generate, GenerationSettings, Prompt, Rolling, Sample, Score, ScoreGroup, TokenIds
+from slmeval.types import (
+    Generate,
+    GenerationSettings,
+    Prompt,
+    Rolling,
+    Sample,
+    Score,
+    ScoreGroup,
+    Thought,
+    TokenIds,
+)
 
 #: what a unit may hold: small enough that little is lost, large enough that batches fill; tokens that are
 #: generated count
 SCORE_UNIT = Budget(tokens=4096, sequences=256)
 GENERATE_UNIT = Budget(tokens=32768, sequences=64)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How texts are to be written, beside what a task says of it.
+
+    ``max_tokens`` takes the place of each task's own. Each of the ``repeats`` draws with a seed of its own,
+    which follows from ``seed`` and the prompt.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repeats: int = 1
+    seed: int = 0
+    thought: Thought | None = None
 
 
 class Asker:
@@ -24,20 +53,26 @@ class Asker:
     for its last token fill the model's context; for generation, so that the token cap still fits.
     """
 
-    def __init__(self, tokenizer: FastTokenizer, context: int, task: str) -> None:
+    def __init__(
+        self, tokenizer: FastTokenizer, context: int, task: str, writing: Writing | None = None
+    ) -> None:
         self._encoder = Encoder(tokenizer)
         self._ends_at = cache(tokenizer.ends_at)
+        self._bos = tokenizer.bos_id
         self._limit = context
         self._task = task
+        self._writing = writing or Writing()
+        self._thought = self._writing.thought and _with_ids(self._writing.thought, tokenizer)
         self._counts = {"truncated": 0, "merged": 0}
 
     def ask(self, samples: Sequence[Sample]) -> tuple[list[tuple[tuple[Ask, ...], ...]], dict[str, int]]:
         """What is asked for each request of each sample, and the counts.
 
-        A text that is longer than the model's context is asked in several windows, all others are asked
-        at once.
+        A text that is longer than the model's context is asked in several windows, and one that is to be
+        written several times as often; all others are asked at once.
 
         :raises DataError: a request does not fit the model's context, or has no tokens where it needs some.
+        :raises ModelError: a prompt begins with BOS twice.
         """
         requests = [request for sample in samples for request in sample.requests]
         splits = iter(self._encoder.splits([part for part in requests if isinstance(part, Score)]))
@@ -49,7 +84,7 @@ class Asker:
                 if isinstance(part, Score):
                     asks.append((self._score(next(splits), f"choice {place} of row {row}"),))
                 elif isinstance(part, Generate):
-                    asks.append((self._generate(part, texts[part.prompt], f"row {row}"),))
+                    asks.append(self._generate(part, texts[part.prompt], f"row {row}"))
                 else:
                     asks.append(self._windows(texts[part.text], f"the text of row {row}"))
             made.append(tuple(asks))
@@ -59,6 +94,7 @@ class Asker:
         self._check_some(split.context, f"the context of {place}")
         # no tokens would have a log-probability of 0, and be the likeliest choice of all
         self._check_some(split.continuation, place)
+        self._check_bos(split.context, f"the context of {place}")
         self._counts["merged"] += split.merged
         room = self._limit + 1 - len(split.continuation)
         if room < 1:
@@ -68,16 +104,36 @@ class Asker:
             )
         return ScoreAsk(self._keep(split.context, room), split.continuation)
 
-    def _generate(self, request: Generate, prompt: TokenIds, place: str) -> GenerateAsk:
+    def _generate(self, request: Generate, prompt: TokenIds, place: str) -> tuple[GenerateAsk, ...]:
         self._check_some(prompt, f"the prompt of {place}")
-        room = self._limit - request.max_tokens
+        self._check_bos(prompt, f"the prompt of {place}")
+        settings = self._settings(request)
+        room = self._limit - settings.max_tokens
         if room < 1:
             raise DataError(
-                f"task {self._task!r} generates up to {request.max_tokens} tokens, which leaves no room "
-                f"for a prompt in the model's context of {self._limit}"
+                f"task {self._task!r} generates up to {settings.max_tokens} tokens, which leaves no room "
+                f"for a prompt in the model's context of {self._limit}: --max-tokens sets another cap"
             )
-        settings = GenerationSettings(request.max_tokens, request.stop, self._ends_at(request.stop))
-        return GenerateAsk(self._keep(prompt, room), settings)
+        kept = self._keep(prompt, room)
+        return tuple(GenerateAsk(kept, settings, seed) for seed in self._seeds(kept))
+
+    def _settings(self, request: Generate) -> GenerationSettings:
+        most = self._writing.max_tokens
+        return GenerationSettings(
+            request.max_tokens if most is None else most,
+            request.stop,
+            self._ends_at(request.stop),
+            self._writing.temperature,
+            self._writing.top_p,
+            self._thought and _begun(self._thought, request.prompt),
+        )
+
+    def _seeds(self, prompt: TokenIds) -> Iterator[int]:
+        """Seeds of 31 bits, which every engine takes: two questions never draw with the same."""
+        if not self._writing.temperature:
+            return iter([0])
+        told = hashlib.sha256(array("q", prompt).tobytes())
+        return (_seed(told.hexdigest(), self._writing.seed, draw) for draw in range(self._writing.repeats))
 
     def _windows(self, ids: TokenIds, place: str) -> tuple[ScoreAsk, ...]:
         """Windows that each token is in once; the first begins after BOS (or EOS).
@@ -100,11 +156,33 @@ class Asker:
                 f"task {self._task!r}, {what} becomes no tokens: with this tokenizer there is nothing to ask"
             )
 
+    def _check_bos(self, ids: TokenIds, what: str) -> None:
+        if self._bos is not None and ids[:2] == (self._bos, self._bos):
+            raise ModelError(
+                f"task {self._task!r}, {what} begins with BOS twice, which no model was trained on: the chat "
+                "template, the tokenizer or the data adds one too many (--chat-template off, --tokenizer)"
+            )
+
     def _keep(self, ids: TokenIds, room: int) -> TokenIds:
         if len(ids) <= room:
             return ids
         self._counts["truncated"] += 1
         return ids[-room:]
+
+
+def _seed(prompt: str, seed: int, draw: int) -> int:
+    told = hashlib.sha256(f"{prompt}:{seed}:{draw}".encode()).digest()
+    return int.from_bytes(told[:4], "big") >> 1
+
+
+def _with_ids(thought: Thought, tokenizer: FastTokenizer) -> Thought:
+    """With the ids of marks that are special tokens, which decoding leaves out."""
+    opens, closes = (tokenizer.special(mark) for mark in (thought.opens, thought.closes))
+    return replace(thought, open_ids=opens, close_ids=closes)
+
+
+def _begun(thought: Thought, prompt: str) -> Thought:
+    return replace(thought, begun=prompt.rstrip().endswith(thought.opens))
 
 
 def _text(request: Generate | Rolling) -> str:

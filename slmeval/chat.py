@@ -1,48 +1,67 @@
-"""Chat templates: where a model keeps its own, and rendering one, which is a stranger's program.
+"""Chat templates: where a model keeps its own, and how it writes a question with its examples.
 
-A template is rendered in jinja2's sandbox, and that in a process of its own whose time, memory and output
-are bounded: a sandbox keeps a template from Python, not from looping for ever or from making a text of ten
-gigabytes. The environment is the one in which transformers renders (its ``utils/chat_template_utils.py``).
+What becomes of a prompt is what lm-evaluation-harness makes of it (``lm_eval/api/task.py``,
+``models/huggingface.py``): the task's description is the system's turn, the examples are turns before the
+question or stand in one message with it, and the delimiter before a choice is left out.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from importlib.util import find_spec
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slmeval.environments import AWAY
-from slmeval.errors import MissingExtra, ModelError
+from slmeval.errors import ModelError
 from slmeval.gguf_file import read_gguf
 from slmeval.models import FoundModel
-from slmeval.tokenizing import read_json
+from slmeval.rendering import Chat, Rendered, render
+from slmeval.tokenizing import FastTokenizer, read_json
+from slmeval.types import OptionValue, Request, Rolling, Sample, Score, Thought, Turns
 
-#: one conversation: messages with "role" and "content"
-Chat = Sequence[Mapping[str, str]]
+#: a conversation that can be looked up: pairs of role and content
+Messages = tuple[tuple[str, str], ...]
 
-#: seconds of the processor and of the clock, and bytes of memory and of text, that rendering may take
-_SECONDS, _WAIT, _MEMORY, _LARGEST = 5, 20.0, 1 << 29, 1 << 20
-#: the date that templates are told, so that a rendering is the same tomorrow
-_NOW = datetime(2025, 1, 1)
-#: what a child needs of the environment; keys and tokens of services are none of a template's business
-_PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
-_CHILD = f"{AWAY}from slmeval.chat import serve; serve()"
+#: how families of models mark what they think (each by the templates of its models)
+_THOUGHTS = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<thinking>", "</thinking>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+)
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """The text of one conversation, or (``text`` is ``None``) why it has none."""
+class Template:
+    """A model's chat template, with the texts of the special tokens and what else it is told."""
 
-    text: str | None
-    trouble: str = ""
+    text: str
+    marks: Mapping[str, str]
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    as_turns: bool = True
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its text."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def thought(self) -> Thought | None:
+        """The marks of a thought that stand in it, if it is of a model that thinks."""
+        known = (Thought(opens, closes) for opens, closes in _THOUGHTS if closes in self.text)
+        return next(known, None)
+
+
+@dataclass(frozen=True)
+class Chatted:
+    """Samples as a template writes them, and what must be said of that."""
+
+    samples: tuple[Sample, ...]
+    notes: tuple[str, ...]
+
+
+# ---- where it is -------------------------------------------------------------------------------------
 
 
 def find_template(model: FoundModel) -> str | None:
@@ -74,124 +93,111 @@ def _default(found: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def can_render() -> bool:
-    """Whether jinja2 is here."""
-    return find_spec("jinja2") is not None
+def marks_of(tokenizer: FastTokenizer) -> dict[str, str]:
+    """The names by which templates know special tokens, with their texts."""
+    ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
+    texts = {name: None if token is None else tokenizer.token(token) for name, token in ids.items()}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
-def render(template: str, chats: Sequence[Chat], marks: Mapping[str, str]) -> tuple[Rendered, ...]:
-    """Each conversation as the template writes it, with the invitation to answer.
+# ---- how it writes -----------------------------------------------------------------------------------
 
-    ``marks`` are the names of special tokens (``bos_token`` and so on) with their texts. A template that
-    fails, takes too long or grows too large gives a trouble in a sentence instead of a text.
 
+def chatted(samples: Sequence[Sample], template: Template) -> Chatted:
+    """The samples with every prompt as ``template`` writes it; a whole text stays as it is.
+
+    :raises ModelError: the template fails, takes too long, or leaves out the question.
     :raises MissingExtra: jinja2 is not installed.
     """
-    if not can_render():
-        raise MissingExtra("jinja2, which renders chat templates,", "chat")
-    task = json.dumps({"template": template, "chats": [list(chat) for chat in chats], "marks": dict(marks)})
-    told = _told_by_child(task.encode())
-    try:
-        answers = json.loads(told)
-        return tuple(Rendered(each["text"], each["trouble"]) for each in answers)
-    except (ValueError, TypeError, KeyError):
-        trouble = f"it takes more than {_SECONDS} s, {_MEMORY >> 20} MiB or {_LARGEST:,} bytes of text"
-        return tuple(Rendered(None, trouble) for _ in chats)
-
-
-def _told_by_child(task: bytes) -> bytes:
-    """What the child says, as far as it may; "" where it was ended."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={name: os.environ[name] for name in _PASSED if name in os.environ},
+    wanted = [_turns(request) for sample in samples for request in sample.requests if _is_said(request)]
+    written = _written(template, dict.fromkeys(messages(turns, template.as_turns) for turns in wanted))
+    made = tuple(
+        replace(each, requests=tuple(_said(part, template, written.texts) for part in each.requests))
+        for each in samples
     )
-    timer = threading.Timer(_WAIT, child.kill)
-    timer.start()
-    try:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        with suppress(OSError):
-            child.stdin.write(task)
-            child.stdin.close()
-        # one conversation's text may be that long, and JSON writes a character in six
-        return child.stdout.read(8 * 6 * _LARGEST)
-    finally:
-        timer.cancel()
-        child.kill()
-        with child:
-            pass
+    delimiters = {part.delimiter for each in samples for part in each.requests if isinstance(part, Score)}
+    return Chatted(made, (*written.notes, *_of_delimiters(delimiters - {""})))
 
 
-# ---- in the child ------------------------------------------------------------------------------------
+def messages(turns: Turns, as_turns: bool) -> Messages:
+    """The conversation that a prompt's parts make; not ``as_turns``, examples and question are one message."""
+    system = (("system", turns.description),) if turns.description else ()
+    if not as_turns:
+        return (*system, ("user", turns.shown + turns.question))
+    examples = (((("user", asked), ("assistant", told))) for asked, told in turns.examples)
+    return (*system, *(turn for pair in examples for turn in pair), ("user", turns.question))
 
 
-def serve() -> None:
-    """Render what stands on stdin, and write it to stdout; limits first."""
-    task = json.loads(sys.stdin.buffer.read())
-    from jinja2.ext import loopcontrols  # noqa: F401  all that is imported is imported before the limits
-
-    _limit()
-    answers = [_one(task["template"], chat, task["marks"]) for chat in task["chats"]]
-    sys.stdout.buffer.write(json.dumps(answers).encode())
-    sys.stdout.buffer.flush()
+def _is_said(request: Request) -> bool:
+    return not isinstance(request, Rolling)
 
 
-def _limit() -> None:
-    if sys.platform == "win32":
-        return  # there the time alone is bounded
-    import resource
-
-    bounds = {
-        resource.RLIMIT_CPU: _SECONDS,
-        resource.RLIMIT_AS: _MEMORY,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 16,
-    }
-    for what, bound in bounds.items():
-        # some systems know a limit and do not keep it
-        with suppress(ValueError, OSError):
-            resource.setrlimit(what, (bound, bound))
+def _turns(request: Any) -> Turns:
+    whole = request.context if isinstance(request, Score) else request.prompt
+    return request.turns or Turns("", (), whole)
 
 
-def _one(template: str, chat: Chat, marks: Mapping[str, str]) -> dict[str, str | None]:
-    try:
-        text = _environment().from_string(template).render(messages=chat, add_generation_prompt=True, **marks)
-    except Exception as error:  # noqa: BLE001  a stranger's program may raise anything
-        return {"text": None, "trouble": f"{type(error).__name__}: {error}"[:300]}
-    if len(text) > _LARGEST:
-        return {"text": None, "trouble": f"its text has {len(text):,} characters, more than {_LARGEST:,}"}
-    return {"text": text, "trouble": ""}
+def _said(request: Request, template: Template, texts: Mapping[Messages, str]) -> Request:
+    if isinstance(request, Rolling):
+        return request
+    text = texts[messages(_turns(request), template.as_turns)]
+    if isinstance(request, Score):
+        return Score(text, request.continuation.removeprefix(request.delimiter))
+    return replace(request, prompt=text, turns=None)
 
 
-def _environment() -> Any:
-    from jinja2 import nodes
-    from jinja2.exceptions import TemplateError
-    from jinja2.ext import Extension
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _of_delimiters(delimiters: Iterable[str]) -> Iterator[str]:
+    for delimiter in sorted(delimiters):
+        yield f"the template stands in place of the delimiter {delimiter!r} before each choice"
 
-    class Generation(Extension):
-        """``{% generation %}``, by which templates mark what an assistant says: its text, as it stands."""
 
-        tags = {"generation"}  # noqa: RUF012  jinja2's own way
+@dataclass(frozen=True)
+class _Written:
+    texts: Mapping[Messages, str]
+    notes: tuple[str, ...]
 
-        def parse(self, parser: Any) -> Any:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.Scope(body, lineno=line)
 
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
+def _written(template: Template, wanted: Iterable[Messages]) -> _Written:
+    asked = list(wanted)
+    found = dict(zip(asked, _rendered(template, asked), strict=True))
+    refused = [each for each in asked if _is_refused(each, found[each])]
+    # as lm-evaluation-harness: a template that takes no system's turn is asked without it
+    bare = [each[1:] for each in refused]
+    found.update(zip(refused, _rendered(template, bare), strict=True))
+    texts = {each: _checked(each, found[each]) for each in asked}
+    dropped = [each for each in asked if each not in refused and _lacks_system(each, texts[each])]
+    return _Written(texts, tuple(_of_system(len(asked), refused, dropped)))
 
-    def tojson(value: Any, ensure_ascii: bool = False, **settings: Any) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, **settings)
 
-    made = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
-    )
-    made.filters["tojson"] = tojson
-    made.globals.update(raise_exception=raise_exception, strftime_now=_NOW.strftime)
-    return made
+def _rendered(template: Template, wanted: Sequence[Messages]) -> Sequence[Rendered]:
+    chats: list[Chat] = [[{"role": role, "content": text} for role, text in each] for each in wanted]
+    return render(template.text, chats, template.marks, template.options) if chats else ()
+
+
+def _is_refused(asked: Messages, found: Rendered) -> bool:
+    return asked[0][0] == "system" and found.text is None and found.trouble.startswith("TemplateError")
+
+
+def _checked(asked: Messages, found: Rendered) -> str:
+    if found.text is None:
+        raise ModelError(f"the chat template fails: {found.trouble} (--chat-template off asks without it)")
+    if asked[-1][1].strip() not in found.text:
+        raise ModelError("the chat template leaves out the question (--chat-template off asks without it)")
+    return found.text
+
+
+def _lacks_system(asked: Messages, text: str) -> bool:
+    return asked[0][0] == "system" and asked[0][1].strip() not in text
+
+
+def _of_system(asked: int, refused: Sequence[Messages], dropped: Sequence[Messages]) -> Iterator[str]:
+    if refused:
+        yield (
+            f"the template takes no system's turn: {len(refused)} of {asked} prompts were made without the "
+            "task's description, as lm-evaluation-harness makes them"
+        )
+    if dropped:
+        yield (
+            f"the template drops the system's turn without a word: {len(dropped)} of {asked} prompts do not "
+            "show the task's description"
+        )

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from typing import Literal
 
 from slmeval.api import Backend, Filter, Metric, Task
 from slmeval.models import FoundModel
@@ -25,7 +26,11 @@ from slmeval.types import (
     TokenIds,
 )
 
-#: under what a cell of a job is found: the name of its task or group, and its shots
+#: whether the model's own chat template writes the prompts
+Chat = Literal["off", "on"]
+
+
+#: under what a cell is found among those of one job and manner: the name of its task or group, and its shots
 CellKey = tuple[str, int]
 
 
@@ -147,6 +152,8 @@ class Cell:
     counts: Mapping[str, int]
     sample: bool
     notes: tuple[str, ...] = ()
+    chat: Chat = "off"
+    repeats: int = 1
 
     @property
     def key(self) -> CellKey:
@@ -156,7 +163,7 @@ class Cell:
     @property
     def label(self) -> str:
         """``task@shots``, as hooks and progress name it."""
-        return f"{self.task.name}@{self.shots}"
+        return f"{self.task.name}@{self.shots}{' in chat' if self.chat == 'on' else ''}"
 
 
 @dataclass(frozen=True)
@@ -166,11 +173,15 @@ class GroupCell:
     group: Group
     shots: int
     members: tuple[CellKey, ...]
+    chat: Chat = "off"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model on one backend with all its cells, so that the weights load once."""
+    """One model on one backend with all its cells, so that the weights load once.
+
+    ``template`` is the hash of the chat template, where one is used.
+    """
 
     backend: type[Backend]
     model: FoundModel
@@ -183,6 +194,7 @@ class Job:
     groups: tuple[GroupCell, ...] = ()
     notes: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    template: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,6 +214,8 @@ class Plan:
         for job in self.jobs:
             found[f"model {job.label}"] = job.model.sha256
             found[f"tokenizer of {job.label}"] = job.tokenizer.sha256
+            if job.template:
+                found[f"template of {job.label}"] = job.template
             for cell in job.cells:
                 found[f"rows of {cell.label}"] = cell.data.sha256 + cell.data.shots_sha256
                 found[f"task {cell.label}"] = cell.task.version

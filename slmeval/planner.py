@@ -11,14 +11,16 @@ from pathlib import Path
 
 from slmeval.api import Backend, Option, Task
 from slmeval.asking import Asker, cut_units
+from slmeval.chat import Template
 from slmeval.conversions import origin_of
 from slmeval.datasets import DataSource
 from slmeval.environments import python_of
 from slmeval.errors import DataError, ModelError, UnknownName, UsageError
 from slmeval.head_start import HeadStart
+from slmeval.manners import Manner, bos_notes, check_manners, manners_of, template_for
 from slmeval.models import UNTOLD, FoundModel
 from slmeval.pairing import Pair, Refusal, best_backend, pair
-from slmeval.plan import Cell, GroupCell, Item, Job, Plan, Unit
+from slmeval.plan import Cell, Chat, GroupCell, Item, Job, Plan, Unit
 from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
 from slmeval.selection import Wish, select
@@ -90,6 +92,7 @@ def _check_options(options: RunOptions) -> None:
         raise UsageError(f"--shots {','.join(map(str, options.shots or ()))}: shots cannot be negative")
     if not 0 < options.timeout < math.inf:
         raise UsageError(f"--timeout {options.timeout:g}: seconds, more than 0")
+    check_manners(options)
     if options.data is not None and options.sample:
         raise UsageError("--data and --sample name two sources of rows: give one")
 
@@ -163,10 +166,12 @@ class _Asked:
     tokenizer: FastTokenizer
     cells: tuple[Cell, ...]
     units: tuple[Unit, ...]
+    template: str
+    notes: tuple[str, ...]
 
 
 class _LaidOut:
-    """What each model is asked: made once for all that have one tokenizer and one length of context."""
+    """What each model is asked: made once for all of one tokenizer, length of context and template."""
 
     def __init__(self, options: RunOptions, drafts: Sequence[Draft]) -> None:
         self._options = options
@@ -179,14 +184,22 @@ class _LaidOut:
         tokenizer = model.tokenizer() if named is None else read_tokenizer(Path(named), "--tokenizer")
         # bytes of a text are no tokens: the server itself says what does not fit
         context = UNTOLD if tokenizer.origin == TEXT_ORIGIN else model.context
-        kind = (tokenizer.sha256, tokenizer.bos_id, tokenizer.end_ids, context)
+        template = template_for(self._options, model, tokenizer)
+        kind = (tokenizer.sha256, tokenizer.bos_id, tokenizer.end_ids, context, template and template.sha256)
         if kind not in self._known:
-            self._known[kind] = self._lay_out(tokenizer, context)
+            self._known[kind] = self._lay_out(tokenizer, context, template)
         return self._known[kind]
 
-    def _lay_out(self, tokenizer: FastTokenizer, context: int) -> _Asked:
-        cells = tuple(_cell(draft, tokenizer, context, self._options.seed) for draft in self._drafts)
-        return _Asked(tokenizer, cells, tuple(cut_units(cells)))
+    def _lay_out(self, tokenizer: FastTokenizer, context: int, template: Template | None) -> _Asked:
+        manners = manners_of(self._options, template)
+        cells = tuple(
+            _cell(manner, manner.apply(each), tokenizer, context, self._options)
+            for each in self._drafts
+            for manner in manners
+            if manner.suits(each, alone=len(manners) == 1)
+        )
+        notes = bos_notes(tokenizer, cells)
+        return _Asked(tokenizer, cells, tuple(cut_units(cells)), template.sha256 if template else "", notes)
 
 
 def _draft(options: RunOptions, wish: Wish, parts: Parts, source: DataSource) -> Draft:
@@ -194,27 +207,30 @@ def _draft(options: RunOptions, wish: Wish, parts: Parts, source: DataSource) ->
     return replace(made, notes=(*made.notes, wish.note)) if wish.note else made
 
 
-def _cell(draft: Draft, tokenizer: FastTokenizer, context: int, seed: int) -> Cell:
-    asks, counts = Asker(tokenizer, context, draft.task.name).ask(draft.samples)
+def _cell(manner: Manner, draft: Draft, tokenizer: FastTokenizer, context: int, options: RunOptions) -> Cell:
+    asks, counts = Asker(tokenizer, context, draft.task.name, manner.writing).ask(draft.samples)
     pairs = zip(draft.samples, asks, strict=True)
     items = tuple(Item(index, sample, parts) for index, (sample, parts) in enumerate(pairs))
     return Cell(
         draft.task,
         draft.shots,
-        seed,
+        options.seed,
         draft.scorer,
         items,
         draft.data,
         {**counts, **draft.counts},
         draft.sample,
         draft.notes,
+        manner.chat_of(draft),
+        options.repeats if draft.task.kind == "generation" else 1,
     )
 
 
 def _job(options: RunOptions, pair: Pair, asked: _Asked, groups: tuple[GroupCell, ...]) -> Job:
     backend = pair.backend
     for cell in asked.cells:
-        _check_capability(backend, cell.task)
+        _check_capability(backend, cell.task, options)
+    chats: tuple[Chat, ...] = tuple(dict.fromkeys(cell.chat for cell in asked.cells))
     return Job(
         backend,
         pair.model,
@@ -224,9 +240,10 @@ def _job(options: RunOptions, pair: Pair, asked: _Asked, groups: tuple[GroupCell
         _python(options, backend),
         asked.cells,
         asked.units,
-        groups,
-        (*_origin(pair.model), *_ignored_options(backend, options)),
+        tuple(replace(group, chat=chat) for chat in chats for group in groups),
+        (*_origin(pair.model), *_ignored_options(backend, options), *asked.notes),
         options.blocked_plugins,
+        asked.template,
     )
 
 
@@ -243,10 +260,12 @@ def _origin(model: FoundModel) -> tuple[str, ...]:
     return (origin.sentence(),) if origin is not None else ()
 
 
-def _check_capability(backend: type[Backend], task: Task) -> None:
+def _check_capability(backend: type[Backend], task: Task, options: RunOptions) -> None:
     needed = _CAPABILITY.get(task.kind)
     if needed is not None and needed not in backend.capabilities:
         raise UsageError(f"backend {backend.name!r} cannot {needed}, which task {task.name!r} needs")
+    if needed == "generate" and options.temperature and "sample" not in backend.capabilities:
+        raise UsageError(f"backend {backend.name!r} writes greedy texts alone: leave out --temperature")
 
 
 def _ignored_options(backend: type[Backend], options: RunOptions) -> tuple[str, ...]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -13,15 +12,14 @@ from typing import Any, Literal
 
 from slmeval import __version__
 from slmeval.api import Executor
-from slmeval.averages import group_figures, group_origin
-from slmeval.curves import Curves
 from slmeval.errors import JobFailed, StoreError, UsageError
+from slmeval.finishing import Finisher, Measured
 from slmeval.head_start import HeadStart
 from slmeval.machine import this_machine
-from slmeval.plan import Cell, CellKey, GroupCell, Item, Job, Plan
+from slmeval.plan import Cell, Job, Plan
 from slmeval.registry import Registry, Seat, pick
 from slmeval.runner import JobRun, Progress
-from slmeval.scoring import score_cell
+from slmeval.scoring import answered
 from slmeval.store import Store
 from slmeval.types import Answer, CellResult, Failure, ModelReport, RunOptions, RunResult
 
@@ -98,7 +96,7 @@ class Run:
                 f"run {self._id} cannot go on: {', '.join(sorted(changed))} changed since it began; "
                 "start a new run"
             )
-        self._started = self._store.begin_run(self._id, _now(), self._plan.options, identity)
+        self._started = self._store.begin_run(self._id, now(), self._plan.options, identity)
         self._watchers.tell("slmeval_run_started", run_id=self._id, cells=self._plan.cells)
         status: Status = "done"
         try:
@@ -140,17 +138,17 @@ class Run:
         self._finish_cells(job, run, self._answered(job, cells, run))
 
     def _finish_cells(self, job: Job, run: JobRun, able: Sequence[Cell]) -> None:
-        curves = Curves(cell.key for cell in able)
-        for cell in able:
-            try:
-                self._finish_cell(job, run, cell, curves)
-            except JobFailed as error:
-                self._failures.append(Failure(job.backend.name, job.label, str(error)))
-        done = {(cell.name, cell.shots): cell for cell in self._cells if _is_of(cell, job)}
-        for group in job.groups:
-            if not any(key in done for key in group.members):
-                continue
-            done[group.group.name, group.shots] = self._finish_group(job, group, done, curves.shares)
+        for chat in dict.fromkeys(cell.chat for cell in able):
+            alike = [cell for cell in able if cell.chat == chat]
+            finisher = Finisher(cell.key for cell in alike)
+            for cell in alike:
+                try:
+                    self._finish_cell(job, run, cell, finisher)
+                except JobFailed as error:
+                    self._failures.append(Failure(job.backend.name, job.label, str(error)))
+            for group in (each for each in job.groups if each.chat == chat):
+                if (made := finisher.group(group, self._plan.options.seed)) is not None:
+                    self._add_cell(made)
 
     def _answered(self, job: Job, cells: Sequence[Cell], run: JobRun) -> list[Cell]:
         """The cells that were answered; of the others it is said once for each reason why not."""
@@ -166,25 +164,10 @@ class Run:
             self._failures.append(Failure(job.backend.name, job.label, f"{', '.join(labels)}: {reason}"))
         return able
 
-    def _finish_cell(self, job: Job, run: JobRun, cell: Cell, curves: Curves) -> None:
+    def _finish_cell(self, job: Job, run: JobRun, cell: Cell, finisher: Finisher) -> None:
         label = f"{cell.label} on {job.backend.name}:{job.label}"
-        replies = run.replies(cell)
-        scored = score_cell(cell, replies, run.key, partial(self._announce, label))
-        result = CellResult(
-            kind="task",
-            name=cell.task.name,
-            version=cell.task.version,
-            backend=job.backend.name,
-            model=job.label,
-            shots=cell.shots,
-            seed=cell.seed,
-            n=len(cell.items),
-            sample=cell.sample,
-            figures=(*scored.figures, *curves.add(cell.key, scored.columns)),
-            counts=scored.counts,
-            data=cell.data,
-            notes=cell.notes,
-        )
+        measured = Measured(_bare(job, cell), cell.scorer, answered(cell, run.replies(cell), run.key))
+        result = finisher.finish(measured, partial(self._announce, label))
         self._store.save_items(
             self._id,
             len(self._cells),
@@ -196,36 +179,12 @@ class Run:
         )
         self._add_cell(result)
 
-    def _finish_group(
-        self, job: Job, planned: GroupCell, done: Mapping[CellKey, CellResult], shares: Container[str]
-    ) -> CellResult:
-        members = [done[key] for key in planned.members if key in done]
-        result = CellResult(
-            kind="group",
-            name=planned.group.name,
-            version=planned.group.version,
-            backend=job.backend.name,
-            model=job.label,
-            shots=planned.shots,
-            seed=self._plan.options.seed,
-            n=sum(member.n for member in members),
-            sample=any(member.sample for member in members),
-            figures=group_figures(planned, done, shares),
-            counts=dict(sum((Counter(member.counts) for member in members), Counter())),
-            data=group_origin(members),
-            members=tuple(name for name, _ in planned.members),
-        )
-        self._add_cell(result)
-        return result
-
     def _add_cell(self, cell: CellResult) -> None:
         self._cells.append(cell)
         self._watchers.tell("slmeval_cell_finished", cell=cell)
 
-    def _announce(self, label: str, item: Item, answer: Answer, scores: dict[str, float | None]) -> None:
-        self._watchers.tell(
-            "slmeval_answer_scored", cell=label, index=item.index, answer=answer, scores=scores
-        )
+    def _announce(self, label: str, index: int, answer: Answer, scores: dict[str, float | None]) -> None:
+        self._watchers.tell("slmeval_answer_scored", cell=label, index=index, answer=answer, scores=scores)
 
     def _models_with_notes(self) -> tuple[ModelReport, ...]:
         """A run has no notes of its own: what is to be said of the whole run is said of each model."""
@@ -235,11 +194,11 @@ class Run:
         return RunResult(
             id=self._id,
             started=self._started,
-            finished=_now(),
+            finished=now(),
             status=status,
             demo=self._plan.demo,
             options=self._plan.options,
-            versions=_versions(),
+            versions=library_versions(),
             machine=this_machine(),
             models=self._models_with_notes(),
             cells=tuple(self._cells),
@@ -275,18 +234,37 @@ def execute(
 
 def _of_model(name: str) -> bool:
     """Whether an entry of a run's identity is of a model: one that could not be had may be there now."""
-    return name.startswith(("model ", "tokenizer of "))
+    return name.startswith(("model ", "tokenizer of ", "template of "))
 
 
-def _is_of(cell: CellResult, job: Job) -> bool:
-    return (cell.model, cell.backend) == (job.label, job.backend.name)
+def _bare(job: Job, cell: Cell) -> CellResult:
+    """What is known of a cell before its answers are scored."""
+    return CellResult(
+        kind="task",
+        name=cell.task.name,
+        version=cell.task.version,
+        backend=job.backend.name,
+        model=job.label,
+        shots=cell.shots,
+        seed=cell.seed,
+        n=len(cell.items),
+        sample=cell.sample,
+        figures=(),
+        counts=cell.counts,
+        data=cell.data,
+        notes=cell.notes,
+        chat=cell.chat,
+        repeats=cell.repeats,
+    )
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, ISO 8601, UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _versions() -> Mapping[str, str]:
+def library_versions() -> Mapping[str, str]:
+    """slmeval's, and those of the libraries that can matter to a number."""
     found: dict[str, Any] = {"slmeval": __version__}
     for library in _LIBRARIES:
         try:

@@ -140,6 +140,7 @@ class JobRun:
             options=dict(self._resolved),
             info=self._info,
             notes=tuple(dict.fromkeys((*self._job.notes, *self._kept_notes, *self._notes))),
+            template_hash=self._job.template,
         )
 
     # ---- the conversation --------------------------------------------------------------------------

@@ -10,14 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
 
+from slmeval import repeats
 from slmeval.api import Filter, Metric
 from slmeval.document import from_plain, to_plain
+from slmeval.endings import endings
 from slmeval.errors import DataError, JobFailed
-from slmeval.plan import Cell, Item, Scorer
+from slmeval.plan import Cell, Scorer
 from slmeval.types import Answer, Completion, Figure, Likelihood, Reply, Sample
 
-#: told of each scored answer: the item, the answer, and its score under each figure's name
-Watcher = Callable[[Item, Answer, dict[str, float | None]], None]
+#: told of each scored answer: the row's place, the answer, and its score under each figure's name
+Watcher = Callable[[int, Answer, dict[str, float | None]], None]
+#: a score, if there is one, and how much it counts
+Found = tuple[float | None, float]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,15 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """A row's question with its replies: one to each request, or as many as the question was repeated."""
+
+    index: int
+    sample: Sample
+    draws: tuple[tuple[Reply, ...], ...]
+
+
+@dataclass(frozen=True)
 class Scored:
     """One cell's figures, the scores they were made of, by figure, and its counts."""
 
@@ -38,24 +51,21 @@ class Scored:
     counts: Mapping[str, int]
 
 
-def score_cell(cell: Cell, replies: Mapping[str, Reply], key: Callable[[str], str], watch: Watcher) -> Scored:
-    """Figures and counts of one cell, from its answers in the store.
-
-    ``replies`` are by key, and ``key`` gives the key of a digest.
-
-    :raises JobFailed: a filter or a metric fails, or gives what is no answer, no score or no figure.
-    """
-    columns = _columns(cell)
-    counts: Counter[str] = Counter(cell.counts)
+def answered(cell: Cell, replies: Mapping[str, Reply], key: Callable[[str], str]) -> Iterator[Answered]:
+    """Each item with its replies from the store; ``replies`` are by key, ``key`` gives that of a digest."""
     for item in cell.items:
-        given = tuple(joined([replies[key(ask.digest)] for ask in part]) for part in item.parts)
-        counts.update(_endings(given))
-        for name, (score, weight) in _score_item(cell, item, given, counts, watch).items():
-            if score is not None:
-                columns[name].scores[item.index] = score
-                columns[name].weights[item.index] = weight
-    figures = tuple(_total(cell, name, column) for name, column in columns.items())
-    return Scored(figures, columns, {name: count for name, count in sorted(counts.items()) if count})
+        parts = [[replies[key(ask.digest)] for ask in part] for part in item.parts]
+        yield Answered(item.index, item.sample, draws_of(parts))
+
+
+def draws_of(parts: Sequence[Sequence[Reply]]) -> tuple[tuple[Reply, ...], ...]:
+    """The replies of each draw, one to each request; ``parts`` are the replies to each request.
+
+    A request has several replies where it was asked in windows, or where it was repeated.
+    """
+    if any(isinstance(reply, Completion) for part in parts for reply in part):
+        return tuple(zip(*parts, strict=True))
+    return (tuple(joined(part) for part in parts),)
 
 
 def joined(windows: Sequence[Reply]) -> Reply:
@@ -67,12 +77,84 @@ def joined(windows: Sequence[Reply]) -> Reply:
     return Likelihood(logprobs, all(window.greedy for window in likelihoods))
 
 
-def _columns(cell: Cell) -> dict[str, Column]:
+def score_cell(
+    task: str, scorer: Scorer, counts: Mapping[str, int], rows: Iterable[Answered], watch: Watcher
+) -> Scored:
+    """Figures and counts of one cell of ``task``, from its answers.
+
+    ``counts`` are those that were made when it was asked.
+
+    :raises JobFailed: a filter or a metric fails, or gives what is no answer, no score or no figure.
+    """
+    book = _Book(task, scorer, counts)
+    for row in rows:
+        book.enter(row, watch)
+    return book.scored()
+
+
+class _Book:
+    """Gathers the scores of a cell, row by row."""
+
+    def __init__(self, task: str, scorer: Scorer, counts: Mapping[str, int]) -> None:
+        self._task, self._scorer = task, scorer
+        self._counts: Counter[str] = Counter(counts)
+        self._columns = _columns(task, scorer)
+        self._beside: dict[str, Column] = {}
+
+    def enter(self, row: Answered, watch: Watcher) -> None:
+        """Score a row: the mean of its draws counts, and what is told of repeats and endings beside it."""
+        answers = [_answers(self._task, self._scorer, row.sample, draw) for draw in row.draws]
+        scored = [_scores(self._task, self._scorer, each) for each in answers]
+        for name, column in self._columns.items():
+            found = [each[name] for each in scored if each[name][0] is not None]
+            if found:
+                column.scores[row.index] = math.fsum(score or 0.0 for score, _ in found) / len(found)
+                column.weights[row.index] = found[0][1]
+        self._count(row, answers)
+        for name, metric, value in (*endings(row.draws, answers), *self._repeated(answers, scored)):
+            column = self._beside.setdefault(name, Column(metric, {}, {}))
+            column.scores[row.index], column.weights[row.index] = value, 1.0
+        for answer, scores in zip(answers, scored, strict=True):
+            told = {name: score for name, (score, _) in scores.items()}
+            watch(row.index, next(iter(answer.values())), told)
+
+    def _count(self, row: Answered, answers: Sequence[Mapping[str, Answer]]) -> None:
+        replies = (reply for draw in row.draws for reply in draw)
+        self._counts["cap_hit"] += sum(
+            isinstance(reply, Completion) and reply.reason == "length" for reply in replies
+        )
+        for label, answer in (pair for each in answers for pair in each.items()):
+            if label and answer.found is None:
+                self._counts[f"no_answer/{label}"] += 1
+
+    def _repeated(
+        self, answers: Sequence[Mapping[str, Answer]], scored: Sequence[Mapping[str, Found]]
+    ) -> Iterator[tuple[str, Metric, float]]:
+        """Of several draws: what any of so many would bring, and what most of them say."""
+        if len(answers) < 2:
+            return
+        for name, label, metric in _figures(self._scorer):
+            scores = [each[name][0] for each in scored]
+            if not metric.proportion or not metric.higher_is_better or not set(scores) <= {0.0, 1.0}:
+                continue
+            with _blamed(self._task, f"metric {name!r}"):
+                votes = [metric.vote(each[label]) for each in answers]
+            yield from repeats.figures(name, [float(score or 0.0) for score in scores], votes)
+
+    def scored(self) -> Scored:
+        """What came of all rows."""
+        whole = {**self._columns, **self._beside}
+        totals = tuple(_total(self._task, name, column) for name, column in whole.items())
+        counts = {name: count for name, count in sorted(self._counts.items()) if count}
+        return Scored(totals, self._columns, counts)
+
+
+def _columns(task: str, scorer: Scorer) -> dict[str, Column]:
     """A place for the scores of each figure."""
     columns: dict[str, Column] = {}
-    for name, _, metric in _figures(cell.scorer):
+    for name, _, metric in _figures(scorer):
         if name in columns:
-            raise JobFailed(f"task {cell.task.name!r} has two figures named {name!r}: give one a label")
+            raise JobFailed(f"task {task!r} has two figures named {name!r}: give one a label")
         columns[name] = Column(metric, {}, {})
     return columns
 
@@ -86,60 +168,46 @@ def _figures(scorer: Scorer) -> Iterable[tuple[str, str, Metric]]:
             yield f"{metric_label}/{filter_label}", filter_label, metric
 
 
-def _score_item(
-    cell: Cell, item: Item, replies: tuple[Reply, ...], counts: Counter[str], watch: Watcher
-) -> dict[str, tuple[float | None, float]]:
-    answers = _answers(cell, item, replies)
-    for label, answer in answers.items():
-        if label and answer.found is None:
-            counts[f"no_answer/{label}"] += 1
-    scores = {
-        name: _score(cell, name, metric, answers[label]) for name, label, metric in _figures(cell.scorer)
-    }
-    watch(item, next(iter(answers.values())), {name: score for name, (score, _) in scores.items()})
-    return scores
+def _scores(task: str, scorer: Scorer, answers: Mapping[str, Answer]) -> dict[str, Found]:
+    return {name: _score(task, name, metric, answers[label]) for name, label, metric in _figures(scorer)}
 
 
-def _answers(cell: Cell, item: Item, replies: tuple[Reply, ...]) -> dict[str, Answer]:
-    """The item's answer as each filter finds it; without filters, the plain answer under ``""``."""
-    if not cell.scorer.filters:
-        return {"": Answer(item.sample, replies)}
+def _answers(task: str, scorer: Scorer, sample: Sample, replies: tuple[Reply, ...]) -> dict[str, Answer]:
+    """The answer as each filter finds it; without filters, the plain answer under ``""``."""
+    if not scorer.filters:
+        return {"": Answer(sample, replies)}
     text = "".join(reply.text for reply in replies if isinstance(reply, Completion))
     return {
-        label: Answer(item.sample, replies, _find(cell, label, part, text, item.sample))
-        for label, part in cell.scorer.filters
+        label: Answer(sample, replies, _find(task, label, part, text, sample))
+        for label, part in scorer.filters
     }
-
-
-def _endings(replies: tuple[Reply, ...]) -> Iterable[str]:
-    return ("cap_hit" for reply in replies if isinstance(reply, Completion) and reply.reason == "length")
 
 
 # ---- what filters and metrics of strangers say, checked ------------------------------------------------
 
 
 @contextmanager
-def _blamed(cell: Cell, part: str) -> Iterator[None]:
+def _blamed(task: str, part: str) -> Iterator[None]:
     """Turns whatever is raised into one sentence that names the task and the part."""
     try:
         yield
     except (Exception, SystemExit) as error:
         # whatever a stranger's part raises, it must not take the other cells with it
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise JobFailed(f"task {cell.task.name!r}: {part} failed: {told}") from error
+        raise JobFailed(f"task {task!r}: {part} failed: {told}") from error
 
 
-def _find(cell: Cell, label: str, part: Filter, text: str, sample: Sample) -> str | None:
-    with _blamed(cell, f"filter {label!r}"):
+def _find(task: str, label: str, part: Filter, text: str, sample: Sample) -> str | None:
+    with _blamed(task, f"filter {label!r}"):
         found = part.find_for(text, sample)
         if found is not None and not isinstance(found, str):
             raise TypeError(f"it found {reprlib.repr(found)}, which is no text")
         return found
 
 
-def _score(cell: Cell, name: str, metric: Metric, answer: Answer) -> tuple[float | None, float]:
+def _score(task: str, name: str, metric: Metric, answer: Answer) -> Found:
     """The score, if there is one, and how much it counts."""
-    with _blamed(cell, f"metric {name!r}"):
+    with _blamed(task, f"metric {name!r}"):
         score = metric.score(answer)
         if score is None:
             return None, 0.0
@@ -160,8 +228,8 @@ def _number(score: object, *, proportion: bool) -> float:
     return number
 
 
-def _total(cell: Cell, name: str, column: Column) -> Figure:
-    with _blamed(cell, f"metric {name!r}"):
+def _total(task: str, name: str, column: Column) -> Figure:
+    with _blamed(task, f"metric {name!r}"):
         figure = column.metric.total(name, [*column.scores.values()], [*column.weights.values()])
         if not isinstance(figure, Figure) or figure.name != name:
             raise TypeError(f"its total is {reprlib.repr(figure)}, not a figure of that name")

@@ -20,7 +20,7 @@ class Stopper:
         self._settings = settings
         self._decode = decode
         self._ids: list[int] = []
-        self._thinking = settings.thought and Thinking(settings.thought, decode)
+        self._thinking = None if settings.thought is None else Thinking(settings.thought, decode)
         self._reason: EndReason | None = "length" if settings.max_tokens < 1 else None
         # a stop string of b bytes lies in at most b tokens; the rest covers tokens without text
         self._window = max((len(stop.encode()) for stop in settings.stop), default=0) + 8

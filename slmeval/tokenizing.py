@@ -61,6 +61,12 @@ class FastTokenizer(Tokenizer):
         found = self._inner.token_to_id(token)
         return None if found is None else int(found)
 
+    def special(self, text: str) -> TokenIds:
+        """The special token that is written so, if there is one."""
+        found = self.find(text)
+        added = self._inner.get_added_tokens_decoder()
+        return (found,) if found is not None and found in added and added[found].special else ()
+
     def ends_at(self, stop: Sequence[str]) -> TokenIds:
         """The ids at which a text ends: ``end_ids``, and every special token that holds a stop string.
 

@@ -345,6 +345,14 @@ class RunOptions:
     engine_options: Mapping[str, str] = field(default_factory=dict)
     blocked_plugins: tuple[str, ...] = ()
     timeout: float = 600.0
+    chat_template: str = "off"
+    chat_shots: str = "turns"
+    template_options: Mapping[str, str] = field(default_factory=dict)
+    thinking: str = "auto"
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -364,7 +372,8 @@ class CellResult:
 
     ``sample`` is true when fewer rows were asked than the data set has, or when the rows are the
     bundled ones. ``counts`` holds how many requests were truncated, hit the token cap, and so on. A group
-    names the ``members`` whose figures it averages.
+    names the ``members`` whose figures it averages. ``chat`` says whether the model's own template wrote the
+    prompts, ``repeats`` how many texts each question was answered with.
     """
 
     kind: Literal["task", "probe", "group"]
@@ -381,11 +390,16 @@ class CellResult:
     data: DataOrigin
     notes: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+    chat: Literal["off", "on"] = "off"
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
 class ModelReport:
-    """One model on one backend: everything another person needs to get the same numbers."""
+    """One model on one backend: everything another person needs to get the same numbers.
+
+    ``template_hash`` is that of the chat template's text, where one was used.
+    """
 
     label: str
     backend: str
@@ -396,6 +410,7 @@ class ModelReport:
     options: Mapping[str, OptionValue]
     info: ModelInfo | None
     notes: tuple[str, ...] = ()
+    template_hash: str = ""
 
 
 @dataclass(frozen=True)

@@ -973,7 +973,7 @@ no system prompt
 
 def rendered(template: str) -> Any:
     pytest.importorskip("jinja2")
-    from slmeval.chat import render
+    from slmeval.rendering import render
 
     (found,) = render(template, [({"role": "user", "content": "Hi."},)], {"bos_token": "<s>"})
     return found
@@ -982,7 +982,7 @@ def rendered(template: str) -> Any:
 def test_templates_render_as_in_transformers() -> None:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("jinja2")
-    from slmeval.chat import render
+    from slmeval.rendering import render
     from slmeval.parity.templates import PROBES
 
     own = transformers.AutoTokenizer.from_pretrained(demo_model())
@@ -1009,10 +1009,11 @@ def test_a_template_gets_marks_and_a_fixed_date() -> None:
         "{% for a in range(2000) %}{{ 'x' * 1000 }}{% endfor %}",
         "{{ raise_exception('no system prompts') }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.__class__ }}",
         "{% include '/etc/passwd' %}",
         "{% if %}",
     ],
-    ids=["loops", "long", "wide", "much", "refuses", "breaks out", "includes", "broken"],
+    ids=["loops", "long", "wide", "much", "refuses", "breaks out", "peeps", "includes", "broken"],
 )
 def test_a_hostile_template_gives_a_trouble(template: str) -> None:
     begun = time.monotonic()
@@ -1024,10 +1025,11 @@ def test_a_hostile_template_gives_a_trouble(template: str) -> None:
 
 def test_a_template_sees_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    from slmeval import chat as chats
+    from slmeval import rendering
 
-    monkeypatch.setattr(chats, "_CHILD", "import os, sys; sys.stdout.write(repr(dict(os.environ)))")
-    assert b"secret" not in chats._told_by_child(b"")
+    monkeypatch.setattr(rendering, "_CHILD", "import os, sys; sys.stdout.write(repr(dict(os.environ)))")
+    with rendering._child([]) as child:
+        assert b"secret" not in child.stdout.read()
 
 
 # ---- tokens side by side -----------------------------------------------------------------------------------

@@ -84,9 +84,69 @@ SAMPLE = click.option("--sample", is_flag=True, help="Rows from the bundled samp
 DTYPE = click.option(
     "--dtype", metavar="DTYPE", help="Number format of the weights, where the engine has a choice."
 )
-SEED = click.option("--seed", type=int, default=1234, show_default=True, help="Seed of the shots.")
+SEED = click.option(
+    "--seed", type=int, default=1234, show_default=True, help="Seed of the shots, and of what is drawn."
+)
 TOKENIZER = click.option(
     "--tokenizer", metavar="PATH", help="A folder with, or a file that is, a tokenizer.json."
+)
+CHAT = with_options(
+    click.option(
+        "--chat-template",
+        default="off",
+        show_default=True,
+        metavar="off|on|both",
+        help="Ask by the model's own chat template, plainly, or both.",
+    ),
+    click.option(
+        "--chat-shots",
+        default="turns",
+        show_default=True,
+        metavar="turns|message",
+        help="In a chat, examples are turns, or stand in one message with the question.",
+    ),
+    click.option(
+        "--template-option",
+        "template_options",
+        multiple=True,
+        callback=named_values,
+        metavar="KEY=VALUE",
+        help="What the template is told beside: enable_thinking=false, say.",
+    ),
+    click.option(
+        "--thinking",
+        default="auto",
+        show_default=True,
+        metavar="auto|off|MARKS",
+        help="Marks around a thought, '<think>,</think>' say; auto: those of the chat template.",
+    ),
+)
+WRITING = with_options(
+    click.option("--max-tokens", type=int, metavar="N", help="Most tokens of a text, for every task."),
+    click.option(
+        "--temperature",
+        type=float,
+        default=0.0,
+        show_default=True,
+        metavar="T",
+        help="Draw tokens at it; 0 takes the likeliest.",
+    ),
+    click.option(
+        "--top-p",
+        type=float,
+        default=1.0,
+        show_default=True,
+        metavar="P",
+        help="Draw from the likeliest tokens that have P together.",
+    ),
+    click.option(
+        "--repeats",
+        type=int,
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Texts for each question: pass@k and the majority's answer.",
+    ),
 )
 EXECUTOR = click.option(
     "--executor", default="process", show_default=True, metavar="NAME", help="Where workers live."

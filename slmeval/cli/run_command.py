@@ -44,6 +44,8 @@ _CODES = {"done": ExitCode.DONE, "failed": ExitCode.JOB_FAILED, "interrupted": E
     flags.DTYPE,
     flags.SEED,
     flags.TOKENIZER,
+    flags.CHAT,
+    flags.WRITING,
     click.option("--compat", metavar="NAME", help="'lm-eval' draws the shots as lm-evaluation-harness does."),
     click.option(
         "--position-bias", is_flag=True, help="Ask lettered choices in every place too: does it matter where?"

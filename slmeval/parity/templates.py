@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slmeval.chat import Chat, Rendered, can_render, find_template, render
+from slmeval.chat import find_template, marks_of
 from slmeval.errors import ModelError
 from slmeval.parity.sides import Side
+from slmeval.rendering import Chat, Rendered, can_render, render
 from slmeval.token_tree import common_length
-from slmeval.tokenizing import FastTokenizer
 
 #: conversations that show most of what a template does: a first turn, a system prompt, turns, odd white space
 PROBES: tuple[Chat, ...] = (
@@ -58,8 +58,8 @@ def compare_templates(first: Side, other: Side) -> Verdict | None:
 
 def _rendered(ours: str, theirs: str, first: Side, other: Side) -> Verdict:
     both = zip(
-        render(ours, PROBES, _marks(first.job.tokenizer)),
-        render(theirs, PROBES, _marks(other.job.tokenizer)),
+        render(ours, PROBES, marks_of(first.job.tokenizer)),
+        render(theirs, PROBES, marks_of(other.job.tokenizer)),
         strict=True,
     )
     alike, troubles = 0, []
@@ -91,12 +91,6 @@ def _parted(one: str, two: str) -> str:
     begin = max(0, place - _AROUND // 2)
     shown = [f"{'...' if begin else ''}{text[begin : begin + _AROUND]!r}" for text in (one, two)]
     return f"{shown[0]} against {shown[1]}"
-
-
-def _marks(tokenizer: FastTokenizer) -> dict[str, str]:
-    ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
-    texts = {name: None if token is None else tokenizer.token(token) for name, token in ids.items()}
-    return {name: text for name, text in texts.items() if text is not None}
 
 
 def template_verdict(first: Side, other: Side) -> Verdict | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from slmeval.builtin.reporters.blocks import Block, Command, Listing, Paragraph
-from slmeval.builtin.reporters.figures import against_chance, columns, figure_table, fold
+from slmeval.builtin.reporters.figures import against_chance, columns, figure_table, fold, task_text
 from slmeval.builtin.reporters.text import plural
 from slmeval.types import CellResult, Machine, ModelInfo, ModelReport, OptionValue, RunOptions, RunResult
 
@@ -23,7 +23,10 @@ _COUNTED = {
 }
 
 #: the options of a run that are told where they are not the default
-_CHOICES = ("limit", "sample", "dtype", "tokenizer", "compat", "position_bias")
+_CHOICES = (
+    *("limit", "sample", "dtype", "tokenizer", "compat", "position_bias", "chat_template", "chat_shots"),
+    *("template_options", "thinking", "max_tokens", "temperature", "top_p", "repeats"),
+)
 
 
 def report(run: RunResult) -> Iterator[Block]:
@@ -84,7 +87,7 @@ def _remarks(run: RunResult) -> Iterator[Block]:
 
 
 def _label(cell: CellResult, several: bool) -> str:
-    label = f"{cell.name}, {plural(cell.shots, 'shot')}" if cell.kind != "probe" else cell.name
+    label = f"{task_text(cell)}, {plural(cell.shots, 'shot')}" if cell.kind != "probe" else cell.name
     return f"{label}, {cell.model} · {cell.backend}" if several else label
 
 
@@ -152,6 +155,8 @@ def _model_lines(model: ModelReport) -> Iterator[tuple[str, str]]:
         yield "Size", _size(model.info)
         yield "Engine", f"{model.info.engine} {model.info.engine_version}{_options(model.options)}"
     yield "Tokenizer", f"{model.tokenizer}, hash {_hash(model.tokenizer_hash)}"
+    if model.template_hash:
+        yield "Template", f"the model's own chat template, hash {_hash(model.template_hash)}"
 
 
 def _size(info: ModelInfo) -> str:

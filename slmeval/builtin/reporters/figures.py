@@ -54,7 +54,7 @@ def _detailed(run: RunResult) -> Table:
 
 def _detail(cell: CellResult, figure: Figure) -> tuple[str, ...]:
     values = (value_text(figure), interval_text(figure), _n(cell, figure), figure.unit)
-    return (cell.name, _shots(cell), figure.name, *values)
+    return (task_text(cell), _shots(cell), figure.name, *values)
 
 
 def _side_by_side(run: RunResult, found: tuple[Column, ...]) -> Table:
@@ -69,11 +69,11 @@ def _side_by_side(run: RunResult, found: tuple[Column, ...]) -> Table:
 def _lines(run: RunResult) -> Iterator[tuple[Line, CellResult, Figure]]:
     seen: Counter[tuple[str, ...]] = Counter()
     for cell in run.cells:
-        name, shots = cell.name, _shots(cell)
+        name, shots = task_text(cell), _shots(cell)
         place = (name, shots, cell.model, cell.backend)
         for figure in _in_order(cell):
             yield (name, shots, seen[place], figure.name), cell, figure
-        # a task asked twice of one model (two templates, say) gets lines of its own
+        # a task asked twice of one model gets lines of its own
         seen[place] += 1
 
 
@@ -90,6 +90,11 @@ def _row(
 def _in_order(cell: CellResult) -> list[Figure]:
     ranks = {name: rank for rank, name in enumerate(_FIRST)}
     return sorted(cell.figures, key=lambda figure: ranks.get(figure.name, len(ranks)))
+
+
+def task_text(cell: CellResult) -> str:
+    """The task, and who wrote its prompts where that is not the task itself."""
+    return f"{cell.name} in chat" if cell.chat == "on" else cell.name
 
 
 def _shots(cell: CellResult) -> str:

@@ -17,7 +17,7 @@ _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 COLUMNS = (
     "run", "demo", "status", "kind", "task", "version", "shots", "seed", "backend", "model", "sample",
     "figure", "value", "stderr", "ci95_low", "ci95_high", "n", "unit", "source", "note", "higher_is_better",
-    "rows", "data_source", "data_sha256",
+    "rows", "data_source", "data_sha256", "chat", "repeats",
 )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def _figure_fields(figure: Figure) -> tuple[object, ...]:
 
 
 def _data(cell: CellResult) -> tuple[object, ...]:
-    return (cell.data.rows, cell.data.source, cell.data.sha256)
+    return (cell.data.rows, cell.data.source, cell.data.sha256, cell.chat, cell.repeats)
 
 
 def _field(value: object) -> object:

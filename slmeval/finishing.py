@@ -1,0 +1,73 @@
+"""From scored answers to the cells of a report: those of tasks, and then those of the groups around them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from slmeval.averages import group_figures, group_origin
+from slmeval.curves import Curves
+from slmeval.plan import CellKey, GroupCell, Scorer
+from slmeval.scoring import Answered, Watcher, score_cell
+from slmeval.types import CellResult
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell whose questions were answered: ``result`` is as it will be reported, but for figures."""
+
+    result: CellResult
+    scorer: Scorer
+    rows: Iterable[Answered]
+
+    @property
+    def key(self) -> CellKey:
+        """Under what it is found among those of one model and manner."""
+        return self.result.name, self.result.shots
+
+
+class Finisher:
+    """Makes the cells of one model on one backend, asked in one manner, one after the other."""
+
+    def __init__(self, keys: Iterable[CellKey]) -> None:
+        """``keys``: of all cells that will be finished, each task's with the fewest shots first."""
+        self._curves = Curves(keys)
+        self._done: dict[CellKey, CellResult] = {}
+
+    def finish(self, measured: Measured, watch: Watcher) -> CellResult:
+        """The cell with its figures.
+
+        :raises JobFailed: a filter or a metric fails.
+        """
+        bare = measured.result
+        scored = score_cell(bare.name, measured.scorer, bare.counts, measured.rows, watch)
+        figures = (*scored.figures, *self._curves.add(measured.key, scored.columns))
+        self._done[measured.key] = replace(bare, figures=figures, counts=scored.counts)
+        return self._done[measured.key]
+
+    def group(self, planned: GroupCell, seed: int) -> CellResult | None:
+        """The cell of a group; ``None`` where none of its members was finished."""
+        members = [self._done[key] for key in planned.members if key in self._done]
+        if not members:
+            return None
+        self._done[planned.group.name, planned.shots] = made = replace(
+            members[0],
+            kind="group",
+            name=planned.group.name,
+            version=planned.group.version,
+            shots=planned.shots,
+            seed=seed,
+            n=sum(member.n for member in members),
+            sample=any(member.sample for member in members),
+            figures=group_figures(planned, self._done, self._curves.shares),
+            counts=_sum(members),
+            data=group_origin(members),
+            notes=(),
+            members=tuple(name for name, _ in planned.members),
+        )
+        return made
+
+
+def _sum(members: Sequence[CellResult]) -> dict[str, int]:
+    return dict(sum((Counter(member.counts) for member in members), Counter()))
