@@ -81,9 +81,10 @@ def _place(file: str, what: str, way_out: str = "") -> Path:
         if (path := folder / "tasks" / file).is_file():
             return path
     trouble = f"lm-evaluation-harness {release()} has no {file}" if folders else "it is not installed"
+    own = what.rsplit(maxsplit=1)[-1]
     raise DataError(
         f"{what} are others' texts and come from lm-evaluation-harness, but {trouble}. Ways out: pip install "
-        f"lm-eval=={RELEASE} beside slmeval, or --data DIR with {what.rsplit(maxsplit=1)[-1]}.jsonl in it{way_out}"
+        f"lm-eval=={RELEASE} beside slmeval, or --data DIR with {own}.jsonl in it{way_out}"
     )
 
 

@@ -52,7 +52,10 @@ class Meaning(Filter):
 
 
 class NumberOrWords(Filter):
-    """A whole number: one in digits, or else one in English words. ``occurrence`` as in :class:`Meaning`."""
+    """A whole number: one in digits, or else one in English words.
+
+    ``occurrence`` as in :class:`Meaning`.
+    """
 
     name: ClassVar[str] = "number_or_words"
     _digits = re.compile("[-0-9]+")
