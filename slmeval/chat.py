@@ -120,7 +120,7 @@ def chatted(samples: Sequence[Sample], template: Template) -> Chatted:
 
 
 def messages(turns: Turns, as_turns: bool) -> Messages:
-    """The conversation that a prompt's parts make; not ``as_turns``, examples and question are one message."""
+    """The conversation that a prompt's parts make; not ``as_turns``, examples and question are one."""
     system = (("system", turns.description),) if turns.description else ()
     if not as_turns:
         return (*system, ("user", turns.shown + turns.question))

@@ -64,7 +64,7 @@ def draft(options: RunOptions, task: Task, shots: int, parts: Parts, source: Dat
         task,
         shots,
         samples,
-        _scorer(task, parts),
+        scorer_of(task, parts),
         _origin(rows, pool, in_all),
         sample=rows.source.startswith("sample ") or len(asked) < in_all,
         counts={"flawed": len(flawed)} if flawed else {},
@@ -167,11 +167,19 @@ def _origin(rows: Rows, pool: Rows | None, in_all: int) -> DataOrigin:
     return DataOrigin(rows.source, rows.sha256, in_all, *shots)
 
 
-def _scorer(task: Task, parts: Parts) -> Scorer:
+def scorer_of(task: Task, parts: Parts, filters: Sequence[Use] = (), metrics: Sequence[Use] = ()) -> Scorer:
+    """The filters and metrics of a task, and those that are given beside.
+
+    :raises UsageError: one of them is not there, or does not take its settings.
+    """
     return Scorer(
-        tuple((use.label or use.name, make_part(task, "filter", use, parts.filters)) for use in task.filters),
-        tuple((use.label or use.name, make_part(task, "metric", use, parts.metrics)) for use in task.metrics),
+        tuple(_labelled(task, "filter", use, parts.filters) for use in (*task.filters, *filters)),
+        tuple(_labelled(task, "metric", use, parts.metrics) for use in (*task.metrics, *metrics)),
     )
+
+
+def _labelled(task: Task, kind: str, use: Use, known: Mapping[str, Any]) -> tuple[str, Any]:
+    return use.label or use.name, make_part(task, kind, use, known)
 
 
 def make_part(task: Task, kind: str, use: Use, known: Mapping[str, Any]) -> Any:

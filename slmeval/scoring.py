@@ -143,10 +143,19 @@ class _Book:
 
     def scored(self) -> Scored:
         """What came of all rows."""
-        whole = {**self._columns, **self._beside}
+        whole = _beside_each_other({**self._columns, **self._beside})
         totals = tuple(_total(self._task, name, column) for name, column in whole.items())
         counts = {name: count for name, count in sorted(self._counts.items()) if count}
         return Scored(totals, self._columns, counts)
+
+
+def _beside_each_other(columns: Mapping[str, Column]) -> dict[str, Column]:
+    """What is told of one filter's answers together: a score is read with the answers that were not found."""
+    labels = list(dict.fromkeys(name.partition("/")[2] for name in columns))
+    # figures of no filter come last, unless there are no others
+    labels.sort(key=lambda label: not label)
+    by_label = sorted(columns, key=lambda name: labels.index(name.partition("/")[2]))
+    return {name: columns[name] for name in by_label}
 
 
 def _columns(task: str, scorer: Scorer) -> dict[str, Column]:

@@ -1,0 +1,200 @@
+"""A run's figures made anew from its stored answers: no model is opened, no engine is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from slmeval.api import Task
+from slmeval.errors import DataError, JobFailed, StoreError, UnknownName, UsageError
+from slmeval.finishing import Finisher, Measured
+from slmeval.machine import this_machine
+from slmeval.plan import GroupCell
+from slmeval.questions import Draft, draft, open_source, scorer_of
+from slmeval.registry import Registry
+from slmeval.run import Watchers, library_versions, new_run_id, now
+from slmeval.scoring import Answered, draws_of
+from slmeval.selection import Selection, select
+from slmeval.store import Store
+from slmeval.types import CellResult, Failure, Generate, Reply, RunResult, Sample, Use
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Filters and metrics beside those of each task whose answers are texts."""
+
+    filters: tuple[Use, ...] = ()
+    metrics: tuple[Use, ...] = ()
+
+
+def rescore(old: RunResult, extra: Extra, registry: Registry, store: Store) -> RunResult:
+    """A new run, kept in the store, with the answers of ``old`` and today's filters and metrics.
+
+    Rows are read again from where ``old.options`` say.
+
+    :raises UsageError: a task, filter or metric is not there, or a group has no mean.
+    :raises DataError: rows are missing, or are no longer those that were asked.
+    """
+    if not any(cell.kind == "task" for cell in old.cells):
+        raise UsageError(f"run {old.id} has no answered tasks to score again")
+    return _Rescoring(old, extra, registry, store).result()
+
+
+class _Rescoring:
+    def __init__(self, old: RunResult, extra: Extra, registry: Registry, store: Store) -> None:
+        self._old, self._extra, self._store = old, extra, store
+        self._parts = registry.parts
+        self._id = new_run_id()
+        self._watchers = Watchers(registry.seats)
+        self._selection = select(old.options, registry.parts)
+        self._source = open_source(old.options, old.demo)
+        self._cells: list[CellResult] = []
+        self._failures: list[Failure] = []
+        self._reused = 0
+
+    def result(self) -> RunResult:
+        """What the answers come to now; it is in the store."""
+        numbered = [(number, cell) for number, cell in enumerate(self._old.cells) if cell.kind == "task"]
+        drafts = {key: self._draft(key, cells) for key, cells in _by_task(numbered).items()}
+        begun = now()
+        self._store.begin_run(self._id, begun, self._old.options)
+        for alike in _by_manner(numbered).values():
+            self._finish(alike, drafts)
+        note = f"scored again from the answers of run {self._old.id}: nothing was asked of the model"
+        made = replace(
+            self._old,
+            id=self._id,
+            started=begun,
+            finished=now(),
+            status="failed" if self._failures else "done",
+            versions=library_versions(),
+            machine=this_machine(),
+            models=tuple(replace(each, notes=(*each.notes, note)) for each in self._old.models),
+            cells=tuple(self._cells),
+            failures=tuple(self._failures),
+            asked=0,
+            reused=self._reused,
+        )
+        self._store.finish_run(made)
+        self._watchers.tell("slmeval_run_finished", run=made)
+        return made
+
+    # ---- questions -------------------------------------------------------------------------------------
+
+    def _draft(self, key: tuple[str, int], cells: Sequence[CellResult]) -> Draft:
+        task = _task(self._selection, key[0])
+        made = draft(self._old.options, task, key[1], self._parts, self._source)
+        for cell in cells:
+            now_, then = made.data, cell.data
+            if (now_.sha256, len(made.samples)) != (then.sha256, cell.n):
+                raise DataError(
+                    f"the rows of {key[0]} are not those that were asked: they have the hash "
+                    f"{now_.sha256[:12]}, and had {then.sha256[:12]}"
+                )
+        if not _is_written(made):
+            return made
+        return replace(made, scorer=scorer_of(task, self._parts, self._extra.filters, self._extra.metrics))
+
+    # ---- figures ---------------------------------------------------------------------------------------
+
+    def _finish(
+        self, numbered: Sequence[tuple[int, CellResult]], drafts: Mapping[tuple[str, int], Draft]
+    ) -> None:
+        finisher = Finisher((cell.name, cell.shots) for _, cell in numbered)
+        for number, cell in numbered:
+            try:
+                self._finish_cell(number, cell, drafts[cell.name, cell.shots], finisher)
+            except JobFailed as error:
+                self._failures.append(Failure(cell.backend, cell.model, str(error)))
+        for group in self._groups(numbered[0][1]):
+            if (made := finisher.group(group, self._old.options.seed)) is not None:
+                self._add(made)
+
+    def _finish_cell(self, number: int, cell: CellResult, drafted: Draft, finisher: Finisher) -> None:
+        items = self._store.items(self._old.id, number)
+        rows = self._answered(cell, items, drafted.samples)
+        # what was counted when it was asked still holds; what is counted by scoring is counted again
+        counts = {name: n for name, n in cell.counts.items() if name in ("truncated", "merged", "flawed")}
+        bare = replace(cell, version=drafted.task.version, figures=(), counts=counts)
+        label = f"{cell.name}@{cell.shots} on {cell.backend}:{cell.model}"
+
+        def watch(index: int, answer: object, scores: object) -> None:
+            self._watchers.tell(
+                "slmeval_answer_scored", cell=label, index=index, answer=answer, scores=scores
+            )
+
+        made = finisher.finish(Measured(bare, drafted.scorer, rows), watch)
+        self._store.save_items(self._id, len(self._cells), items)
+        self._reused += len(items)
+        self._add(made)
+
+    def _answered(
+        self, cell: CellResult, items: Sequence[tuple[int, int, str]], samples: Sequence[Sample]
+    ) -> Iterator[Answered]:
+        replies = self._store.replies(key for _, _, key in items)
+        by_row: dict[int, list[Reply]] = {}
+        for row, _, key in items:
+            if key not in replies:
+                raise StoreError(
+                    f"answer {key} of run {self._old.id} is no longer in the store {self._store.path}"
+                )
+            by_row.setdefault(row, []).append(replies[key])
+        for index, sample in enumerate(samples):
+            yield Answered(index, sample, draws_of(_parts(cell, sample, by_row.get(index, []))))
+
+    def _groups(self, alike: CellResult) -> Iterator[GroupCell]:
+        """The groups that the old run had of this model and manner."""
+        had = {
+            (cell.name, cell.shots)
+            for cell in self._old.cells
+            if cell.kind == "group" and _manner(cell) == _manner(alike)
+        }
+        for group in self._selection.groups:
+            if (group.group.name, group.shots) in had:
+                yield group
+
+    def _add(self, cell: CellResult) -> None:
+        self._cells.append(cell)
+        self._watchers.tell("slmeval_cell_finished", cell=cell)
+
+
+def _task(selection: Selection, name: str) -> Task:
+    tasks = {wish.task.name: wish.task for wish in selection.wishes}
+    if name not in tasks:
+        raise UnknownName("task", name, tasks)
+    return tasks[name]
+
+
+def _is_written(made: Draft) -> bool:
+    return any(isinstance(part, Generate) for sample in made.samples[:1] for part in sample.requests)
+
+
+def _parts(cell: CellResult, sample: Sample, replies: Sequence[Reply]) -> list[Sequence[Reply]]:
+    """The replies to each request; a repeated one has several, and a long text has one for each window."""
+    requests = len(sample.requests)
+    each = len(replies) if requests == 1 else cell.repeats
+    if len(replies) != each * requests or not replies:
+        raise JobFailed(
+            f"{cell.name}: {len(replies)} answers are kept of a question that takes {each * requests}"
+        )
+    return [replies[at : at + each] for at in range(0, len(replies), each)]
+
+
+def _manner(cell: CellResult) -> tuple[str, str, str]:
+    return cell.backend, cell.model, cell.chat
+
+
+def _by_task(numbered: Sequence[tuple[int, CellResult]]) -> dict[tuple[str, int], list[CellResult]]:
+    found: dict[tuple[str, int], list[CellResult]] = {}
+    for _, cell in numbered:
+        found.setdefault((cell.name, cell.shots), []).append(cell)
+    return found
+
+
+def _by_manner(
+    numbered: Sequence[tuple[int, CellResult]],
+) -> dict[tuple[str, str, str], list[tuple[int, CellResult]]]:
+    found: dict[tuple[str, str, str], list[tuple[int, CellResult]]] = {}
+    for number, cell in numbered:
+        found.setdefault(_manner(cell), []).append((number, cell))
+    return found
