@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slmeval.api import Task
@@ -28,10 +28,15 @@ class Read:
 
 @dataclass(frozen=True)
 class Reads:
-    """What tasks read, by name, each once; the tasks that make their rows; and what could not be had."""
+    """What tasks read, by name, each once, and what could not be had.
+
+    ``making`` are the tasks that make or bring all their rows; ``elsewhere`` says of others, by name, what
+    their examples are read from instead.
+    """
 
     found: tuple[Read, ...]
     making: tuple[str, ...]
+    elsewhere: Mapping[str, str]
     failures: tuple[DataError, ...]
 
 
@@ -57,19 +62,26 @@ def reads(tasks: Iterable[Task], source: DataSource, shots: bool = True) -> Read
     """
     notes = _Notes(source)
     making: list[str] = []
+    elsewhere: dict[str, str] = {}
     failures: dict[str, DataError] = {}
     for task in tasks:
-        before = notes.asked
+        before, notes.task = notes.asked, task
+        outside: dict[str, str] = {}
         for split in _splits(task, shots):
+            asked = notes.asked
             try:
-                task.load(notes, split)
+                rows = task.load(notes, split)
             except DataError as error:
                 failures.setdefault(str(error), error)
-        if notes.asked == before:
+                continue
+            if notes.asked == asked:
+                outside[task.name] = rows.source
+        if outside and notes.asked == before:
             making.append(task.name)
-    return Reads(
-        tuple(notes.found[name] for name in sorted(notes.found)), tuple(making), tuple(failures.values())
-    )
+        else:
+            elsewhere |= outside
+    found = tuple(notes.found[name] for name in sorted(notes.found))
+    return Reads(found, tuple(making), elsewhere, tuple(failures.values()))
 
 
 def _splits(task: Task, shots: bool) -> list[str]:
@@ -87,6 +99,8 @@ class _Notes(DataSource):
         self._source = source
         self.found: dict[tuple[str, str], Read] = {}
         self.asked = 0
+        #: whose rows are being loaded
+        self.task: Task | None = None
 
     def holds(self, spec: DatasetSpec, split: str) -> bool:
         return self._source.holds(spec, split)
@@ -97,8 +111,15 @@ class _Notes(DataSource):
     def load(self, spec: DatasetSpec, split: str) -> Rows:
         self.asked += 1
         rows = self._source.load(spec, split)
-        self._note(replace(spec, where=None), split)
+        self._note(self._named(replace(spec, where=None)), split)
         return rows
+
+    def _named(self, spec: DatasetSpec) -> DatasetSpec:
+        """With a licence and whose the rows are: a file that says nothing of it is of its task's data set."""
+        if self.task is None:
+            return spec
+        known = self.task.dataset
+        return replace(spec, licence=spec.licence or known.licence, source=spec.source or known.source)
 
     def _note(self, spec: DatasetSpec, split: str) -> None:
         """Keep all rows of the split, under the name of the file that has them.

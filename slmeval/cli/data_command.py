@@ -173,6 +173,8 @@ def _all_reads(tasks: Sequence[str], data: str | None, no_shots: bool, tries: in
         found = reads(chosen, hub, not no_shots)
         _tell_kept(hub)
     _tell_making(found)
+    for name, place in found.elsewhere.items():
+        complain(f"{name}: its examples are not packed, they are read from {place} where it runs")
     if found.failures:
         raise found.failures[0]
     if not found.found:
