@@ -1,0 +1,173 @@
+"""Asks a process of its own whether two answers are equal, and ends it where it takes too long.
+
+The process is kept from one question to the next, because loading sympy takes a second. It is ended by its
+id, and another one started, where a step takes longer than its limit: an expression can keep sympy busy for
+years, inside one call that no signal interrupts. Nothing here needs signals or the main thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from threading import Event, Lock, Timer
+from typing import Literal
+
+from slmeval.errors import JobFailed, MissingExtra
+
+#: seconds for a step: lm-evaluation-harness gives a comparison 5; math_verify ends its steps after 5 by
+#: itself
+LIMITS = {"equal": 5.0, "verify": 6.0}
+#: seconds for the process to start
+_START = 120.0
+#: sympy's parser of LaTeX was made for this version alone
+_ANTLR = "4.11"
+#: what a child needs of the environment; keys and tokens of services are none of an answer's business
+_PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+#: the current folder is not searched for modules
+_CHILD = (
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from slmeval_math.symbolic import serve; serve()"
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Is what was ``given`` equal to what is ``right``? ``how``: LaTeX expressions, or whole texts."""
+
+    how: Literal["equal", "verify"]
+    right: str
+    given: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether they are equal; ``late``: it took too long or too much memory, which counts as not equal."""
+
+    equal: bool
+    late: bool = False
+
+
+def check_installed() -> None:
+    """
+    :raises MissingExtra: what compares answers is not installed, or in a version that it does not work with.
+    """
+    for name in ("sympy", "math_verify"):
+        if find_spec(name) is None:
+            raise MissingExtra(f"{name}, which compares mathematical answers,", "math")
+    try:
+        found = version("antlr4-python3-runtime")
+    except PackageNotFoundError:
+        raise MissingExtra("antlr4-python3-runtime, with which sympy reads LaTeX,", "math") from None
+    if not found.startswith(_ANTLR):
+        raise MissingExtra(
+            "antlr4-python3-runtime, with which sympy reads LaTeX,",
+            "math",
+            f"is version {found}, and must be {_ANTLR}",
+        )
+
+
+class Judge:
+    """Answers questions, one at a time, from any thread; a question is asked once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._known: dict[Question, Verdict] = {}
+
+    def ask(self, question: Question) -> Verdict:
+        """
+        :raises slmeval.errors.JobFailed: the process cannot be started.
+        """
+        with self._lock:
+            if question not in self._known:
+                try:
+                    self._known[question] = self._ask(question)
+                except BaseException:
+                    self._end()  # what it still says would be taken for the answer to the next question
+                    raise
+            return self._known[question]
+
+    def close(self) -> None:
+        """End the process; the next question starts another."""
+        with self._lock:
+            self._known.clear()
+            self._end()
+
+    def _ask(self, question: Question) -> Verdict:
+        told: str | None = ""
+        # a process that ended by itself may have been ended by others: it is asked once more
+        for _ in range(2):
+            told = self._told(question)
+            if told in {"0", "1", "late"}:
+                return Verdict(told == "1", told == "late")
+            self._end()
+            if told is None:
+                break
+        return Verdict(equal=False, late=True)
+
+    def _told(self, question: Question) -> str | None:
+        """What the process answers: "" where it ended, ``None`` where it was ended for taking too long."""
+        child = self._child if self._child and self._child.poll() is None else self._start()
+        with suppress(OSError):  # it has just ended, and says nothing
+            _to(child, json.dumps(asdict(question)))
+        while (told := _line(child, LIMITS[question.how])) == "on":
+            pass
+        return told
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._end()
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in _PASSED if name in os.environ},
+        )
+        if _line(self._child, _START) != "ready":
+            self._end()
+            raise JobFailed(
+                f"the process that compares answers does not start: {sys.executable} -c "
+                "'import math_verify, sympy' may say why"
+            )
+        return self._child
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            with suppress(OSError), child:
+                pass
+
+
+def _to(child: subprocess.Popen[bytes], line: str) -> None:
+    assert child.stdin is not None
+    child.stdin.write(f"{line}\n".encode())
+    child.stdin.flush()
+
+
+def _line(child: subprocess.Popen[bytes], seconds: float) -> str | None:
+    """What the child says next; "" where it ended, ``None`` where it took so long that it was ended."""
+    assert child.stdout is not None
+    overdue = Event()
+
+    def end() -> None:
+        overdue.set()
+        child.kill()
+
+    timer = Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    told = child.stdout.readline().decode("ascii", "replace").strip()
+    timer.cancel()
+    return None if overdue.is_set() and not told else told
+
+
+#: the one that all metrics ask
+JUDGE = Judge()
+atexit.register(JUDGE.close)
