@@ -18,14 +18,17 @@ from slmeval.registry import load
 NOT_COVERED = {
     "contamination_": "our own: lm-evaluation-harness has no such signals",
     "icl_": "our own: generated, no data set",
+    "mawps": "lm-evaluation-harness has no such task",
+    "svamp": "lm-evaluation-harness has no such task",
     "strategyqa": "our own: lm-evaluation-harness has only BIG-bench's, whose rows are finished prompts",
 }
 _HEAD = """# The same numbers as lm-evaluation-harness
 
 For each task below the tests compare with lm-evaluation-harness 0.4.13: prompts and continuations byte for
-byte at 0 shots and, with `--compat lm-eval`, at 5; version, data set and draws of the examples; every metric
-that it defines, from equal log-probabilities, to 1e-9; and log-probabilities on a random Llama of 4,096
-positions, within 1e-3 (`tests/test_lm_eval_parity.py`, `tests/test_lm_eval_numbers.py`). This page is
+byte at 0 shots and, with `--compat lm-eval`, at 5, or with all of a task's fixed examples; version, data set
+and draws of the examples; every metric that it defines, from equal log-probabilities, to 1e-9; what is found
+in hard texts, and whether it counts as right; and log-probabilities on a random Llama of 4,096 positions, within
+1e-3 (`tests/test_lm_eval_parity.py`, `tests/test_lm_eval_numbers.py`, `tests/test_math_parity.py`). This page is
 generated: `python tests/lm_eval_coverage.py --write`.
 
 | task | lm-evaluation-harness's version | rows | shots compared | |
@@ -53,9 +56,14 @@ def _line(task: Task) -> str:
 
 def _covered(name: str, task: Task) -> str:
     rows = "written for the test" if task.dataset.name in DATASETS else "real"
-    shots = "0" if task.dataset.shots is None or task.lm_eval_zero_shot else "0, 5"
+    shots = "0" if task.dataset.shots is None or task.lm_eval_zero_shot else f"0, {shown(task)}"
     why = "it shows no examples, whatever is asked for" if task.lm_eval_zero_shot else ""
     return f"| {name} | {task.version} | {rows} | {shots} | {why} |"
+
+
+def shown(task: Task) -> int:
+    """At how many shots prompts are compared: at all examples where these are always the same."""
+    return task.shots if task.shot_order == "first" and task.shots else 5
 
 
 if __name__ == "__main__":

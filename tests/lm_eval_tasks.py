@@ -20,6 +20,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks._yaml_loader import load_yaml
+from written_rows import MINERVA
 
 #: the seed for shots of lm-eval's command line
 SEED = 1234
@@ -41,9 +42,18 @@ _DEFINITIONS = {
     "sciq": "sciq/sciq.yaml",
     "lambada_openai": "lambada/lambada_openai.yaml",
     "wikitext": "wikitext/wikitext.yaml",
+    "gsm8k_cot": "gsm8k/gsm8k-cot.yaml",
+    "asdiv": "asdiv/default.yaml",
+    "asdiv_cot_llama": "asdiv/asdiv-cot-llama.yaml",
+    **{f"minerva_math{end}": f"minerva_math/minerva_math{end}.yaml" for end in MINERVA},
 }
 #: tasks whose rows lie in a folder of another name
-_FOLDERS = {"truthfulqa_mc1": "truthfulqa_mc", "truthfulqa_mc2": "truthfulqa_mc"}
+_FOLDERS = {
+    "truthfulqa_mc1": "truthfulqa_mc",
+    "truthfulqa_mc2": "truthfulqa_mc",
+    "gsm8k_cot": "gsm8k",
+    "asdiv_cot_llama": "asdiv",
+}
 
 
 def definition(name: str) -> Path | None:

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("lm_eval")
 
-from lm_eval_coverage import NOT_COVERED, document
+from lm_eval_coverage import NOT_COVERED, document, shown
 from lm_eval_tasks import LocalTask, definition, lm_eval_task, requests, shows_none
 from written_rows import DATASETS, write_rows
 
@@ -69,7 +69,8 @@ def test_the_document_lists_what_is_compared() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shots"),
-    [(name, 0) for name in COVERED] + [(name, 5) for name in COVERED if PARTS.tasks[name].dataset.shots],
+    [(name, 0) for name in COVERED]
+    + [(name, shown(task)) for name in COVERED if (task := PARTS.tasks[name]).dataset.shots],
 )
 def test_every_prompt_and_continuation_is_that_of_lm_eval(
     name: str, shots: int, folder_of: Callable[[str], Path]

@@ -60,12 +60,43 @@ def _sciq(number: int) -> Row:
     return {"question": question, **wrong, "correct_answer": _at(number, 13), "support": support}
 
 
+def _asdiv(number: int) -> Row:
+    answer = (f"{number} (apples)", f"{number}.5 (cm (about))", "3:2", f"1,0{number:02}")[number % 4]
+    body = f"{' ' * (number % 2)}Kim has {_at(number, 0)} and {number} more."
+    return {"body": body, "question": f"How many of {_at(number, 3)}?", "answer": answer}
+
+
+#: answers as they stand in a box, in all sorts of LaTeX
+_BOXED = (
+    *(r"\frac{3}{4}", r"\dfrac12", "[2,5)", "1,234", r"12\text{ cm}^2", r"\sqrt3", r"-\frac{\pi}{6}"),
+    *(r"x^2+2x+1", r"\text{even}", r"\left(0,1\right)", "0.5", r"\$45", r"50\%", r"90^\circ", "x=7", "1,2,3"),
+    *(r"\begin{pmatrix}1\\2\end{pmatrix}", r"2^{10}", r"\boxed{4}", r"10{,}000"),
+)
+
+
+def _math(number: int) -> Row:
+    answer = _BOXED[number % len(_BOXED)]
+    return {
+        "problem": f"{_at(number, 0)}: what is $x$ when $x + {number} = {2 * number}$?",
+        "level": f"Level {number % 5 + 1}",
+        "type": "Algebra",
+        "solution": f"First, $\\boxed{{{number}}}$.{' ' * (number % 2)}\nSo it is $\\boxed{{{answer}}}$.",
+    }
+
+
+#: the ends of the names of minerva_math's tasks
+MINERVA = (
+    *("_algebra", "_counting_and_prob", "_geometry", "_intermediate_algebra", "_num_theory", "_prealgebra"),
+    *("_precalc", "500"),
+)
 #: by data set the evaluated split, and how a row is written
 _WRITTEN: dict[str, tuple[str, Callable[[int], Row]]] = {
     "openbookqa": ("test", _openbookqa),
     "social_iqa": ("validation", _social_iqa),
     "copa": ("validation", _copa),
     "sciq": ("test", _sciq),
+    "asdiv": ("validation", _asdiv),
+    **{f"minerva_math{end}": ("test", _math) for end in MINERVA},
 }
 DATASETS = frozenset(_WRITTEN)
 
