@@ -75,11 +75,11 @@ class BbhTask(Task):
 
         :raises slmeval.errors.DataError: they are missing or damaged, and what to do.
         """
-        texts = find_texts(source, self.subtask, self.family)
         if split == EXAMPLES:
-            return texts.examples
+            return find_texts(source, self.subtask, self.family).examples
         found = self._questions(source, split)
-        rows = [{**_fields(row), "description": texts.description} for row in found.rows]
+        description = find_texts(source, self.subtask, self.family).description
+        rows = [{**_fields(row), "description": description} for row in found.rows]
         made = made_rows(rows, found.source, self.name)
         return replace(found, rows=made.rows, sha256=made.sha256)
 
