@@ -164,9 +164,11 @@ def _written(template: Template, wanted: Iterable[Messages]) -> _Written:
     # as lm-evaluation-harness: a template that takes no system's turn is asked without it
     bare = [each[1:] for each in refused]
     found.update(zip(refused, _rendered(template, bare), strict=True))
-    texts = {each: _checked(each, found[each]) for each in asked}
+    texts = {each: _checked(found[each]) for each in asked}
+    _check_told_apart(texts)
     dropped = [each for each in asked if each not in refused and _lacks_system(each, texts[each])]
-    return _Written(texts, tuple(_of_system(len(asked), refused, dropped)))
+    notes = (*_of_system(len(asked), refused, dropped), *_of_questions(texts))
+    return _Written(texts, notes)
 
 
 def _rendered(template: Template, wanted: Sequence[Messages]) -> Sequence[Rendered]:
@@ -178,12 +180,25 @@ def _is_refused(asked: Messages, found: Rendered) -> bool:
     return asked[0][0] == "system" and found.text is None and found.trouble.startswith("TemplateError")
 
 
-def _checked(asked: Messages, found: Rendered) -> str:
+def _checked(found: Rendered) -> str:
     if found.text is None:
         raise ModelError(f"the chat template fails: {found.trouble} (--chat-template off asks without it)")
-    if asked[-1][1].strip() not in found.text:
-        raise ModelError("the chat template leaves out the question (--chat-template off asks without it)")
     return found.text
+
+
+def _check_told_apart(texts: Mapping[Messages, str]) -> None:
+    by_question = {asked[-1]: text for asked, text in texts.items()}
+    if len(set(by_question.values())) < len(by_question):
+        raise ModelError(
+            "the chat template leaves out the question: it writes the same for different ones "
+            "(--chat-template off asks without it)"
+        )
+
+
+def _of_questions(texts: Mapping[Messages, str]) -> Iterator[str]:
+    changed = sum(asked[-1][1].strip() not in text for asked, text in texts.items())
+    if changed:
+        yield f"the template does not write the question as it is in {changed} of {len(texts)} prompts"
 
 
 def _lacks_system(asked: Messages, text: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from slmeval.averages import group_figures, group_origin
 from slmeval.curves import Curves
-from slmeval.plan import CellKey, GroupCell, Scorer
+from slmeval.plan import CellKey, Chat, GroupCell, Scorer
 from slmeval.scoring import Answered, Watcher, score_cell
 from slmeval.types import CellResult
 
@@ -28,12 +28,15 @@ class Measured:
 
 
 class Finisher:
-    """Makes the cells of one model on one backend, asked in one manner, one after the other."""
+    """Makes the cells of one model on one backend, one after the other; those of each manner are a curve."""
 
-    def __init__(self, keys: Iterable[CellKey]) -> None:
+    def __init__(self, keys: Iterable[tuple[Chat, CellKey]]) -> None:
         """``keys``: of all cells that will be finished, each task's with the fewest shots first."""
-        self._curves = Curves(keys)
-        self._done: dict[CellKey, CellResult] = {}
+        by_manner: dict[Chat, list[CellKey]] = {}
+        for chat, key in keys:
+            by_manner.setdefault(chat, []).append(key)
+        self._curves = {chat: Curves(found) for chat, found in by_manner.items()}
+        self._done: dict[Chat, dict[CellKey, CellResult]] = {chat: {} for chat in by_manner}
 
     def finish(self, measured: Measured, watch: Watcher) -> CellResult:
         """The cell with its figures.
@@ -42,16 +45,18 @@ class Finisher:
         """
         bare = measured.result
         scored = score_cell(bare.name, measured.scorer, bare.counts, measured.rows, watch)
-        figures = (*scored.figures, *self._curves.add(measured.key, scored.columns))
-        self._done[measured.key] = replace(bare, figures=figures, counts=scored.counts)
-        return self._done[measured.key]
+        figures = (*scored.figures, *self._curves[bare.chat].add(measured.key, scored.columns))
+        made = replace(bare, figures=figures, counts=scored.counts)
+        self._done[bare.chat][measured.key] = made
+        return made
 
     def group(self, planned: GroupCell, seed: int) -> CellResult | None:
         """The cell of a group; ``None`` where none of its members was finished."""
-        members = [self._done[key] for key in planned.members if key in self._done]
+        done = self._done.get(planned.chat, {})
+        members = [done[key] for key in planned.members if key in done]
         if not members:
             return None
-        self._done[planned.group.name, planned.shots] = made = replace(
+        done[planned.group.name, planned.shots] = made = replace(
             members[0],
             kind="group",
             name=planned.group.name,
@@ -60,7 +65,7 @@ class Finisher:
             seed=seed,
             n=sum(member.n for member in members),
             sample=any(member.sample for member in members),
-            figures=group_figures(planned, self._done, self._curves.shares),
+            figures=group_figures(planned, done, self._curves[planned.chat].shares),
             counts=_sum(members),
             data=group_origin(members),
             notes=(),

@@ -58,7 +58,7 @@ class _Rescoring:
         drafts = {key: self._draft(key, cells) for key, cells in _by_task(numbered).items()}
         begun = now()
         self._store.begin_run(self._id, begun, self._old.options)
-        for alike in _by_manner(numbered).values():
+        for alike in _by_model(numbered).values():
             self._finish(alike, drafts)
         note = f"scored again from the answers of run {self._old.id}: nothing was asked of the model"
         made = replace(
@@ -100,7 +100,7 @@ class _Rescoring:
     def _finish(
         self, numbered: Sequence[tuple[int, CellResult]], drafts: Mapping[tuple[str, int], Draft]
     ) -> None:
-        finisher = Finisher((cell.name, cell.shots) for _, cell in numbered)
+        finisher = Finisher((cell.chat, (cell.name, cell.shots)) for _, cell in numbered)
         for number, cell in numbered:
             try:
                 self._finish_cell(number, cell, drafts[cell.name, cell.shots], finisher)
@@ -143,15 +143,11 @@ class _Rescoring:
             yield Answered(index, sample, draws_of(_parts(cell, sample, by_row.get(index, []))))
 
     def _groups(self, alike: CellResult) -> Iterator[GroupCell]:
-        """The groups that the old run had of this model and manner."""
-        had = {
-            (cell.name, cell.shots)
-            for cell in self._old.cells
-            if cell.kind == "group" and _manner(cell) == _manner(alike)
-        }
-        for group in self._selection.groups:
-            if (group.group.name, group.shots) in had:
-                yield group
+        """The groups that the old run had of this model."""
+        planned = {(each.group.name, each.shots): each for each in self._selection.groups}
+        for cell in self._old.cells:
+            if cell.kind == "group" and _model(cell) == _model(alike):
+                yield replace(planned[cell.name, cell.shots], chat=cell.chat)
 
     def _add(self, cell: CellResult) -> None:
         self._cells.append(cell)
@@ -180,8 +176,8 @@ def _parts(cell: CellResult, sample: Sample, replies: Sequence[Reply]) -> list[S
     return [replies[at : at + each] for at in range(0, len(replies), each)]
 
 
-def _manner(cell: CellResult) -> tuple[str, str, str]:
-    return cell.backend, cell.model, cell.chat
+def _model(cell: CellResult) -> tuple[str, str]:
+    return cell.backend, cell.model
 
 
 def _by_task(numbered: Sequence[tuple[int, CellResult]]) -> dict[tuple[str, int], list[CellResult]]:
@@ -191,10 +187,10 @@ def _by_task(numbered: Sequence[tuple[int, CellResult]]) -> dict[tuple[str, int]
     return found
 
 
-def _by_manner(
+def _by_model(
     numbered: Sequence[tuple[int, CellResult]],
-) -> dict[tuple[str, str, str], list[tuple[int, CellResult]]]:
-    found: dict[tuple[str, str, str], list[tuple[int, CellResult]]] = {}
+) -> dict[tuple[str, str], list[tuple[int, CellResult]]]:
+    found: dict[tuple[str, str], list[tuple[int, CellResult]]] = {}
     for number, cell in numbered:
-        found.setdefault(_manner(cell), []).append((number, cell))
+        found.setdefault(_model(cell), []).append((number, cell))
     return found

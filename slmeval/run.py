@@ -138,17 +138,15 @@ class Run:
         self._finish_cells(job, run, self._answered(job, cells, run))
 
     def _finish_cells(self, job: Job, run: JobRun, able: Sequence[Cell]) -> None:
-        for chat in dict.fromkeys(cell.chat for cell in able):
-            alike = [cell for cell in able if cell.chat == chat]
-            finisher = Finisher(cell.key for cell in alike)
-            for cell in alike:
-                try:
-                    self._finish_cell(job, run, cell, finisher)
-                except JobFailed as error:
-                    self._failures.append(Failure(job.backend.name, job.label, str(error)))
-            for group in (each for each in job.groups if each.chat == chat):
-                if (made := finisher.group(group, self._plan.options.seed)) is not None:
-                    self._add_cell(made)
+        finisher = Finisher((cell.chat, cell.key) for cell in able)
+        for cell in able:
+            try:
+                self._finish_cell(job, run, cell, finisher)
+            except JobFailed as error:
+                self._failures.append(Failure(job.backend.name, job.label, str(error)))
+        for group in job.groups:
+            if (made := finisher.group(group, self._plan.options.seed)) is not None:
+                self._add_cell(made)
 
     def _answered(self, job: Job, cells: Sequence[Cell], run: JobRun) -> list[Cell]:
         """The cells that were answered; of the others it is said once for each reason why not."""

@@ -79,7 +79,11 @@ MODELS = click.option(
     help="Folder, GGUF file, hub id, server, or BACKEND=REF.",
 )
 SHOTS = click.option("--shots", callback=counts, metavar="N,N", help="Examples shown before each question.")
-DATA = click.option("--data", metavar="DIR", help="Rows from DIR/DATASET/SPLIT.jsonl or .parquet.")
+DATA = click.option(
+    "--data",
+    metavar="PATH",
+    help="Rows from PATH/DATASET/SPLIT.jsonl or .parquet, or an archive of data pack.",
+)
 SAMPLE = click.option("--sample", is_flag=True, help="Rows from the bundled sample.")
 DTYPE = click.option(
     "--dtype", metavar="DTYPE", help="Number format of the weights, where the engine has a choice."
