@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -93,7 +94,11 @@ class _Rescoring:
                 )
         if not _is_written(made):
             return made
-        return replace(made, scorer=scorer_of(task, self._parts, self._extra.filters, self._extra.metrics))
+        extra = self._extra
+        scorer = scorer_of(task, self._parts, extra.filters, extra.metrics)
+        return replace(
+            made, scorer=scorer, notes=tuple(_told("filter", extra.filters) + _told("metric", extra.metrics))
+        )
 
     # ---- figures ---------------------------------------------------------------------------------------
 
@@ -115,7 +120,9 @@ class _Rescoring:
         rows = self._answered(cell, items, drafted.samples)
         # what was counted when it was asked still holds; what is counted by scoring is counted again
         counts = {name: n for name, n in cell.counts.items() if name in ("truncated", "merged", "flawed")}
-        bare = replace(cell, version=drafted.task.version, figures=(), counts=counts)
+        told = drafted.notes if _is_written(drafted) else ()
+        notes = tuple(dict.fromkeys((*cell.notes, *told)))
+        bare = replace(cell, version=drafted.task.version, figures=(), counts=counts, notes=notes)
         label = f"{cell.name}@{cell.shots} on {cell.backend}:{cell.model}"
 
         def watch(index: int, answer: object, scores: object) -> None:
@@ -159,6 +166,11 @@ def _task(selection: Selection, name: str) -> Task:
     if name not in tasks:
         raise UnknownName("task", name, tasks)
     return tasks[name]
+
+
+def _told(kind: str, uses: Sequence[Use]) -> list[str]:
+    """What another person needs to get the same figures."""
+    return [f"one more {kind}: {use.label} = {use.name} {json.dumps(dict(use.settings))}" for use in uses]
 
 
 def _is_written(made: Draft) -> bool:

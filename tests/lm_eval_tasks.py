@@ -118,8 +118,11 @@ def run_lm_eval(
     limit: int | None = None,
     batch_size: int = 1,
     max_tokens: int | None = None,
+    chat: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Evaluate a model with lm-eval's HFLM in float32 on the CPU, at most ``max_tokens`` (256) a text.
+
+    ``chat``: by the model's own chat template, examples as turns.
 
     By task: ``results`` as lm-eval gives them (``"acc,none"``, ``"acc_stderr,none"``, ...), and
     ``samples``, one for each row and filter: ``row`` (its place), ``filter``, ``arguments`` of each
@@ -135,7 +138,14 @@ def run_lm_eval(
             if max_tokens is not None and task.OUTPUT_TYPE == "generate_until":
                 task.set_config("generation_kwargs", {"max_gen_toks": max_tokens}, update=True)
         # errors of means are exact, but lm-eval gives none at all without the bootstrap
-        outcome = evaluate(engine, {"tasks": tasks}, limit=limit, bootstrap_iters=2)
+        outcome = evaluate(
+            engine,
+            {"tasks": tasks},
+            limit=limit,
+            bootstrap_iters=2,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+        )
     return {
         name: {
             "results": outcome["results"][name],

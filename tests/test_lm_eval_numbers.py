@@ -131,3 +131,26 @@ def test_gsm8k_has_the_same_texts_and_the_same_extractions(demo_model: Path, tmp
     figures = {figure.name: figure for figure in result.cells[0].figures}
     for name in ("strict-match", "flexible-extract"):
         assert figures[f"exact_match/{name}"].value == theirs["results"][f"exact_match,{name}"]
+
+
+def test_in_chat_log_probabilities_texts_and_figures_are_those_of_lm_eval(
+    demo_model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("jinja2")
+    from chat_templates import WITH_BOS, with_template
+
+    model, rows = with_template(demo_model, tmp_path / "model", WITH_BOS), demo_model.parent / "rows"
+    names = ("arc_easy", "gsm8k")
+    theirs = run_lm_eval(model, names, rows, shots=2, limit=8, max_tokens=48, chat=True)
+    store = tmp_path / "store.db"
+    changes = {"shots": (2,), "limit": 8, "compat": "lm-eval", "max_tokens": 48, "chat_template": "on"}
+    result = ours(model, rows, store, names, **changes)
+    assert [cell.chat for cell in result.cells] == ["on", "on"]
+    choices, texts = (answers(store, result.id, number) for number in (0, 1))
+    for sample in theirs["arc_easy"]["samples"]:
+        assert _difference(choices[sample["row"]], sample["replies"]) < 1e-3
+    for sample in theirs["gsm8k"]["samples"]:
+        (reply,) = texts[sample["row"]]
+        assert isinstance(reply, Completion)
+        assert reply.text == sample["replies"][0]
+    _compare(result.cells[0], theirs["arc_easy"]["results"])
