@@ -982,8 +982,8 @@ def rendered(template: str) -> Any:
 def test_templates_render_as_in_transformers() -> None:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("jinja2")
-    from slmeval.rendering import render
     from slmeval.parity.templates import PROBES
+    from slmeval.rendering import render
 
     own = transformers.AutoTokenizer.from_pretrained(demo_model())
     marks = {"bos_token": own.bos_token, "eos_token": own.eos_token}
