@@ -17,7 +17,8 @@ from slmeval_math.stated_number import numbers, written
 _END = "I hope it is correct."
 _FINAL = re.compile(r"Final Answer: The final answer is(.*?). I hope it is correct.")
 _SAID = re.compile(
-    r"\banswers?\s*(?:is|are|was|=|:)\s*:?([^\n]*?)(?:\.\s|\.?\s*$)", re.IGNORECASE | re.MULTILINE
+    r"(?:\banswers?\s*(?:is|are|was|=|:)\s*(?:the\s+(?:final\s+)?(?=answer))?)+([^\n]*?)(?:\.\s|\.?\s*$)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _FORMULA = re.compile(r"\$\$?([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
