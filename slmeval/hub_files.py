@@ -21,6 +21,9 @@ from slmeval.errors import MissingExtra
 
 ValueT = TypeVar("ValueT")
 
+#: of huggingface_hub: the release, as far as it counts, and what it is
+_OLDEST = (1, 3)
+_WHAT = "huggingface_hub, which fetches data sets,"
 #: bytes read at a time
 _CHUNK = 256 * 1024
 #: seconds in which a server must begin to answer, and go on
@@ -215,14 +218,17 @@ def _at_hand(listed: Sequence[Any], revision: str) -> Path | None:
 def library() -> ModuleType:
     """huggingface_hub.
 
-    :raises MissingExtra: it is not installed.
+    :raises MissingExtra: it is not installed, or is too old.
     """
     try:
         import huggingface_hub
         import huggingface_hub.errors
         import huggingface_hub.utils
     except ImportError:
-        raise MissingExtra("huggingface_hub, which fetches data sets,", "data") from None
+        raise MissingExtra(_WHAT, "data") from None
+    # tokenizers brings an older one along
+    if tuple(map(int, huggingface_hub.__version__.split(".")[:2])) < _OLDEST:
+        raise MissingExtra(_WHAT, "data", f"is {huggingface_hub.__version__}, too old")
     return huggingface_hub
 
 

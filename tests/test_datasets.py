@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from small_hub import SmallHub, serving
 
 from slmeval.datasets import Rows, open_folder, open_sample
 from slmeval.errors import DataError, MissingExtra
-from slmeval.hub_rows import open_hub
+from slmeval.hub_rows import PinRules, open_hub
+from slmeval.pins import Key, Pin, Pins, default_path
 from slmeval.types import DatasetSpec
 from slmeval_commonsense import ARC_CHALLENGE, ARC_EASY, HELLASWAG, PIQA
 from slmeval_math import GSM8K
@@ -414,6 +417,13 @@ def test_the_hub_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyP
         open_hub().load(TOY, "test")
 
 
+def test_an_older_hub_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = pytest.importorskip("huggingface_hub", reason="the extra `data` is not installed")
+    monkeypatch.setattr(library, "__version__", "0.36.2")
+    with pytest.raises(MissingExtra, match=r"huggingface_hub, .* is 0\.36\.2, too old: pip install"):
+        open_hub().load(TOY, "test")
+
+
 def test_the_hub_is_the_one_that_the_environment_names(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
     hub.repositories["someone/toy"] = {"main": {"README.md": b"", "main/test.jsonl": jsonl(TOY_ROWS)}}
     program = (
@@ -437,8 +447,101 @@ def test_the_hub_is_the_one_that_the_environment_names(hub: SmallHub, endpoint: 
     assert done.stdout.strip() == open_hub(endpoint, tmp_path / "other").load(TOY, "test").sha256
 
 
+# ---- what rows were when they were first fetched ---------------------------------------------------
+
+
+def test_the_first_use_is_recorded_and_required_afterwards(
+    hub: SmallHub, endpoint: str, tmp_path: Path
+) -> None:
+    files = {"README.md": b"", "main/test.jsonl": jsonl(TOY_ROWS), "main/train.jsonl": jsonl(TOY_ROWS[:1])}
+    hub.repositories["someone/toy"] = {"main": files}
+    pins = Pins(tmp_path / "new" / "pins.json")
+    first = open_hub(endpoint, tmp_path, PinRules(pins)).load(TOY, "test")
+    pin = pins.find(Key("someone/toy", "main", "test"))
+    assert pin is not None
+    commit = hub.commit("someone/toy", "main")
+    assert (pin.sha256, pin.rows, pin.commit, pin.revision) == (first.sha256, 3, commit, None)
+    # an edit that leaves the rows as they are is none
+    hub.change(
+        "someone/toy", {**files, "README.md": b"more words", "main/test.jsonl": jsonl(TOY_ROWS) + b"\n"}
+    )
+    again = open_hub(endpoint, tmp_path, PinRules(pins)).load(TOY, "test")
+    assert again.sha256 == first.sha256
+    assert pins.find(Key("someone/toy", "main", "test")) == pin
+    hub.change("someone/toy", {**files, "main/test.jsonl": jsonl(TOY_ROWS[:2])})
+    with pytest.raises(
+        DataError, match=r"toy/test on the hub \(someone/toy\) is not what it was: its 2 rows"
+    ):
+        open_hub(endpoint, tmp_path, PinRules(pins)).load(TOY, "test")
+    # without pins nothing is required
+    assert len(open_hub(endpoint, tmp_path).load(TOY, "test").rows) == 2
+
+
+def test_a_part_of_a_data_set_is_held_against_the_whole(hub: SmallHub, endpoint: str, tmp_path: Path) -> None:
+    hub.repositories["someone/toy"] = {"main": {"README.md": b"", "main/test.jsonl": jsonl(TOY_ROWS)}}
+    pins = Pins(tmp_path / "pins.json")
+    part = replace(TOY, where=("q", ""))
+    source = open_hub(endpoint, tmp_path, PinRules(pins))
+    assert len(source.load(part, "test").rows) == 1
+    assert source.published(part, "test").startswith("hub someone/toy/main/test.jsonl at ")
+    pin = pins.find(Key("someone/toy", "main", "test"))
+    assert pin is not None
+    assert (pin.rows, pin.sha256) == (3, source.load(TOY, "test").sha256)
+
+
+def test_the_environment_names_the_file_of_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLMEVAL_PINS", "mine.json")
+    assert default_path() == Path("mine.json").absolute()
+    monkeypatch.delenv("SLMEVAL_PINS")
+    assert default_path().name == "pins.json"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", r"is not of the schema slmeval\.pins/1"),
+        ('{"schema": "slmeval.pins/2", "pins": []}', r"is not of the schema slmeval\.pins/1"),
+        ('{"schema": "slmeval.pins/1", "pins": [{}]}', "holds what is no pin"),
+        ('{"schema": "slmeval.pins/1", "pins": 3}', "holds what is no pin"),
+        ('{"schema": "slmeval.pins/1"}', "holds what is no pin"),
+    ],
+)
+def test_damaged_pins_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "pins.json").write_text(text)
+    with pytest.raises(DataError, match=rf"pins\.json {message}.*move it away"):
+        Pins(tmp_path / "pins.json").find(Key("a", "", "test"))
+
+
+def test_pins_of_many_at_once_are_all_kept(tmp_path: Path) -> None:
+    pytest.importorskip("filelock")
+    program = (
+        "import sys; from pathlib import Path; from slmeval.pins import Key, Pin, Pins\n"
+        "for number in range(20):\n"
+        "    Pins(Path('pins.json')).keep(Key(sys.argv[1], '', str(number)), Pin('a', 1, 'b', 'c'))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, name], cwd=tmp_path, env=environment)
+        for name in "abc"
+    ]
+    assert [process.wait(60) for process in started] == [0, 0, 0]
+    pins = Pins(tmp_path / "pins.json")
+    assert all(pins.find(Key(name, "", str(number))) for name in "abc" for number in range(20))
+    assert {path.name for path in tmp_path.iterdir()} - {"pins.json.lock"} == {"pins.json"}
+
+
+def test_pins_that_cannot_be_written_are_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("filelock")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cannot be written .*SLMEVAL_PINS names another file"):
+        Pins(tmp_path / "file" / "pins.json").keep(Key("a", "", "test"), Pin("a", 1, "b", "c"))
+
+
 def test_no_library_is_imported_before_it_is_needed() -> None:
-    program = "import sys, slmeval.questions; print(sorted({'pyarrow', 'huggingface_hub'} & set(sys.modules)))"
+    program = (
+        "import sys, slmeval.questions; print(sorted({'pyarrow', 'huggingface_hub'} & set(sys.modules)))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={"PYTHONPATH": str(Path(__file__).parents[1])},

@@ -82,7 +82,7 @@ SHOTS = click.option("--shots", callback=counts, metavar="N,N", help="Examples s
 DATA = click.option(
     "--data",
     metavar="PATH",
-    help="Rows from PATH/DATASET/SPLIT.jsonl or .parquet, or an archive of data pack.",
+    help="Rows from PATH/DATASET/SPLIT.jsonl or .parquet, or a packed archive.",
 )
 SAMPLE = click.option("--sample", is_flag=True, help="Rows from the bundled sample.")
 DTYPE = click.option(
