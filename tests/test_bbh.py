@@ -135,7 +135,12 @@ def test_texts_that_are_nowhere_are_told_with_the_ways_out(tmp_path: Path) -> No
     write(tmp_path, "bbh_word_sorting/test", ROW)
     with pytest.raises(DataError) as caught:
         asked("bbh_zeroshot_word_sorting", tmp_path, 0)
-    for part in ("texts", "not installed", "lm-eval==0.4.13", "bbh/cot_prompts.jsonl"):
+    for part in (
+        "the word_sorting prompts",
+        "not installed",
+        "lm-eval==0.4.13",
+        "bbh/cot_prompts.jsonl",
+    ):
         assert part in str(caught.value)
 
 

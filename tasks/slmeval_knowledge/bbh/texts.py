@@ -45,8 +45,8 @@ def find_texts(source: DataSource, subtask: str, family: str) -> Texts:
     if source.holds(spec, _PROMPTS):
         return _of_prompt(source.load(spec, _PROMPTS), steps=family.startswith("cot"))
     file = f"bbh/{family}/{subtask}.yaml"
-    origin = f"lm-evaluation-harness {published.release()} {file}"
-    return _of_definition(published.definition(file, f"the texts of bbh/{_PROMPTS}"), origin)
+    found = published.definition(file, f"the {subtask} prompts of bbh/{_PROMPTS}")
+    return _of_definition(found, f"lm-evaluation-harness {published.release()} {file}")
 
 
 def _of_prompt(prompts: Rows, steps: bool) -> Texts:
