@@ -6,6 +6,7 @@ answers are remembered, so that a hundred contracts cost little more than one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -13,8 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from slmeval.api import Reading
 from slmeval.errors import ModelError
+from slmeval.sampling import Sampler
 from slmeval.stopping import Stopper
 from slmeval.testing import toy
 from slmeval.token_tree import common_length
@@ -58,6 +62,12 @@ def written(location: str, ids: TokenIds) -> TokenIds:
 
 
 @cache
+def drawn(location: str, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+    (completion,) = opened(location).generate([prompt], settings, str)
+    return completion.ids
+
+
+@cache
 def likeliest(location: str, ids: TokenIds, k: int) -> tuple[TopLogprobs, ...]:
     return tuple(opened(location).top_logprobs(ids, k))
 
@@ -96,11 +106,20 @@ class SoundBackend(ReferenceBackend):
     def text(self, prompt: Prompt, settings: GenerationSettings, decode: Decode) -> Completion:
         """The text after one prompt."""
         stopper = Stopper(settings, decode)
-        for token in written(self.location, prompt.ids):
+        for token in self.tokens(prompt, settings):
             if stopper.reason is not None:
                 break
             stopper.push(token)
         return stopper.completion()
+
+    def tokens(self, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+        """What follows one prompt, whatever ends the text."""
+        if settings.temperature == 0:
+            return written(self.location, prompt.ids)
+        plain = GenerationSettings(
+            settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p
+        )
+        return drawn(self.location, replace(prompt, shared=0), plain)
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         return iter(likeliest(self.location, ids, k))
@@ -332,6 +351,8 @@ class KeepsTheStopString(SoundBackend):
 
     def text(self, prompt: Prompt, settings: GenerationSettings, decode: Decode) -> Completion:
         found = super().text(prompt, settings, decode)
+        if settings.thought is not None:
+            return found
         last = decode(found.ids[-1:])
         kept = next((stop for stop in settings.stop if stop in last), "") if found.reason == "stop" else ""
         return replace(found, text=found.text + kept)
@@ -375,7 +396,7 @@ class TruncatesPrompts(SoundBackend):
     breaks = "test_a_prompt_that_does_not_fit_is_refused"
 
     def text(self, prompt: Prompt, settings: GenerationSettings, decode: Decode) -> Completion:
-        return super().text(Prompt(prompt.ids[-toy.CONTEXT :]), settings, decode)
+        return super().text(replace(prompt, ids=prompt.ids[-toy.CONTEXT :]), settings, decode)
 
 
 class AnswersShortPromptsFirst(SoundBackend):
@@ -385,7 +406,9 @@ class AnswersShortPromptsFirst(SoundBackend):
         self, prompts: Sequence[Prompt], settings: GenerationSettings, decode: Decode
     ) -> Iterator[Completion]:
         hinted = any(prompt.shared for prompt in prompts)
-        order = prompts if hinted else sorted(prompts, key=lambda prompt: len(prompt.ids))
+        order = (
+            prompts if hinted or settings.temperature else sorted(prompts, key=lambda prompt: len(prompt.ids))
+        )
         return super().generate(order, settings, decode)
 
 
@@ -394,7 +417,117 @@ class ForgetsTheSharedPrompt(SoundBackend):
 
     def text(self, prompt: Prompt, settings: GenerationSettings, decode: Decode) -> Completion:
         kept = prompt.ids[min(prompt.shared, len(prompt.ids) - 1) :] if prompt.shared else prompt.ids
-        return super().text(Prompt(kept), settings, decode)
+        return super().text(replace(prompt, ids=kept), settings, decode)
+
+
+# ---- thoughts ------------------------------------------------------------------------------------------
+
+
+class StopsWithinThoughts(SoundBackend):
+    breaks = "test_a_stop_string_within_a_thought_does_not_end_it"
+
+    def text(self, prompt: Prompt, settings: GenerationSettings, decode: Decode) -> Completion:
+        plain = super().text(prompt, replace(settings, thought=None), decode)
+        return plain if plain.reason == "stop" else super().text(prompt, settings, decode)
+
+
+class TakesAllForAnAnswer(SoundBackend):
+    breaks = "test_a_thought_stands_apart_from_the_text"
+
+    def text(self, prompt: Prompt, settings: GenerationSettings, decode: Decode) -> Completion:
+        found = super().text(prompt, settings, decode)
+        return found if found.text or not found.thought else replace(found, text=found.thought, thought="")
+
+
+# ---- texts that are drawn --------------------------------------------------------------------------------
+
+
+class DrawsOnAndOn(SoundBackend):
+    breaks = "test_the_same_seed_draws_the_same_text"
+
+    def __init__(self, model: ModelRef, options: Any) -> None:
+        super().__init__(model, options)
+        self.asked: Counter[object] = Counter()
+
+    def tokens(self, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+        times = self.asked[prompt, settings]
+        self.asked[prompt, settings] += self.alone
+        return super().tokens(replace(prompt, seed=prompt.seed + 1000 * times), settings)
+
+    def generate(
+        self, prompts: Sequence[Prompt], settings: GenerationSettings, decode: Decode
+    ) -> Iterator[Completion]:
+        self.alone = len(prompts) == 1
+        return super().generate(prompts, settings, decode)
+
+
+class HeedsNoSeedWhereItIsHot(SoundBackend):
+    breaks = "test_each_seed_draws_a_text_of_its_own"
+
+    def tokens(self, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+        return super().tokens(replace(prompt, seed=0) if settings.temperature > 1.4 else prompt, settings)
+
+
+class SeedsByTheRow(SoundBackend):
+    breaks = "test_drawn_alone_and_in_a_batch_the_text_is_the_same"
+
+    def generate(
+        self, prompts: Sequence[Prompt], settings: GenerationSettings, decode: Decode
+    ) -> Iterator[Completion]:
+        if len({prompt.ids for prompt in prompts}) == len(prompts):
+            prompts = [replace(prompt, seed=prompt.seed + row) for row, prompt in enumerate(prompts)]
+        return super().generate(prompts, settings, decode)
+
+
+class DrawsOnceForEachPrompt(SoundBackend):
+    breaks = "test_one_prompt_may_be_drawn_from_with_several_seeds"
+
+    def generate(
+        self, prompts: Sequence[Prompt], settings: GenerationSettings, decode: Decode
+    ) -> Iterator[Completion]:
+        if settings.max_tokens > 1:
+            seeds = {prompt.ids: prompt.seed for prompt in reversed(prompts)}
+            prompts = [replace(prompt, seed=seeds[prompt.ids]) for prompt in prompts]
+        return super().generate(prompts, settings, decode)
+
+
+class NeverColderThanATenth(SoundBackend):
+    breaks = "test_at_a_low_temperature_the_likeliest_tokens_are_drawn"
+
+    def tokens(self, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+        warmer = max(settings.temperature, 0.5) if settings.temperature else 0
+        return super().tokens(prompt, replace(settings, temperature=warmer))
+
+
+class NeverFewerThanFive(SoundBackend):
+    breaks = "test_a_small_top_p_leaves_the_likeliest_token"
+
+    def tokens(self, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+        return super().tokens(prompt, replace(settings, top_p=max(settings.top_p, 0.8)))
+
+
+class TopPBeforeTemperature(SoundBackend):
+    """As llama.cpp's own sampler has it, unless it is told another order."""
+
+    breaks = "test_tokens_are_drawn_as_often_as_they_are_likely"
+
+    def tokens(self, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+        if settings.max_tokens > 1 or not settings.temperature:
+            return super().tokens(prompt, settings)
+        logits = toy.logits(prompt.ids)[-1]
+        weights = np.exp(logits - logits.max())
+        order = np.argsort(-weights)
+        before = np.cumsum(weights[order]) - weights[order]
+        logits[order[before >= settings.top_p * weights.sum()]] = -np.inf
+        return (Sampler(replace(settings, top_p=1), prompt.seed).draw(logits),)
+
+
+class SlightlyTooHot(SoundBackend):
+    breaks = "test_tokens_are_drawn_as_often_as_they_are_likely"
+
+    def tokens(self, prompt: Prompt, settings: GenerationSettings) -> TokenIds:
+        hotter = settings.temperature * (1.5 if settings.max_tokens == 1 else 1)
+        return super().tokens(prompt, replace(settings, temperature=hotter))
 
 
 # ---- errors, and opening and closing -------------------------------------------------------------------

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from slmeval.api import Backend
 from slmeval.testing.description import DescriptionClauses
+from slmeval.testing.drawing import SampleClauses
 from slmeval.testing.robustness import RobustnessClauses
 from slmeval.testing.scoring import ScoreClauses
+from slmeval.testing.thinking import ThoughtClauses
 from slmeval.testing.writing import GenerateClauses
 
 
-class BackendContract(ScoreClauses, GenerateClauses, RobustnessClauses, DescriptionClauses):
+class BackendContract(
+    ScoreClauses, GenerateClauses, ThoughtClauses, SampleClauses, RobustnessClauses, DescriptionClauses
+):
     """All clauses. A subclass names its ``backend``, and may name ``options`` and a ``tolerance``."""
 
     def __init_subclass__(cls, **more: object) -> None:

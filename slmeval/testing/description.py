@@ -13,7 +13,7 @@ from slmeval.testing.toy_files import parameters
 from slmeval.types import GenerationSettings, Prompt, ScoreGroup, TokenIds, TopLogprobs
 
 #: what a backend may declare; "time" and "profile" are names for later
-CAPABILITIES = ("score", "generate", "top_logprobs", "memory")
+CAPABILITIES = ("score", "generate", "sample", "top_logprobs", "memory")
 _LATER = ("time", "profile")
 
 
