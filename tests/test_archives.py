@@ -16,6 +16,7 @@ import pytest
 
 from slmeval import manifests
 from slmeval.archives import Content, archive_hash, content, open_archive, verify, write_archive, write_folder
+from slmeval.cli import run
 from slmeval.datasets import made_rows, open_folder, open_sample
 from slmeval.errors import DataError
 from slmeval.licences import passing_on
@@ -382,6 +383,15 @@ def test_blemishes_of_published_rows_are_scored_from_an_archive_and_a_folder_too
         options = RunOptions(data=str(place))
         with pytest.raises(DataError, match="not a row of piqa"):
             draft(options, task, 0, PARTS, open_source(options, demo=False))
+
+
+def test_a_demonstration_on_an_archive_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = reads(named_tasks(["piqa"], PARTS), open_sample())
+    made = [content(read.spec, read.split, read.rows, read.published) for read in found.found]
+    write_archive(tmp_path / "rows.zip", made, manifests.FREE)
+    command = ["run", "--backend", "reference", "--tasks", "piqa", "--limit", "2"]
+    assert run([*command, "--data", str(tmp_path / "rows.zip"), "--store", str(tmp_path / "store.db")]) == 0
+    assert "rows of an archive" in " ".join(capsys.readouterr().out.split())
 
 
 # ---- what tasks read ---------------------------------------------------------------------------------

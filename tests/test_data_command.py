@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -440,3 +441,30 @@ def test_a_run_from_an_archive_needs_no_network_and_gives_what_the_folder_gives(
         assert one["data"]["sha256"] == other["data"]["sha256"]
         assert one["data"]["source"] == f"archive {one['name']}/{one['data']['source'].split('/')[1]}"
     assert not desk.pins.exists()
+
+
+def test_the_commands_of_the_page_run_as_they_stand(desk: Desk) -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"<!-- run -->\n```\n(.*?)```", page, re.DOTALL)
+    files = {f"data/{split}.jsonl": rows_of("piqa", split) for split in ("validation", "train")}
+    desk.hub.repositories["baber/piqa"] = {"main": {"README.md": b"", **files}}
+    model, printed = str(DEMO / "model"), ""
+    for line in block.splitlines():
+        words = line.partition("#")[0].split()
+        digest = (re.findall(r"^sha256 (\w{64})$", printed, re.MULTILINE) or [""])[-1]
+        words = [{"HASH": digest, "MODEL": model}.get(word, word) for word in words]
+        if words[1] == "run":
+            words += ["--backend", "reference", "--limit", "2", "--store", "store.db"]
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            env=desk.environment(),
+            cwd=desk.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        printed += done.stdout
+    told = " ".join(printed.split())
+    assert f"archive arc_easy/test.jsonl, from the hub {ARC}/{TEST} at " in told

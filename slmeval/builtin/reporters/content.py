@@ -50,8 +50,8 @@ def report(run: RunResult) -> Iterator[Block]:
 
 def _demo_rows(run: RunResult) -> str:
     sources = {cell.data.source.partition(" ")[0] for cell in run.cells}
-    own = sorted(sources & {"folder", "file"})
-    return f"rows of a {own[0]}" if own else "bundled sample rows"
+    own = sorted(sources & {"archive", "folder", "file"})
+    return f"rows of {'an' if own[0] == 'archive' else 'a'} {own[0]}" if own else "bundled sample rows"
 
 
 def _heading(run: RunResult) -> str:
