@@ -31,11 +31,13 @@ class Tokens(Rate):
 
 
 RATE, TOKENS = Rate(), Tokens()
+#: told of models that think
+THOUGHT_TOKENS, THOUGHT_CAP_HIT = "thought_tokens", "thought_cap_hit"
 
 
 def endings(
     draws: Sequence[Sequence[Reply]], answers: Sequence[Mapping[str, Answer]]
-) -> Iterator[tuple[str, Metric, float]]:
+) -> Iterator[tuple[str, Metric, float | None]]:
     """By figure, what share of one question's texts ended badly; each of its draws counts the same."""
     texts = [[reply for reply in draw if isinstance(reply, Completion)] for draw in draws]
     if not any(texts):
@@ -44,11 +46,13 @@ def endings(
         if label:
             yield f"no_answer/{label}", RATE, _share([each[label].found is None for each in answers])
     yield "cap_hit", RATE, _share([any(map(_is_cut, draw)) for draw in texts])
-    if any(reply.thought for draw in texts for reply in draw):
-        tokens = [sum(reply.thought_tokens for reply in draw) for draw in texts]
-        yield "thought_tokens", TOKENS, sum(tokens) / len(tokens)
-        cut = [any(_is_cut(reply) and not reply.text for reply in draw) for draw in texts]
-        yield "thought_cap_hit", RATE, _share(cut)
+    replies = [reply for draw in texts for reply in draw]
+    # a server may tell a thought, and not of how many tokens it was
+    told = all(reply.thought_tokens for reply in replies if reply.thought)
+    tokens = sum(reply.thought_tokens for reply in replies) / len(texts)
+    yield THOUGHT_TOKENS, TOKENS, tokens if told else None
+    cut = [any(_is_cut(reply) and reply.thought and not reply.text for reply in draw) for draw in texts]
+    yield THOUGHT_CAP_HIT, RATE, _share([bool(each) for each in cut])
 
 
 def _is_cut(reply: Completion) -> bool:

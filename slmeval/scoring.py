@@ -13,13 +13,14 @@ from numbers import Real
 from slmeval import repeats
 from slmeval.api import Filter, Metric
 from slmeval.document import from_plain, to_plain
-from slmeval.endings import endings
+from slmeval.endings import THOUGHT_CAP_HIT, THOUGHT_TOKENS, endings
 from slmeval.errors import DataError, JobFailed
 from slmeval.plan import Cell, Scorer
 from slmeval.types import Answer, Completion, Figure, Likelihood, Reply, Sample
 
 #: told of each scored answer: the row's place, the answer, and its score under each figure's name
 Watcher = Callable[[int, Answer, dict[str, float | None]], None]
+_THOUGHTS = (THOUGHT_TOKENS, THOUGHT_CAP_HIT)
 #: a score, if there is one, and how much it counts
 Found = tuple[float | None, float]
 
@@ -100,6 +101,7 @@ class _Book:
         self._counts: Counter[str] = Counter(counts)
         self._columns = _columns(task, scorer)
         self._beside: dict[str, Column] = {}
+        self._thinks = False
 
     def enter(self, row: Answered, watch: Watcher) -> None:
         """Score a row: the mean of its draws counts, and what is told of repeats and endings beside it."""
@@ -113,16 +115,16 @@ class _Book:
         self._count(row, answers)
         for name, metric, value in (*endings(row.draws, answers), *self._repeated(answers, scored)):
             column = self._beside.setdefault(name, Column(metric, {}, {}))
-            column.scores[row.index], column.weights[row.index] = value, 1.0
+            if value is not None:
+                column.scores[row.index], column.weights[row.index] = value, 1.0
         for answer, scores in zip(answers, scored, strict=True):
             told = {name: score for name, (score, _) in scores.items()}
             watch(row.index, next(iter(answer.values())), told)
 
     def _count(self, row: Answered, answers: Sequence[Mapping[str, Answer]]) -> None:
-        replies = (reply for draw in row.draws for reply in draw)
-        self._counts["cap_hit"] += sum(
-            isinstance(reply, Completion) and reply.reason == "length" for reply in replies
-        )
+        texts = [reply for draw in row.draws for reply in draw if isinstance(reply, Completion)]
+        self._thinks = self._thinks or any(text.thought for text in texts)
+        self._counts["cap_hit"] += sum(text.reason == "length" for text in texts)
         for label, answer in (pair for each in answers for pair in each.items()):
             if label and answer.found is None:
                 self._counts[f"no_answer/{label}"] += 1
@@ -143,7 +145,8 @@ class _Book:
 
     def scored(self) -> Scored:
         """What came of all rows."""
-        whole = _beside_each_other({**self._columns, **self._beside})
+        beside = {name: each for name, each in self._beside.items() if self._thinks or name not in _THOUGHTS}
+        whole = _beside_each_other({**self._columns, **beside})
         totals = tuple(_total(self._task, name, column) for name, column in whole.items())
         counts = {name: count for name, count in sorted(self._counts.items()) if count}
         return Scored(totals, self._columns, counts)

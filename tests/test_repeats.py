@@ -75,6 +75,16 @@ def test_a_text_that_ended_badly_counts_as_a_share_of_its_question() -> None:
     }
 
 
+def test_a_thought_of_untold_length_has_none() -> None:
+    draws = [(Completion("1", (), "stop", "hm"),), (Completion("", (), "length", "hm hm"),)]
+    told = [{"": Answer(SAMPLE, draw)} for draw in draws]
+    assert {name: value for name, _, value in endings(draws, told)} == {
+        "cap_hit": 0.5,
+        "thought_tokens": None,
+        "thought_cap_hit": 0.5,
+    }
+
+
 # ---- whole runs ----------------------------------------------------------------------------------------
 
 #: writes a number that follows from the seed alone, and counts what it is asked
