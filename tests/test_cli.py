@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sqlite3
@@ -446,3 +447,14 @@ def test_the_doctor_names_every_backend(store: Path, capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert "backend reference: ready" in printed
     assert "backend hf: " in printed
+
+
+def test_families_of_tasks_are_one_line_unless_all_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "tasks"]) == 0
+    short = capsys.readouterr().out
+    assert re.search(r"^mmlu_\.\.\. \(57\) .* 14,042 ", short, re.MULTILINE)
+    assert "mmlu_anatomy " not in short
+    assert run(["list", "tasks", "--all"]) == 0
+    whole = capsys.readouterr().out
+    assert re.search(r"^mmlu_anatomy .* 135 ", whole, re.MULTILINE)
+    assert " more" not in whole

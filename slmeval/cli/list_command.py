@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import click
 
-from slmeval.api import Backend
+from slmeval.api import Backend, Task
 from slmeval.cli.output import print_text
 from slmeval.environments import python_of
 from slmeval.errors import UnknownName
@@ -47,20 +47,58 @@ def _converters(registry: Registry) -> Rows:
     ]
 
 
+def _every_task(registry: Registry) -> Rows:
+    return [_task_line(name, [task]) for name, task in registry.parts.tasks.items()]
+
+
 def _tasks(registry: Registry) -> Rows:
-    return [
-        (
-            name,
-            task.version,
-            task.kind,
-            str(task.shots),
-            "" if task.chance is None else f"{task.chance:.2g}",
-            f"{task.dataset.rows:,}" if task.dataset.rows else "",
-            task.dataset.source or task.dataset.hub or "",
-            task.dataset.licence,
+    families = _families(registry)
+    lines: dict[str, tuple[str, ...]] = {}
+    for name, task in registry.parts.tasks.items():
+        family = families.get(name)
+        alike = (
+            [registry.parts.tasks[each] for each in families if families[each] == family]
+            if family
+            else [task]
         )
-        for name, task in registry.parts.tasks.items()
-    ]
+        lines.setdefault(
+            family or name, _task_line(f"{family}_... ({len(alike)})" if family else name, alike)
+        )
+    return [*lines.values()]
+
+
+def _task_line(name: str, tasks: Sequence[Task]) -> tuple[str, ...]:
+    rows = sum(task.dataset.rows or 0 for task in tasks)
+    return (
+        name,
+        _shared(task.version for task in tasks),
+        _shared(task.kind for task in tasks),
+        _shared(str(task.shots) for task in tasks),
+        _shared("" if task.chance is None else f"{task.chance:.2g}" for task in tasks),
+        f"{rows:,}" if rows else "",
+        _shared(task.dataset.source or task.dataset.hub or "" for task in tasks),
+        _shared(task.dataset.licence for task in tasks),
+    )
+
+
+def _shared(texts: Iterable[str]) -> str:
+    first, *others = dict.fromkeys(texts)
+    return "several" if others else first
+
+
+def _families(registry: Registry) -> dict[str, str]:
+    """Tasks that are shown in one line, with the group after which all of them are named."""
+    families: dict[str, str] = {}
+    for group in sorted(registry.parts.groups.values(), key=lambda group: len(group.name)):
+        names = [name for name in group.members if name in registry.parts.tasks]
+        names += [task for name in group.members for task in _within(registry, name)]
+        if len(names) > _SHOWN and all(name.startswith(f"{group.name}_") for name in names):
+            families.update(dict.fromkeys(names, group.name))
+    return families
+
+
+def _within(registry: Registry, name: str) -> Sequence[str]:
+    return registry.parts.groups[name].members if name in registry.parts.groups else ()
 
 
 def _groups(registry: Registry) -> Rows:
@@ -68,6 +106,11 @@ def _groups(registry: Registry) -> Rows:
         (name, _mean(group), "" if group.shots is None else str(group.shots), _members(group.members))
         for name, group in registry.parts.groups.items()
     ]
+
+
+def _every_member(registry: Registry) -> Rows:
+    groups = registry.parts.groups
+    return [(*line[:3], ", ".join(groups[line[0]].members)) for line in _groups(registry)]
 
 
 def _mean(group: Group) -> str:
@@ -106,22 +149,32 @@ _KINDS: dict[str, tuple[tuple[str, ...], Callable[[Registry], Iterable[tuple[str
 }
 
 
+#: and where nothing is to be left out
+_WHOLE = {
+    "tasks": (_KINDS["tasks"][0], _every_task),
+    "groups": (_KINDS["groups"][0], _every_member),
+}
+
+
 @click.command("list")
 @click.argument("kind", metavar="|".join(_KINDS))
-def command(kind: str) -> None:
+@click.option(
+    "--all", "whole", is_flag=True, help="Tasks of a family one by one, and all members of a group."
+)
+def command(kind: str, whole: bool) -> None:
     """List backends, tasks, metrics and all other parts that the installed plugins bring."""
     if kind not in _KINDS:
         raise UnknownName("kind of part", kind, _KINDS)
     registry = load()
     # a group's name stands where a task's can
     kinds = (kind, "groups") if kind == "tasks" else (kind,)
-    print_text("\n".join(_listing(each, registry) for each in kinds))
+    print_text("\n".join(_listing(each, registry, whole) for each in kinds))
 
 
-def _listing(kind: str, registry: Registry) -> str:
+def _listing(kind: str, registry: Registry, whole: bool) -> str:
     from tabulate import tabulate
 
-    headers, rows = _KINDS[kind]
+    headers, rows = (_WHOLE if whole and kind in _WHOLE else _KINDS)[kind]
     found = list(rows(registry))
     if not found:
         return f"no {kind}: no installed plugin brings any\n"
