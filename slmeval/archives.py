@@ -247,10 +247,11 @@ def _listing(path: Path) -> Manifest:
 
 def _check_stored(path: Path, infos: Sequence[zipfile.ZipInfo]) -> None:
     """:raises DataError: an entry is there twice, or could be more than the bytes that are here."""
-    names = sorted(info.filename for info in infos)
+    seen: set[str] = set()
     for info in sorted(infos, key=lambda each: each.filename):
-        if names.count(info.filename) > 1:
+        if info.filename in seen:
             raise DataError(f"{path} has {info.filename} twice")
+        seen.add(info.filename)
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise DataError(f"{info.filename} in {path} is compressed; slmeval data pack compresses nothing")
         if info.flag_bits & 1:

@@ -28,6 +28,8 @@ _WHAT = "huggingface_hub, which fetches data sets,"
 _CHUNK = 256 * 1024
 #: seconds in which a server must begin to answer, and go on
 _TIMEOUT = 30.0
+#: an ETag that can be the name of a file
+_ETAG = re.compile(r"[\w+-][\w.+-]*")
 #: an ETag that is the SHA-256 of the file: so the hub names what it keeps in large storage
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -58,6 +60,7 @@ class HubFiles:
         self._endpoint = endpoint
         self._cache = cache
         self._patience = patience
+        self._away: Exception | None = None
         self.kept: dict[str, str] = {}
 
     def fetch(self, repository: str, revision: str, patterns: Sequence[str]) -> Path:
@@ -82,9 +85,7 @@ class HubFiles:
             )
 
         try:
-            listed = self._patiently(
-                lambda: _cause_raised(lambda: snapshot(dry_run=True)), repository, self._patience.asking
-            )
+            listed = self._listed(repository, snapshot)
         except hub.errors.RevisionNotFoundError:
             raise
         except (OSError, hub.errors.HTTPError) as error:
@@ -96,6 +97,23 @@ class HubFiles:
                 self._download(repository, file)
         # only now, when all are there, does the cache say that it has this commit
         return Path(snapshot())
+
+    def _listed(self, repository: str, snapshot: Callable[..., Any]) -> Sequence[Any]:
+        """What the hub has that is wanted; a hub that could not be reached is not waited for again.
+
+        :raises OSError, HTTPError: it cannot be asked.
+        """
+        if self._away is not None:
+            raise self._away
+        try:
+            found: Sequence[Any] = self._patiently(
+                lambda: _cause_raised(lambda: snapshot(dry_run=True)), repository, self._patience.asking
+            )
+        except Exception as error:
+            if _no_answer(library(), error):
+                self._away = error
+            raise
+        return found
 
     def _kept(self, repository: str, snapshot: Callable[..., Any], error: Exception) -> Path:
         """What the cache has, where the hub cannot be asked.
@@ -127,6 +145,8 @@ class HubFiles:
         known = self._patiently(
             lambda: hub.get_hf_file_metadata(url, endpoint=self._endpoint), what, self._patience.fetching
         )
+        if not _ETAG.fullmatch(known.etag or ""):
+            raise OSError(f"{what} has an ETag under which nothing can be kept: {known.etag!r}")
         home = _snapshot_of(file).parents[1]
         blob = home / "blobs" / known.etag
         lock = home.parent / ".locks" / home.name / f"{known.etag}.lock"
@@ -166,13 +186,16 @@ class HubFiles:
             part.open("r+b", buffering=0) as out,
             hub.get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as answer,
         ):
+            start = _start(answer, have)
+            if start is None:
+                out.truncate(0)
+                raise OSError(f"the rest from byte {have} on cannot be had")
             hub.hf_raise_for_status(answer)
-            self._take(answer, out, have if answer.status_code == 206 else 0, have)
+            self._take(answer, out, start, have)
         if size is not None and (came := part.stat().st_size) != size:
             raise OSError(f"{came} of {size} bytes came")
 
     def _take(self, answer: Any, out: FileIO, start: int, had: int) -> None:
-        # a server that knows no ranges begins again
         self._patience.advance(start - had)
         out.seek(start)
         out.truncate()
@@ -257,6 +280,22 @@ def _cause_raised(attempt: Callable[[], ValueT]) -> ValueT:
         raise (error.__cause__ or error) from None
 
 
+def _start(answer: Any, asked: int) -> int | None:
+    """At which byte of the file an answer begins, where the rest from ``asked`` on was asked for."""
+    if answer.status_code == 206:
+        said = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+        return asked if said and int(said[1]) == asked else None
+    # a server that knows no ranges sends the whole; one that has no such part sends nothing
+    return None if answer.status_code == 416 else 0
+
+
+def _no_answer(hub: ModuleType, error: Exception) -> bool:
+    """Whether there is no hub to talk to, for now or because the user wants none."""
+    if isinstance(error, hub.errors.OfflineModeIsEnabled):
+        return True
+    return isinstance(error, hub.errors.HTTPError) and not isinstance(error, hub.errors.HfHubHTTPError)
+
+
 def _may_pass(hub: ModuleType, error: Exception) -> bool:
     if isinstance(error, hub.errors.HfHubHTTPError):
         status = getattr(getattr(error, "response", None), "status_code", 0)
@@ -292,6 +331,8 @@ def _reason(hub: ModuleType, error: Exception, page: str, revision: str | None) 
         if revision is not None:
             return f"it has no revision {revision}"
         return "it has no file of that split in a known place, and no Parquet conversion"
+    if getattr(getattr(error, "response", None), "status_code", 0) == 401:
+        return "it does not accept the token in HF_TOKEN, or wants one"
     told = str(error).strip().split("\n")[0].removeprefix("Got: ").rstrip(".") or type(error).__name__
     return _without_secrets(told)
 

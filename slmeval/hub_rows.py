@@ -69,6 +69,7 @@ class HubRows(DataSource):
         self._hub = files
         self._rules = rules
         self._found: dict[Key, _Found] = {}
+        self._failed: dict[Key, DataError] = {}
 
     @property
     def kept(self) -> Mapping[str, str]:
@@ -88,12 +89,22 @@ class HubRows(DataSource):
         if spec.hub is None:
             raise DataError(f"{spec.name} is not on the hub: give its rows with --data DIR")
         key = _key(spec, spec.hub, split)
+        if key in self._failed:
+            raise self._failed[key]
         if key not in self._found:
-            found = self._files(spec, key)
-            self._check(spec, key, self._whole(found.files, found.source), found.commit)
-            self._found[key] = found
+            try:
+                self._found[key] = self._required(spec, key)
+            except DataError as error:
+                self._failed[key] = error
+                raise
         found = self._found[key]
         return selected(self._whole(found.files, found.source), spec)
+
+    def _required(self, spec: DatasetSpec, key: Key) -> _Found:
+        """The files of a split, whose rows are those that were recorded, if any were."""
+        found = self._files(spec, key)
+        self._check(spec, key, self._whole(found.files, found.source), found.commit)
+        return found
 
     # ---- where they lie ------------------------------------------------------------------------------
 

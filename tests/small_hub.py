@@ -22,6 +22,7 @@ class SmallHub:
     SHA-256 of the file, as in large storage. ``cuts`` are after how many bytes of a longer file the hub
     hangs up, one cut a request; after ``stalls`` bytes it says nothing more, until it is shut down.
     ``busy`` requests are answered with 503. ``damaged`` files come with other bytes of the same number.
+    With ``other_part`` another part comes than the one asked for. ``etag`` stands in place of every ETag.
     ``sent`` counts the bytes of each file that went out, and ``ranges`` are those that were asked for.
     """
 
@@ -31,6 +32,8 @@ class SmallHub:
     hangs_up: bool = False
     knows_ranges: bool = True
     large: bool = False
+    other_part: bool = False
+    etag: str = ""
     cuts: list[int] = field(default_factory=list)
     stalls: int = 0
     busy: int = 0
@@ -124,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, name: str, data: bytes, commit: str) -> None:
         digest = hashlib.sha256 if self.hub.large else hashlib.sha1
-        headers = {"ETag": f'"{digest(data).hexdigest()}"', "X-Repo-Commit": commit}
+        etag = self.hub.etag or digest(data).hexdigest()
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": commit}
         if name in self.hub.damaged:
             data = data[::-1]
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -133,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.ranges.append(f"{name} {asked[0]}")
         if not self.hub.knows_ranges:
             return self._send(200, data, headers, name)
-        start = int(asked[1])
+        start = 0 if self.hub.other_part else int(asked[1])
         headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         return self._send(206, data[start:], headers, name)
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,6 +159,41 @@ def test_a_hub_that_knows_no_ranges_begins_again(desk: Desk) -> None:
     out, _ = desk.data("pull", "arc_easy", "--no-shots")
     assert desk.sent(TEST) == 1000 + len(rows_of("arc_easy", "test"))
     assert open_folder(DEMO / "rows").load(ARC_EASY.dataset, "test").sha256[:12] in out
+
+
+def test_a_part_that_was_not_asked_for_is_not_taken(desk: Desk) -> None:
+    desk.hub.cuts, desk.hub.other_part = [1000], True
+    out, complaints = desk.data("pull", "arc_easy", "--no-shots")
+    assert "the rest from byte 1000 on cannot be had" in complaints
+    assert open_folder(DEMO / "rows").load(ARC_EASY.dataset, "test").sha256[:12] in out
+
+
+def test_an_etag_is_no_way_out_of_the_cache(desk: Desk) -> None:
+    desk.hub.etag = "../../../../evil"
+    _, complaints = desk.data("pull", "arc_easy", "--no-shots", "--tries", "1", code=2)
+    assert "has an ETag under which nothing can be kept: '../../../../evil'" in complaints
+    assert not list(desk.home.rglob("*evil*"))
+
+
+def test_bytes_move_a_bar_on_a_terminal(desk: Desk) -> None:
+    pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
+    desk.hub.cuts = [1000]
+    import fcntl
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    command = [sys.executable, "-m", "slmeval", "data", "pull", "arc_easy"]
+    there = {"env": desk.environment(), "cwd": desk.home, "stdout": subprocess.PIPE}
+    done = subprocess.run(command, **there, stderr=theirs, check=False, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 20).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert f"{ARC}/{TEST}" in shown
+    assert "%" in shown
+    assert "trying again" in shown
+    assert "fetching" not in shown
 
 
 def test_a_pull_that_is_killed_is_gone_on_with(desk: Desk) -> None:
@@ -315,8 +351,11 @@ def test_the_token_of_the_environment_opens_a_gated_data_set_and_is_written_nowh
 
 
 def test_a_hub_that_is_away_is_an_error_where_nothing_is_kept(desk: Desk) -> None:
-    _, complaints = desk.data("pull", "arc_easy", "--tries", "2", code=2, HF_ENDPOINT=NOWHERE)
-    assert "trying again in 1 s" in complaints
+    tasks = "arc_easy,piqa,mmlu"
+    _, complaints = desk.data("pull", tasks, "--tries", "2", code=2, HF_ENDPOINT=NOWHERE)
+    # it is waited for once, not for each data set again
+    assert complaints.count("trying again in 1 s") == 1
+    assert len(complaints.splitlines()) == 7
     assert f"arc_easy/test could not be had from the hub ({ARC}): " in complaints
     assert "slmeval data pull arc_easy where the hub is in reach" in complaints
 

@@ -73,8 +73,9 @@ def pull(
     from slmeval.pins import Pins, default_path
 
     rules = PinRules(Pins(default_path()), revision, accept_changed)
-    source = open_hub(rules=rules, patience=_patience(tries))
-    found = _reads(tasks, source, rules, no_shots)
+    with _Bytes() as shown:
+        source = open_hub(rules=rules, patience=_patience(tries, shown))
+        found = _reads(tasks, source, rules, no_shots)
     _tell_kept(source)
     for failure in found.failures:
         complain(str(failure))
@@ -169,8 +170,9 @@ def _all_reads(tasks: Sequence[str], data: str | None, no_shots: bool, tries: in
     if data is not None:
         found = reads(chosen, open_source(RunOptions(data=data), demo=False), not no_shots)
     else:
-        hub = open_hub(rules=PinRules(Pins(default_path())), patience=_patience(tries))
-        found = reads(chosen, hub, not no_shots)
+        with _Bytes() as shown:
+            hub = open_hub(rules=PinRules(Pins(default_path())), patience=_patience(tries, shown))
+            found = reads(chosen, hub, not no_shots)
         _tell_kept(hub)
     _tell_making(found)
     for name, place in found.elsewhere.items():
@@ -233,12 +235,11 @@ def _print_table(rows: Sequence[tuple[str, ...]], headers: Sequence[str]) -> Non
         print_text(tabulate(cleaned, headers=headers, disable_numparse=True) + "\n")
 
 
-def _patience(tries: int) -> Patience:
+def _patience(tries: int, shown: _Bytes) -> Patience:
     from slmeval.hub_files import Patience
 
     waits = tuple(min(2.0**number, _LONGEST_WAIT) for number in range(tries - 1))
-    shown = _Bytes()
-    return Patience(waits, waits, complain, shown.begin, shown.advance)
+    return Patience(waits, waits, shown.complain, shown.begin, shown.advance)
 
 
 class _Bytes:
@@ -247,18 +248,34 @@ class _Bytes:
     def __init__(self) -> None:
         self._bar: Any = None
 
+    def __enter__(self) -> _Bytes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def complain(self, message: str) -> None:
+        """A line on stderr, for which the bar makes room."""
+        if self._bar is not None:
+            self._bar.clear()
+        complain(message)
+
     def begin(self, name: str, size: int | None) -> None:
-        """A file is fetched; what is left of the bar before it goes away."""
+        """A file is fetched."""
         if sys.stderr is None or not sys.stderr.isatty():
             complain(f"fetching {name}" + (f", {size:,} bytes" if size is not None else ""))
             return
         from tqdm import tqdm
 
-        if self._bar is not None:
-            self._bar.close()
+        self._close()
         self._bar = tqdm(total=size, desc=clean(name), unit="B", unit_scale=True, leave=False)
 
     def advance(self, count: int) -> None:
         """So many bytes more are here."""
         if self._bar is not None:
             self._bar.update(count)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
