@@ -74,6 +74,11 @@ class FaultyServer:
     faults: list[Fault] = field(default_factory=list)
     #: a fault for each request of the prompts named here
     fault_of: Callable[[Request, int], Fault | None] = lambda *_: None
+    #: what texts that are drawn depend on, beside the prompt: the seed, if the server heeds it
+    drawn_by: Callable[[Request], object] = lambda request: request.body.get("seed")
+    #: what comes before each text, and what a chat server takes out as a thought
+    thought: str = ""
+    takes_out: str = ""
     armed: bool = False
     asked: list[Request] = field(default_factory=list)
     #: times that each prompt was asked
@@ -166,7 +171,15 @@ class FaultyServer:
             return self._packed(completion_of_ids(request, self.tokenizer, tells_ids=self.tells_ids))
         if not chat and not isinstance(request.body["prompt"], str):
             return self._error("400 Bad Request", "prompt must be a string")
-        return self._packed(completion(request, chat=chat))
+        return self._packed(self._written(request, chat=chat))
+
+    def _written(self, request: Request, *, chat: bool) -> dict[str, Any]:
+        drawn = f"\n{self.drawn_by(request)}" if request.body.get("temperature") else ""
+        document = completion(request, chat=chat, before=self.thought, more=drawn)
+        if chat and self.takes_out:
+            document["choices"][0]["message"][self.takes_out] = "hm,\nthen"
+            document["usage"]["completion_tokens_details"] = {"reasoning_tokens": 3}
+        return document
 
     def _packed(self, document: Any) -> bytes:
         return packed("200 OK", json.dumps(document).encode(), self.form)
@@ -175,9 +188,9 @@ class FaultyServer:
         return packed(status, json.dumps({"error": {"message": message}}).encode())
 
 
-def completion(request: Request, *, chat: bool = False) -> dict[str, Any]:
+def completion(request: Request, *, chat: bool = False, before: str = "", more: str = "") -> dict[str, Any]:
     """The right answer to a request."""
-    text = text_after(request.prompt)
+    text = before + text_after(request.prompt + more)
     for stop in request.body.get("stop", ()):
         text = text.split(stop)[0]
     most = request.body.get("max_tokens", request.body.get("max_completion_tokens"))

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from functools import partial
@@ -43,6 +44,7 @@ from slmeval.types import (
     RunOptions,
     RunResult,
     ScoreGroup,
+    Thought,
 )
 from slmeval_openai import (
     OpenAIBackend,
@@ -70,6 +72,7 @@ TEXT = text_tokenizer()
 SHAPED = (
     *("choices", "index", "text", "message", "content", "finish_reason", "usage", "token_ids", "logprobs"),
     *("prompt_logprobs", "tokens", "token_logprobs", "top_logprobs", "data", "id", "stop_reason"),
+    *("reasoning_content", "reasoning", "completion_tokens_details", "reasoning_tokens"),
 )
 FIELDS = st.sampled_from(SHAPED)
 RIGHT = {
@@ -480,7 +483,7 @@ def test_a_server_with_chat_alone(server: FaultyServer) -> None:
         document["choices"][0]["finish_reason"] = "length"
 
     server.faults = [faulty.changed(thinks)]
-    assert ask(backend, ["question"]) == [Completion("", (), "length")]
+    assert ask(backend, ["question"]) == [Completion("", (), "length", "hm")]
     assert any("thinks before it answers" in note for note in backend.notes())
     backend.close()
 
@@ -491,6 +494,163 @@ def test_an_interface_that_is_asked_for_and_not_there(server: FaultyServer, api:
     server.unknown = ("messages",) if api == "chat" else ()
     with pytest.raises(ModelError, match=r"has no /v1/completions|Unrecognized request argument"):
         opened(server.url, api=api)
+
+
+# ---- texts that are drawn -----------------------------------------------------------------------------
+
+DRAWN = GenerationSettings(20, temperature=0.7, top_p=0.9)
+
+
+def draw(backend: OpenAIBackend, *seeds: int) -> list[str]:
+    prompts = [Prompt(TEXT.encode("question"), seed=seed) for seed in seeds]
+    return texts(list(backend.generate(prompts, DRAWN, TEXT.decode)))
+
+
+def test_texts_are_drawn_at_the_temperature_and_by_the_seed(server: FaultyServer) -> None:
+    backend = armed(server)
+    assert not any("random numbers" in note for note in backend.notes())
+    assert draw(backend, 5, 6, 5) == [text_after(f"question\n{seed}") for seed in (5, 6, 5)]
+    assert {"temperature": 0.7, "top_p": 0.9, "top_k": 0, "min_p": 0, "seed": 5}.items() <= (
+        server.asked[-1].body.items()
+    )
+    # four questions before the first text, and none before others
+    assert len(server.asked) == 4 + 3
+    draw(backend, 7)
+    assert len(server.asked) == 4 + 3 + 1
+    (note,) = [note for note in backend.notes() if "draw" in note]
+    assert note.startswith("texts are drawn by the server's own random numbers")
+    # greedy texts are asked for as ever
+    assert texts(ask(backend, ["question"])) == [text_after("question")]
+    assert server.asked[-1].body["temperature"] == 0
+    assert not {"seed", "top_k", "min_p"} & server.asked[-1].body.keys()
+    backend.close()
+
+
+def test_nothing_is_tried_out_where_nothing_is_drawn(server: FaultyServer) -> None:
+    backend = armed(server)
+    assert draw(backend) == []
+    assert not server.asked
+    backend.close()
+
+
+def test_a_server_that_does_not_keep_to_a_seed_is_told_of(server: FaultyServer) -> None:
+    calls = iter(range(1000))
+    server.drawn_by = lambda _: next(calls)
+    backend = armed(server)
+    draw(backend, 5)
+    assert any("does not keep to a seed" in note for note in backend.notes())
+    backend.close()
+
+
+def test_a_server_that_draws_one_text_with_all_seeds_is_told_of(server: FaultyServer) -> None:
+    server.drawn_by = lambda _: "always the same"
+    backend = armed(server)
+    draw(backend, 5)
+    assert any("may heed neither temperature nor seed" in note for note in backend.notes())
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("unknown", "kept", "told"),
+    [
+        (("seed",), {"top_k", "min_p"}, "takes no seed (Unrecognized request argument supplied: seed)"),
+        (("min_p",), {"seed"}, "takes no settings of top_k and min_p"),
+        (("seed", "top_k"), set(), "takes no seed"),
+    ],
+)
+def test_what_a_server_refuses_to_draw_by_is_left_out_and_told_of(
+    unknown: tuple[str, ...], kept: set[str], told: str, server: FaultyServer
+) -> None:
+    server.unknown = unknown
+    backend = armed(server)
+    assert len(draw(backend, 5, 6)) == 2
+    assert {"seed", "top_k", "min_p"} & server.asked[-1].body.keys() == kept
+    assert any(told in note for note in backend.notes())
+    backend.close()
+
+
+def test_a_server_that_draws_no_texts_is_refused_in_its_own_words(server: FaultyServer) -> None:
+    backend = armed(server)
+
+    def refuse(request: Request, _: int) -> Fault | None:
+        warm = request.body["temperature"] > 0
+        return faulty.status("400 Bad Request", b'{"detail": "temperature must be 0"}') if warm else None
+
+    server.fault_of = refuse
+    with pytest.raises(Unanswerable, match="temperature must be 0"):
+        draw(backend, 5)
+    assert texts(ask(backend, ["question"])) == [text_after("question")]
+    backend.close()
+
+
+# ---- thoughts ----------------------------------------------------------------------------------------
+
+THOUGHT = Thought("<think>", "</think>")
+THINKING = GenerationSettings(20, stop=("then", "another"), thought=THOUGHT)
+
+
+def test_a_thought_is_split_off_and_no_stop_string_is_sent_that_would_end_it(server: FaultyServer) -> None:
+    server.thought = "<think>\nso, then\n</think>\n\n"
+    backend = armed(server)
+    (found,) = ask(backend, ["question"], THINKING)
+    answer = text_after("question").lstrip().split("another")[0]
+    assert found == Completion(answer, (), "stop", "so, then", 0)
+    assert "stop" not in server.asked[-1].body
+    # without a thought in the settings the server ends the text at its stop string
+    plain = GenerationSettings(20, stop=("then",))
+    assert texts(ask(backend, ["question"], plain)) == ["<think>\nso, "]
+    assert server.asked[-1].body["stop"] == ["then"]
+    backend.close()
+
+
+def test_a_thought_that_never_ends_leaves_no_answer(server: FaultyServer) -> None:
+    server.thought = "<think>so"
+    backend = armed(server)
+    (found,) = ask(backend, ["question"], THINKING)
+    assert (found.text, found.reason) == ("", "end")
+    assert found.thought == ("so" + text_after("question")).strip()
+    backend.close()
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning", "thinking"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_thought_that_a_chat_server_takes_out_is_the_thought(
+    name: str, begun: bool, server: FaultyServer
+) -> None:
+    server.chat_only, server.takes_out = True, name
+    backend = armed(server)
+    settings = replace(THINKING, thought=replace(THOUGHT, begun=begun))
+    (found,) = ask(backend, ["question"], settings)
+    assert found.text == text_after("question").split("another")[0]
+    assert (found.thought, found.thought_tokens) == ("hm,\nthen", 3)
+    assert "stop" not in server.asked[-1].body
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"message": {"content": "x", "reasoning_content": {"text": "hm"}}},
+        {"message": {"content": "x", "reasoning": "hm"}, "usage": {"reasoning_tokens": "3"}},
+        {"message": {"content": "x", "reasoning": "hm"}, "usage": {"reasoning_tokens": -1}},
+        {"message": {"content": "x", "reasoning": "hm"}, "usage": 5},
+    ],
+)
+def test_a_thought_of_another_shape_is_no_answer(change: dict[str, Any]) -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 4, "completion_tokens_details": change.get("usage")}
+    document = {**right_but_for("message", change["message"]), "usage": usage}
+    with pytest.raises(documents.Garbled):
+        replies.read_chat(document, 5)
+
+
+def test_a_key_in_a_thought_is_not_stored(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLMEVAL_API_KEY", KEY)
+    server.key = KEY
+    server.thought = f"<think>{KEY}</think>"
+    backend = armed(server)
+    with pytest.raises(JobFailed, match="key"):
+        ask(backend, ["question"], THINKING)
+    backend.close()
 
 
 def test_multiple_choice_without_ids_is_refused(server: FaultyServer) -> None:

@@ -24,7 +24,7 @@ from slmeval.types import (
 )
 
 #: what changes in how servers are asked, or how their answers are read, gets a new number
-_VERSION = "2"
+_VERSION = "3"
 
 
 @hookimpl
@@ -43,6 +43,7 @@ class OpenAIBackend(Backend):
     name = "openai"
     extra = "openai"
     forms = ("server",)
+    capabilities = frozenset({"score", "generate", "sample"})
     options = (
         Option(
             "api",

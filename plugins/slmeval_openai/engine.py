@@ -140,7 +140,7 @@ class Engine:
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
-        """Greedy completions.
+        """Completions, in order.
 
         :raises ValueError: a prompt does not fit the model.
         :raises JobFailed: the server fails or serves something else.
@@ -148,9 +148,11 @@ class Engine:
         fitting = self._fitting()
         for prompt in prompts:
             fitting.check(prompt.ids)
+        if prompts and settings.temperature > 0:
+            self._lanes.run(self._writer.try_drawing())
         room = None if self._manner.no_ids else self._facts.room
         starts: list[Callable[[], Coroutine[Any, Any, Completion]]] = [
-            self._writer.start(prompt.ids, settings, decode, room) for prompt in prompts
+            self._writer.start(prompt, settings, decode, room) for prompt in prompts
         ]
         # each look for a stop string is a sign of life, and so is this one, at nothing
         # none goes ahead: a whole text would be waited for

@@ -1,4 +1,4 @@
-"""Greedy texts through a server, ended and cut by the rule of all engines where the server tells enough."""
+"""Texts through a server, ended and cut by the rule of all engines where the server tells enough."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 from slmeval.api import Tokenizer
 from slmeval.errors import JobFailed
 from slmeval.stopping import Stopper, cut_at_stop
-from slmeval.types import Completion, GenerationSettings, TokenIds
+from slmeval.thoughts import split_text
+from slmeval.types import Completion, GenerationSettings, Prompt, TokenIds
 from slmeval_openai.address import Address
 from slmeval_openai.asking import Caller
 from slmeval_openai.documents import Garbled
+from slmeval_openai.drawing import Drawing, try_drawing
 from slmeval_openai.opening import Manner, check_count
 from slmeval_openai.replies import Written
 from slmeval_openai.secret import Key
@@ -37,10 +39,12 @@ class Writer:
     """
 
     def __init__(self, caller: Caller, address: Address, manner: Manner, model: str, key: Key) -> None:
-        self._caller, self._url, self._manner = caller, manner.url(address), manner
+        self._caller, self._address, self._url, self._manner = caller, address, manner.url(address), manner
         self._model, self._key = model, key
         #: the tokenizer whose ids a prompt's text must have, where there is one
         self.tokenizer: Tokenizer | None = None
+        #: how texts are drawn, once it was tried out
+        self.drawing: Drawing | None = None
         self._said: dict[str, int] = {}
         self._makes: set[str] = set()
 
@@ -49,35 +53,45 @@ class Writer:
         notes = [f"{said} ({times} answers)" for said, times in sorted(self._said.items())]
         if len(self._makes) > 1:
             notes.append(f"answers came from several makes of the server: {listed(sorted(self._makes))}")
-        return tuple(notes)
+        return (*(self.drawing.notes if self.drawing else ()), *notes)
+
+    async def try_drawing(self) -> None:
+        """Find out how texts are drawn.
+
+        :raises JobFailed: the server draws none, or fails.
+        """
+        if self.drawing is None:
+            self.drawing = await try_drawing(self._caller, self._address, self._manner, self._model)
 
     def start(
-        self, ids: TokenIds, settings: GenerationSettings, decode: Decode, room: int | None
+        self, prompt: Prompt, settings: GenerationSettings, decode: Decode, room: int | None
     ) -> Callable[[], Coroutine[Any, Any, Completion]]:
         """What asks for one text; ``room`` is the context in tokens, if it is known."""
-        most = settings.max_tokens if room is None else min(settings.max_tokens, room - len(ids))
+        most = settings.max_tokens if room is None else min(settings.max_tokens, room - len(prompt.ids))
         capped = replace(settings, max_tokens=most)
-        return lambda: self._checked(ids, capped, decode)
+        return lambda: self._checked(prompt, capped, decode)
 
-    async def _checked(self, ids: TokenIds, settings: GenerationSettings, decode: Decode) -> Completion:
+    async def _checked(self, prompt: Prompt, settings: GenerationSettings, decode: Decode) -> Completion:
         """:raises JobFailed: as :meth:`_ask`, or the text that would be stored holds the key."""
-        completion = await self._completion(ids, settings, decode)
+        completion = await self._completion(prompt, settings, decode)
         # which may be made from ids, whatever text the server sent with them
         self._key.check_answer(completion.text)
+        self._key.check_answer(completion.thought)
         return completion
 
-    async def _completion(self, ids: TokenIds, settings: GenerationSettings, decode: Decode) -> Completion:
+    async def _completion(self, prompt: Prompt, settings: GenerationSettings, decode: Decode) -> Completion:
         if settings.max_tokens < 1:
             return Completion("", (), "length")
-        stops = tuple(stop for stop in settings.stop if stop)[:_STOPS] if self._manner.stops else ()
-        written = await self._ask(ids, settings, decode, stops)
+        # a server does not know that its stop strings do not count within a thought
+        sends_stops = self._manner.stops and settings.thought is None
+        stops = tuple(stop for stop in settings.stop if stop)[:_STOPS] if sends_stops else ()
+        written = await self._ask(prompt, settings, decode, stops)
         if not self._manner.tells_ids:
-            text, cut = cut_at_stop(written.text, settings.stop)
-            return Completion(text, (), written.reason(cut=cut, asked_stop=bool(stops)))
+            return _cut(written, settings, asked_stop=bool(stops))
         stopper = _followed(written, settings, decode)
         if stopper.reason is None and written.stopped and stops:
             # it saw a stop string where decoding shows none: it is asked for the whole text
-            stopper = _followed(await self._ask(ids, settings, decode, ()), settings, decode)
+            stopper = _followed(await self._ask(prompt, settings, decode, ()), settings, decode)
         if stopper.reason is None:
             raise JobFailed(
                 f"the server ended a text after {len(written.ids or ())} tokens, at neither an end token, a "
@@ -86,12 +100,15 @@ class Writer:
         return stopper.completion()
 
     async def _ask(
-        self, ids: TokenIds, settings: GenerationSettings, decode: Decode, stops: Sequence[str]
+        self, prompt: Prompt, settings: GenerationSettings, decode: Decode, stops: Sequence[str]
     ) -> Written:
         """:raises JobFailed: the prompt cannot be sent, or the server refuses it or fails."""
-        most = settings.max_tokens
-        prompt = self._text(ids, decode) if self._manner.no_ids else list(ids)
-        body = self._manner.body(self._model, prompt, most)
+        ids, most = prompt.ids, settings.max_tokens
+        asked = self._text(ids, decode) if self._manner.no_ids else list(ids)
+        body = self._manner.body(self._model, asked, most)
+        if settings.temperature > 0:
+            assert self.drawing is not None, "how the server draws was tried out"
+            body.update(self.drawing.body(settings, prompt.seed))
         if stops:
             body["stop"] = list(stops)
         if self._manner.tells_ids:
@@ -135,6 +152,16 @@ class Writer:
     @staticmethod
     def _is_text_of(ids: TokenIds, text: str, tokenizer: Tokenizer) -> bool:
         return ids in (tokenizer.encode(text), tokenizer.encode(text, special=False))
+
+
+def _cut(written: Written, settings: GenerationSettings, *, asked_stop: bool) -> Completion:
+    """What a server wrote that tells no ids: a thought apart, the answer cut."""
+    thought, text = written.thought or "", written.text
+    if settings.thought is not None and written.thought is None:
+        thought, text = split_text(text, settings.thought)
+    text, cut = cut_at_stop(text, settings.stop)
+    reason = written.reason(cut=cut, asked_stop=asked_stop)
+    return Completion(text, (), reason, thought, written.thought_tokens)
 
 
 def _check_text(text: str, decoded: str, stops: Sequence[str]) -> None:

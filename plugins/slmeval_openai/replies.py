@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slmeval.types import EndReason, TokenIds
@@ -12,6 +12,10 @@ from slmeval_openai.documents import Garbled, field, message_of
 _ENDED = frozenset({"stop", "eos_token", "stop_sequence", "content_filter"})
 
 
+#: where chat servers that take a thought out of the text put it: llama-server, SGLang; vLLM, mlx_lm, Ollama
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+
+
 @dataclass(frozen=True)
 class Written:
     """What a server wrote.
@@ -19,6 +23,8 @@ class Written:
     ``stopped`` says whether a stop string ended the text, ``None`` where the server does not tell;
     ``ids`` are ``None`` where it does not tell them, as are the counts of tokens; ``fingerprint`` is the make
     of the server in its own words, not to be shown as they are; ``said`` are words for the report.
+    ``thought`` is what the server took out of the text as such, ``None`` where it does not do so;
+    ``thought_tokens`` is 0 where it does not count them.
     """
 
     text: str
@@ -29,6 +35,8 @@ class Written:
     written_tokens: int | None
     fingerprint: str = ""
     said: tuple[str, ...] = ()
+    thought: str | None = None
+    thought_tokens: int = 0
 
     def reason(self, *, cut: bool, asked_stop: bool) -> EndReason:
         """Why the text ended; ``cut``: our own look found a stop string in it.
@@ -53,7 +61,9 @@ def read_completion(document: Any, most: int) -> Written:
 
 
 def read_chat(document: Any, most: int) -> Written:
-    """An answer of ``/chat/completions`` of at most ``most`` tokens; hidden thinking is no part of its text.
+    """An answer of ``/chat/completions`` of at most ``most`` tokens.
+
+    A thought that the server takes out is no part of its text.
 
     :raises Garbled: it is none.
     """
@@ -66,11 +76,30 @@ def read_chat(document: Any, most: int) -> Written:
     # mlx_lm.server writes an empty text as null
     text = "" if message["content"] is None else field(message, "content", str)
     said = []
-    if any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking")):
+    thought = _thought(message)
+    if thought:
         said.append("the server thinks before it answers; what it thinks counts as tokens, and is no answer")
     if message.get("refusal"):
         said.append("the server marked answers as refusals")
-    return _written(document, choice, text, None, tuple(said), most)
+    written = _written(document, choice, text, None, tuple(said), most)
+    return replace(written, thought=thought, thought_tokens=_thought_tokens(document) if thought else 0)
+
+
+def _thought(message: dict[str, Any]) -> str | None:
+    """The thought that the server took out of the text; ``None``: it says nothing of any."""
+    told = [name for name in _THOUGHTS if name in message]
+    given = [field(message, name, str) for name in told if message[name] is not None]
+    return max(given, key=len, default="") if told else None
+
+
+def _thought_tokens(document: Any) -> int:
+    details = (document.get("usage") or {}).get("completion_tokens_details")
+    if details is None or (isinstance(details, dict) and details.get("reasoning_tokens") is None):
+        return 0
+    count = field(details, "reasoning_tokens", int)
+    if count < 0:
+        raise Garbled("it counts fewer than no tokens")
+    return count
 
 
 def _choice(document: Any) -> dict[str, Any]:
