@@ -18,6 +18,7 @@ from slmeval.registry import load
 #: by the beginning of their names, tasks that lm-eval has not, and why
 NOT_COVERED = {
     "contamination_": "our own: lm-evaluation-harness has no such signals",
+    "gsm8k_renumbered": "our own: other numbers, which lm-evaluation-harness has not",
     "icl_": "our own: generated, no data set",
     "mawps": "lm-evaluation-harness has no such task",
     "svamp": "lm-evaluation-harness has no such task",

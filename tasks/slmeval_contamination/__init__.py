@@ -17,6 +17,7 @@ from slmeval_commonsense.winogrande import WINOGRANDE
 from slmeval_contamination.min_k import MinK, MinKGain, MinKTask
 from slmeval_contamination.order import OrderGain, OrderP, OrderTask
 from slmeval_math.gsm8k import GSM8K
+from slmeval_math.renumbered import GSM8K_RENUMBERED
 
 LOOKED_FOR = (ARC_EASY, ARC_CHALLENGE, HELLASWAG, PIQA, GSM8K, WINOGRANDE, OPENBOOKQA, COMMONSENSE_QA, BOOLQ)
 
@@ -32,7 +33,7 @@ def slmeval_register_tasks() -> Iterable[Task]:
 @hookimpl
 def slmeval_register_groups() -> Iterable[Group]:
     return [
-        Group("contamination", ("contamination_order", "contamination_min_k")),
+        Group("contamination", ("contamination_order", "contamination_min_k", GSM8K_RENUMBERED.name)),
         Group("contamination_order", tuple(task.name for task in ORDER)),
         Group("contamination_min_k", tuple(task.name for task in MIN_K)),
     ]

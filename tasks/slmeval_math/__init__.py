@@ -10,6 +10,7 @@ from slmeval.types import Group
 from slmeval_math.asdiv import ASDIV, ASDIV_COT_LLAMA
 from slmeval_math.gsm8k import GSM8K, GSM8K_COT
 from slmeval_math.minerva import MINERVA_GROUP, MINERVA_MATH, MINERVA_MATH500, ROBUST
+from slmeval_math.renumbered import GSM8K_RENUMBERED, PublishedGain, RepliedNumber
 from slmeval_math.same_number import SameNumber
 from slmeval_math.stated_number import StatedNumber
 from slmeval_math.symbolic_metrics import FinalAnswerMatch, MathVerify, RobustAnswerMatch
@@ -31,7 +32,7 @@ SURVEY = Group(
 
 @hookimpl
 def slmeval_register_tasks() -> Iterable[Task]:
-    return [*_WORDS, *MINERVA_MATH, MINERVA_MATH500]
+    return [*_WORDS, *MINERVA_MATH, MINERVA_MATH500, GSM8K_RENUMBERED]
 
 
 @hookimpl
@@ -45,7 +46,7 @@ def slmeval_register_groups() -> Iterable[Group]:
 
 @hookimpl
 def slmeval_register_metrics() -> Iterable[type[Metric]]:
-    return [SameNumber, FinalAnswerMatch, RobustAnswerMatch, MathVerify]
+    return [SameNumber, FinalAnswerMatch, RobustAnswerMatch, MathVerify, RepliedNumber, PublishedGain]
 
 
 @hookimpl
