@@ -1328,6 +1328,24 @@ def test_llama_cpp_pythons_server_writes_what_the_engine_writes(
     backend.close()
 
 
+def test_llama_cpp_pythons_server_draws_by_a_seed(llama_server: str) -> None:
+    backend = opened(llama_server)
+    _draws_by_seeds(backend)
+    assert not any("seed" in note and "random numbers" not in note for note in backend.notes())
+    assert not any("top_k" in note for note in backend.notes())
+    backend.close()
+
+
+def _draws_by_seeds(backend: OpenAIBackend) -> None:
+    """Equal seeds the same text, other seeds others, in one call and in the next."""
+    prompts = [Prompt(TEXT.encode("Once"), seed=seed) for seed in (4, 5, 6, 4)]
+    settings = GenerationSettings(24, temperature=1.0)
+    found, again = (texts(list(backend.generate(prompts, settings, TEXT.decode))) for _ in range(2))
+    assert found == again
+    assert found[0] == found[3]
+    assert len(set(found)) == 3
+
+
 def test_llama_cpp_pythons_server_in_a_run(llama_server: str, tmp_path: Path) -> None:
     result = _evaluated(tmp_path, backends=("openai",), models=(llama_server,))
     assert [cell.name for cell in result.cells] == ["gsm8k"]
@@ -1350,6 +1368,15 @@ def test_mlx_lms_server_writes_what_the_oracle_writes(mlx_server: str, demo_mode
     # it takes stop strings out of the text and goes on, which is seen at opening
     assert any("does not end texts rightly" in note for note in backend.notes())
     assert not any("limit of its own" in note for note in backend.notes())
+    backend.close()
+
+
+def test_mlx_lms_server_draws_by_a_seed_or_is_said_not_to(mlx_server: str) -> None:
+    backend = opened(mlx_server)
+    prompts = [Prompt(TEXT.encode("Once"), seed=seed) for seed in (4, 5, 6)]
+    found = texts(list(backend.generate(prompts, GenerationSettings(24, temperature=1.0), TEXT.decode)))
+    assert len(set(found)) == 3
+    assert any("random numbers" in note for note in backend.notes())
     backend.close()
 
 
@@ -1377,6 +1404,30 @@ def test_vllms_server_writes_what_the_oracle_writes(through_vllm: OpenAIBackend,
     assert list(through_vllm.generate(prompts, settings, tokenizer.decode)) == _oracle_texts(demo_model)
     assert through_vllm.lacking() == {}
     assert through_vllm.notes() == ()
+
+
+def test_vllms_server_draws_by_a_seed(through_vllm: OpenAIBackend, demo_model: Path) -> None:
+    tokenizer = read_tokenizer(demo_model, "the demo model's")
+    prompts = [Prompt(tokenizer.encode("Once"), seed=seed) for seed in (4, 5, 6, 4)]
+    settings = GenerationSettings(24, temperature=1.0)
+    found, again = (list(through_vllm.generate(prompts, settings, tokenizer.decode)) for _ in range(2))
+    assert found == again
+    assert found[0] == found[3]
+    assert len({text.ids for text in found}) == 3
+    (note,) = [note for note in through_vllm.notes() if "seed" in note]
+    assert "random numbers" in note
+
+
+def test_vllms_server_takes_a_thought_by_its_ids(through_vllm: OpenAIBackend, demo_model: Path) -> None:
+    """The text up to the first full stop stands for a thought, in which a stop string stands too."""
+    tokenizer = read_tokenizer(demo_model, "the demo model's")
+    prompts = [Prompt(tokenizer.encode(text)) for text in PROMPTS]
+    thought = Thought("(", ".", begun=True)
+    settings = GenerationSettings(40, ("e", "zzz"), tokenizer.end_ids, thought=thought)
+    oracle = ReferenceBackend(ModelRef(str(demo_model)), options_of(ReferenceBackend))
+    expected = list(oracle.generate(prompts, settings, tokenizer.decode))
+    assert list(through_vllm.generate(prompts, settings, tokenizer.decode)) == expected
+    assert any("e" in each.thought and each.reason == "stop" for each in expected)
 
 
 def test_vllms_server_scores_as_the_oracle_does(through_vllm: OpenAIBackend, demo_model: Path) -> None:
