@@ -98,6 +98,9 @@ class DataSource(ABC):
         """Where others find these very rows, blemishes and all; empty: they are the user's own."""
         return ""
 
+    def offer(self, spec: DatasetSpec, split: str, rows: Rows) -> None:
+        """Told of rows that were read from elsewhere, and would be read from here if it had them."""
+
     def _whole(self, files: Sequence[SourceFile], source: str) -> Rows:
         key = (source, *(str(file.data) for file in files))
         if key not in self._read:

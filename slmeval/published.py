@@ -47,7 +47,9 @@ def published_rows(
     for at, row in enumerate(rows, 1):
         if missing := [name for name in spec.fields if name not in row]:
             raise DataError(f"example {at} of {_origin(file)} has no {' and no '.join(missing)}")
-    return made_rows(rows, _origin(file), file)
+    found = made_rows(rows, _origin(file), file)
+    source.offer(own, split, found)
+    return found
 
 
 def definition(file: str, what: str) -> Mapping[str, Any]:
