@@ -23,7 +23,8 @@ class SmallHub:
     hangs up, one cut a request; after ``stalls`` bytes it says nothing more, until it is shut down.
     ``busy`` requests are answered with 503. ``damaged`` files come with other bytes of the same number.
     With ``other_part`` another part comes than the one asked for. ``etag`` stands in place of every ETag.
-    ``sent`` counts the bytes of each file that went out, and ``ranges`` are those that were asked for.
+    Files are sent by the server at ``elsewhere``, if there is one. ``sent`` counts the bytes of each file
+    that went out, ``ranges`` are those asked for, and ``tokens_seen`` all tokens that came.
     """
 
     repositories: dict[str, dict[str, dict[str, bytes]]]
@@ -40,6 +41,8 @@ class SmallHub:
     damaged: set[str] = field(default_factory=set)
     past: dict[str, dict[str, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    elsewhere: str = ""
+    tokens_seen: set[str] = field(default_factory=set)
     ranges: list[str] = field(default_factory=list)
     sent: Counter[str] = field(default_factory=Counter)
     stalled: threading.Event = field(default_factory=threading.Event)
@@ -105,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         owner, name, verb, revision, *rest = path[2 if api else path[0] == "datasets" :]
         repository = f"{owner}/{name}"
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.hub.tokens_seen |= {token} - {""}
         if repository in self.hub.refused and token not in self.hub.tokens:
             return self._send(403 if token else 401, b"", {"X-Error-Code": "GatedRepo"})
         if repository not in self.hub.repositories:
@@ -129,6 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
         digest = hashlib.sha256 if self.hub.large else hashlib.sha1
         etag = self.hub.etag or digest(data).hexdigest()
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": commit}
+        if self.hub.elsewhere:
+            linked = {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(len(data))}
+            return self._send(302, b"", {**headers, **linked, "Location": self.hub.elsewhere + self.path})
         if name in self.hub.damaged:
             data = data[::-1]
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))

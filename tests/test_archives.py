@@ -127,6 +127,26 @@ def test_what_json_cannot_say_is_refused_with_its_place(value: object) -> None:
         packed([{"q": "x"}, {"q": "y", "v": value}])
 
 
+def test_parquet_is_packed_where_json_can_say_it(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
+    from pyarrow import parquet
+
+    (tmp_path / "toy").mkdir()
+    for split, value in (("test", "text"), ("train", b"bytes")):
+        parquet.write_table(
+            pa.Table.from_pylist([{"q": value, "a": {"n": [1, None, 0.1]}}]),
+            tmp_path / f"toy/{split}.parquet",
+        )
+    source = open_folder(tmp_path)
+    found = source.load(TOY, "test")
+    path = archive(tmp_path / "rows.zip", content(TOY, "test", found, ""))
+    assert open_archive(path).load(TOY, "test").rows == found.rows
+    with pytest.raises(
+        DataError, match=r"toy/train\.parquet, row 1 cannot be written as JSON: Object of type by"
+    ):
+        content(TOY, "train", source.load(TOY, "train"), "")
+
+
 @pytest.mark.parametrize("name", ["../toy", "a/b", "", ".hidden", "c:d", "nul\0", "a\\b", "a..b", "x "])
 def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
     with pytest.raises(DataError, match="cannot be the name of a folder of rows"):

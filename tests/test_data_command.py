@@ -347,6 +347,18 @@ def test_the_token_of_the_environment_opens_a_gated_data_set_and_is_written_nowh
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
+def test_a_token_is_not_shown_to_the_server_that_has_the_files(desk: Desk) -> None:
+    """Large files come from another server, to which the hub sends whoever asks."""
+    desk.hub.refused, desk.hub.tokens = frozenset({ARC}), frozenset({SECRET})
+    store = SmallHub(desk.hub.repositories, cuts=[1000])
+    with serving(store) as desk.hub.elsewhere:
+        out, _ = desk.data("pull", "arc_easy", "--no-shots", HF_TOKEN=SECRET)
+    assert open_folder(DEMO / "rows").load(ARC_EASY.dataset, "test").sha256[:12] in out
+    assert (desk.hub.tokens_seen, store.tokens_seen) == ({SECRET}, set())
+    assert (desk.sent(TEST), store.sent[TEST]) == (0, len(rows_of("arc_easy", "test")))
+    assert store.ranges == [f"{TEST} bytes=1000-"]
+
+
 # ---- the hub is away -----------------------------------------------------------------------------------
 
 
@@ -480,6 +492,35 @@ def test_a_run_from_an_archive_needs_no_network_and_gives_what_the_folder_gives(
         assert one["data"]["sha256"] == other["data"]["sha256"]
         assert one["data"]["source"] == f"archive {one['name']}/{one['data']['source'].split('/')[1]}"
     assert not desk.pins.exists()
+
+
+def test_a_run_records_what_it_first_had_and_refuses_what_changed(desk: Desk) -> None:
+    model = ["--backend", "reference", "--model", str(DEMO / "model"), "--tasks", "arc_easy", "--limit", "2"]
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "slmeval", "run", *model, "--format", "json", "--store", "store.db"],
+            env=desk.environment(**more),
+            cwd=desk.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    first = run()
+    assert first.returncode == 0, first.stderr
+    (cell,) = json.loads(first.stdout)["cells"]
+    assert cell["data"]["sha256"] == desk.pinned()["test"]["sha256"]
+    assert cell["data"]["source"] == f"hub {ARC}/{TEST} at {desk.hub.commit(ARC, 'main')[:12]}"
+    # the same word for the same rows, wherever they lay
+    away = run(HF_ENDPOINT=NOWHERE)
+    assert json.loads(away.stdout)["cells"] == [cell]
+    files = desk.hub.repositories[ARC]["main"]
+    desk.hub.change(ARC, {**files, TEST: b"".join(files[TEST].splitlines(keepends=True)[1:])})
+    changed = run()
+    assert changed.returncode == 2
+    assert f"arc_easy/test on the hub ({ARC}) is not what it was" in changed.stderr
 
 
 def test_the_commands_of_the_page_run_as_they_stand(desk: Desk) -> None:
