@@ -123,4 +123,4 @@ SOLUTIONS: dict[str, tuple[str | None, str | None]] = {
     "x" * 2000: (None, None),
 }
 #: answers that keep sympy busy for ever, or end it
-HANGING = ("9^{9^{9^{9^{9}}}}", "(x+y+z)^{9999}-1", "99999999!")
+HANGING = ("9^{9^{9^{9}}}", "(x+y+z)^{9999}-1", "99999999!")

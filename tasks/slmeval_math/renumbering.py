@@ -77,9 +77,23 @@ class Given:
     units: frozenset[Fraction]
 
 
-def renumbered(question: str, answer: str) -> Renumbered:
-    """The same row always gets the same new numbers.
+@dataclass(frozen=True)
+class Problem:
+    """A row whose annotations tell how its answer follows from its question's numbers."""
 
+    question: str
+    answer: Fraction
+    notes: tuple[Note, ...]
+    given: Given
+
+    def with_numbers(self, changed: Mapping[int, int]) -> Renumbered | None:
+        """The problem with other numbers for the old ones, or ``None`` where these do not do."""
+        found = _computed(self.notes, self.given, changed)
+        return Renumbered(_rewritten(self.question, changed), found[-1], changed) if found else None
+
+
+def read_problem(question: str, answer: str) -> Problem:
+    """
     :raises CannotRenumber: it keeps its numbers, and why.
     """
     notes, final = _notes(answer), _final(answer)
@@ -87,20 +101,29 @@ def renumbered(question: str, answer: str) -> Renumbered:
         raise CannotRenumber("the last annotation is not the answer")
     given = _given(question, notes)
     _check_origins(notes, given)
+    return Problem(question, final, notes, given)
+
+
+def renumbered(question: str, answer: str) -> Renumbered:
+    """The same row always gets the same new numbers, and another answer.
+
+    :raises CannotRenumber: it keeps its numbers, and why.
+    """
+    problem = read_problem(question, answer)
     draw = Random(hashlib.sha256(f"{question}\n{answer}".encode()).hexdigest())
     for _ in range(_DRAWS):
-        changed = {int(value): _drawn(int(value), draw) for value in sorted(given.free)}
-        found = _computed(notes, given, changed)
-        if found and found[-1] != final and _alike(question, changed):
-            return Renumbered(_rewritten(question, changed), found[-1], changed)
+        changed = {int(value): _drawn(int(value), draw) for value in sorted(problem.given.free)}
+        found = problem.with_numbers(changed)
+        if found and found.answer != problem.answer and _alike(question, changed):
+            return found
     raise CannotRenumber(f"none of {_DRAWS} draws leaves whole numbers whole and all numbers above zero")
 
 
 # ---- what a row says ---------------------------------------------------------------------------------
 
 
-def _notes(answer: str) -> list[Note]:
-    notes = [_note(expression, value) for expression, value in _NOTE.findall(answer)]
+def _notes(answer: str) -> tuple[Note, ...]:
+    notes = tuple(_note(expression, value) for expression, value in _NOTE.findall(answer))
     if not notes or answer.count("<<") != len(notes):
         raise CannotRenumber("there is an annotation that is no arithmetic, or none at all")
     return notes

@@ -1,0 +1,355 @@
+"""Mathematics: numbers in any writing, answers compared in a process that can be ended, and the tasks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hard_answers import HANGING, NUMBERS, SOLUTIONS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slmeval.datasets import open_folder
+from slmeval.errors import DataError, MissingExtra
+from slmeval.questions import draft
+from slmeval.registry import load
+from slmeval.selection import select
+from slmeval.types import Answer, Completion, Generate, RunOptions, Sample
+from slmeval_math import judge as judging
+from slmeval_math.boxed import boxed
+from slmeval_math.final_answer import final_answer, robust_answer
+from slmeval_math.gsm8k import GSM8K
+from slmeval_math.judge import Judge, Question, Verdict
+from slmeval_math.minerva import MINERVA_MATH
+from slmeval_math.same_number import SameNumber, same
+from slmeval_math.stated_number import StatedNumber, numbers, read_number, stated, written
+from slmeval_math.symbolic_metrics import FinalAnswerMatch, MathVerify, RobustAnswerMatch
+from slmeval_math.word_problems import MAWPS, SVAMP
+
+PARTS = load().parts
+needs_math_verify = pytest.mark.skipif(
+    judging.find_spec("math_verify") is None, reason="slmeval[math] is not installed"
+)
+
+
+def answered(target: str, text: str, found: str | None = None) -> Answer:
+    return Answer(Sample((Generate(""),), target), (Completion(text, (), "end"),), found)
+
+
+# ---- numbers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "number"), NUMBERS.items(), ids=ascii)
+def test_the_number_is_found_however_it_is_written(text: str, number: str | None) -> None:
+    assert StatedNumber().find(text) == number
+
+
+@given(st.fractions(min_value=-(10**9), max_value=10**9, max_denominator=10**4))
+def test_a_number_that_is_written_is_read_again(value: Fraction) -> None:
+    assert stated(f"The answer is {written(value)}.") == value
+    assert numbers(f"{written(value)} apples") == [value]
+
+
+@given(st.integers(min_value=1000, max_value=10**12), st.sampled_from([",", "{,}", ",\\!", "\\,", "\u202f"]))
+def test_thousands_may_be_separated(value: int, mark: str) -> None:
+    assert stated(f"{value:,}".replace(",", mark)) == value
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="0123456789-−.,/%$\\{}frac boxed=#eE answeris\n", max_size=60))
+def test_no_text_breaks_the_filter(text: str) -> None:
+    found = StatedNumber().find(text)
+    assert found is None or read_number(found) is not None or Fraction(found) == stated(text)
+
+
+def test_long_texts_and_numbers_take_no_time() -> None:
+    begun = time.monotonic()
+    for piece in ("7", "1 ", "1,", "1/", "\\boxed{", "answer is ", "-", "$", "\\frac", "#### "):
+        text = piece * 20_000
+        StatedNumber().find(text)
+        robust_answer(text)
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("5", "5"), ("24.0", "24"), ("1.36329e+06", "1363290"), ("0.50", "0.5"), ("-3", "-3"), ("1e3", "1000")],
+)
+def test_numbers_of_data_sets_are_written_as_one_would(value: str, text: str) -> None:
+    found = read_number(value)
+    assert found is not None
+    assert written(found) == text
+
+
+@pytest.mark.parametrize("value", ["", "five", "1,000", "inf", "nan", "1e999999"])
+def test_what_is_no_number_is_none(value: str) -> None:
+    assert read_number(value) is None
+
+
+def test_numbers_are_equal_within_what_is_told() -> None:
+    one = Fraction(1)
+    assert same(5 * one, 5 * one)
+    assert not same(99_998 * one, 99_999 * one)
+    # SVAMP keeps six digits
+    assert same(1_363_293 * one, 1_363_290 * one)
+    assert same(Fraction("1.8333"), Fraction("1.8333333333"))
+    assert not same(Fraction("1.83"), Fraction("1.8333333333"))
+    assert not same(-5 * one, 5 * one)
+    assert not same(Fraction("1e-9"), 0 * one)
+    metric = SameNumber()
+    assert metric.score(answered("0.5", "", "1/2")) == 1
+    assert metric.score(answered("12", "", None)) == 0
+    with pytest.raises(TypeError, match="needs a right answer that is a number"):
+        metric.score(answered("twelve", "", "12"))
+
+
+# ---- where a solution says its answer --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "answers"), SOLUTIONS.items(), ids=range(len(SOLUTIONS)))
+def test_the_final_answer_is_found(text: str, answers: tuple[str | None, str | None]) -> None:
+    assert (final_answer(text), robust_answer(text)) == answers
+
+
+def test_boxes_hold_what_their_braces_hold() -> None:
+    assert boxed("\\boxed{\\frac{1}{2}} or \\boxed{a{b}c}") == "a{b}c"
+    assert boxed("\\boxed{1") is None
+    assert boxed("none") is None
+    assert boxed("\\boxed 12$ and") == "12"
+
+
+# ---- the judge -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judge() -> Iterator[Judge]:
+    found = Judge()
+    yield found
+    found.close()
+    gc.collect()
+
+
+def child(judge: Judge) -> subprocess.Popen[bytes]:
+    assert judge._child is not None
+    return judge._child
+
+
+@needs_math_verify
+def test_the_process_is_kept_and_closed(judge: Judge) -> None:
+    assert judge.ask(Question("equal", "\\frac{1}{2}", "0.5")) == Verdict(True)
+    first = child(judge)
+    assert judge.ask(Question("verify", "It is $\\boxed{2}$.", "So $x=2$.")) == Verdict(True)
+    assert judge.ask(Question("equal", "2", "3")) == Verdict(False)
+    assert child(judge) is first
+    judge.close()
+    assert first.returncode is not None
+
+
+@needs_math_verify
+@pytest.mark.parametrize("hanging", HANGING)
+def test_what_hangs_is_ended_and_wrong_and_the_next_is_judged(
+    hanging: str, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(judging.LIMITS, "equal", 1.0)
+    monkeypatch.setitem(judging.LIMITS, "verify", 1.0)
+    assert judge.ask(Question("equal", "1", "1.0")) == Verdict(True)
+    first, begun = child(judge), time.monotonic()
+    assert judge.ask(Question("equal", "5", hanging)) == Verdict(False, late=True)
+    assert time.monotonic() - begun < 3
+    assert first.returncode == -signal.SIGKILL
+    # it is known now
+    begun = time.monotonic()
+    assert judge.ask(Question("equal", "5", hanging)) == Verdict(False, late=True)
+    assert time.monotonic() - begun < 0.5
+    assert judge.ask(Question("equal", "2", "4/2")) == Verdict(True)
+
+
+@needs_math_verify
+def test_a_process_that_others_ended_is_started_again(judge: Judge) -> None:
+    judge.ask(Question("equal", "1", "1.0"))
+    os.kill(child(judge).pid, signal.SIGKILL)
+    assert judge.ask(Question("equal", "2", "4/2")) == Verdict(True)
+
+
+@needs_math_verify
+def test_it_is_asked_from_any_thread(judge: Judge) -> None:
+    told: dict[int, Verdict] = {}
+
+    def ask(number: int) -> None:
+        told[number] = judge.ask(Question("equal", str(number % 4), f"{2 * number}/2"))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert told == {number: Verdict(number < 4) for number in range(8)}
+
+
+@needs_math_verify
+def test_it_ends_with_the_process_that_asked(tmp_path: Path) -> None:
+    program = (
+        "import os, signal; from slmeval_math.judge import *; "
+        "JUDGE.ask(Question('equal', '1', '1.0')); print(JUDGE._child.pid, flush=True); {}"
+    )
+    for end in ("", "os.kill(os.getpid(), signal.SIGKILL)"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program.format(end)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not done.stderr
+        pid = int(done.stdout)
+        deadline = time.monotonic() + 10
+        while alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # a zombie that nobody has waited for has ended
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@needs_math_verify
+def test_memory_is_bounded(judge: Judge) -> None:
+    resource = pytest.importorskip("resource")
+    judge.ask(Question("equal", "1", "1.0"))
+    if hasattr(resource, "prlimit"):
+        assert resource.prlimit(child(judge).pid, resource.RLIMIT_AS)[0] == 4 << 30
+
+
+# ---- metrics -------------------------------------------------------------------------------------------
+
+SAYS = "Final Answer: The final answer is ${}$. I hope it is correct."
+
+
+@needs_math_verify
+def test_the_three_figures_find_and_compare_each_in_its_way() -> None:
+    gold = "So it is $\\boxed{\\frac{1}{2}}$."
+    metrics = (FinalAnswerMatch, MathVerify, RobustAnswerMatch)
+    scores = {
+        text: [metric().score(answered(gold, text)) for metric in metrics]
+        for text in (SAYS.format("0.5"), "so $\\boxed{0.5}$", "Answer: 1/2", "It is 0.5", "", "5")
+    }
+    assert scores == {
+        SAYS.format("0.5"): [1, 1, 1],
+        "so $\\boxed{0.5}$": [0, 1, 1],
+        "Answer: 1/2": [0, 1, 1],
+        "It is 0.5": [0, 1, 1],
+        "": [0, 0, 0],
+        "5": [0, 0, 0],
+    }
+    judging.JUDGE.close()
+
+
+@needs_math_verify
+def test_the_note_tells_what_was_late_and_what_was_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(judging.LIMITS, "equal", 1.0)
+    metric, gold = FinalAnswerMatch(), "$\\boxed{5}$"
+    texts = (SAYS.format("5"), SAYS.format(HANGING[0]), "no", "none", SAYS.format("6"))
+    scores = [metric.score(answered(gold, text)) for text in texts]
+    figure = metric.total("exact_match", scores, [1.0] * 5)
+    assert (figure.value, figure.note) == (0.2, "1 of 5 not compared within 1 s, 2 of 5 without an answer")
+    assert not metric.total("exact_match", scores, [1.0] * 5).note
+    assert judging.JUDGE._child is None
+
+
+@needs_math_verify
+def test_votes_are_answers_in_their_normal_form() -> None:
+    assert FinalAnswerMatch().vote(answered("", SAYS.format("\\frac12"))) == "\\frac{1}{2}"
+    assert FinalAnswerMatch().vote(answered("", "no")) is None
+    assert RobustAnswerMatch().vote(answered("", "The answer is 1,234.")) == "1234"
+    assert MathVerify().vote(answered("", "so $\\boxed{2}$")) == "2"
+
+
+@pytest.mark.parametrize("missing", ["sympy", "math_verify"])
+def test_without_the_extra_it_fails_before_a_model_is_asked(
+    missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = judging.find_spec
+    monkeypatch.setattr(judging, "find_spec", lambda name: None if name == missing else found(name))
+    (tmp_path / "minerva_math_algebra").mkdir()
+    row = '{"problem": "1+1?", "solution": "$\\\\boxed{2}$"}'
+    (tmp_path / "minerva_math_algebra" / "test.jsonl").write_text(row)
+    with pytest.raises(MissingExtra, match=rf"{missing}, which .* pip install 'slmeval\[math\]'"):
+        draft(RunOptions(), MINERVA_MATH[0], 0, PARTS, open_folder(tmp_path))
+
+
+@needs_math_verify
+def test_another_version_of_antlr_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "version", lambda _: "4.13.2")
+    with pytest.raises(MissingExtra, match=r"is version 4\.13\.2, and must be 4\.11"):
+        FinalAnswerMatch()
+
+
+def test_a_solution_without_a_box_is_no_row(tmp_path: Path) -> None:
+    (tmp_path / "minerva_math_algebra").mkdir()
+    (tmp_path / "minerva_math_algebra" / "test.jsonl").write_text('{"problem": "1+1?", "solution": "2"}')
+    with pytest.raises(DataError, match=r"line 1: not a row .*no answer in \\boxed"):
+        draft(RunOptions(), MINERVA_MATH[0], 0, PARTS, open_folder(tmp_path))
+
+
+# ---- tasks ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("task", "rows"), [(SVAMP, 300), (MAWPS, 300)])
+def test_real_rows_are_asked_and_their_answers_are_right(task: Any, rows: int, shared_data: Path) -> None:
+    made = draft(RunOptions(), task, 2, PARTS, open_folder(shared_data)).samples
+    assert len(made) == rows
+    metric, (find,) = SameNumber(), (StatedNumber(),)
+    for sample in made:
+        assert metric.score(answered(str(sample.target), "", find.find(f"so it is {sample.target}."))) == 1
+        (request,) = sample.requests
+        assert isinstance(request, Generate)
+        assert request.prompt.count("Question: ") == 3
+        assert request.prompt.endswith("\nAnswer:")
+
+
+def test_svamp_has_its_story_and_its_question_as_sentences() -> None:
+    row = {"Body": "If she has 4 eggs ", "Question": "how many are left?", "Answer": "1.5e+06"}
+    (request,) = SVAMP.sample(row, ()).requests
+    assert isinstance(request, Generate)
+    assert request.prompt == "Question: If she has 4 eggs. how many are left?\nAnswer:"
+    assert SVAMP.sample(row, ()).target == "1500000"
+    with pytest.raises(ValueError, match="Answer must be a number, not 'four'"):
+        SVAMP.sample({**row, "Answer": "four"}, ())
+
+
+def test_the_answers_of_gsm8k_are_found_in_its_own_solutions(shared_data: Path) -> None:
+    rows = GSM8K.load(open_folder(shared_data), "test").rows
+    metric, find = PARTS.metrics["exact_match"](**GSM8K.metrics[0].settings), StatedNumber()
+    for row in rows:
+        for text in (row["answer"], row["answer"].replace("#### ", "The answer is ")):
+            assert metric.score(answered(row["answer"], text, find.find(text))) == 1, row["answer"]
+
+
+def test_the_surveys_mean_has_one_number_of_shots() -> None:
+    found = select(RunOptions(tasks=("survey_math",)), PARTS)
+    assert {wish.shots for wish in found.wishes} == {4}
+    assert [cell.group.name for cell in found.groups] == ["minerva_math", "survey_math"]
+    assert found.groups[1].members == (("gsm8k", 4), ("minerva_math", 4))
+    figures = {f"{PARTS.tasks['gsm8k'].metrics[0].name}/{use.label}" for use in GSM8K.filters}
+    assert set(found.groups[1].group.average) <= figures
+
+
+def test_the_group_has_all() -> None:
+    names = {wish.task.name for wish in select(RunOptions(tasks=("math",)), PARTS).wishes}
+    assert {"gsm8k", "gsm8k_cot", "svamp", "asdiv", "mawps", "minerva_math500"} <= names
+    assert sum(name.startswith("minerva_math_") for name in names) == 7
