@@ -315,6 +315,11 @@ def test_what_can_be_had_is_had_and_what_cannot_is_named(desk: Desk) -> None:
     assert "icl_copy: nothing to fetch" in complaints
 
 
+def test_the_command_alone_shows_what_there_is(tmp_path: Path) -> None:
+    out, _ = Desk(SmallHub({}), NOWHERE, tmp_path).data()
+    assert all(f"\n  {name} " in out for name in ("pull", "pack", "verify"))
+
+
 def test_an_unknown_task_is_a_mistake(desk: Desk) -> None:
     _, complaints = desk.data("pull", "arc_eazy", code=2)
     assert "did you mean 'arc_easy'?" in complaints

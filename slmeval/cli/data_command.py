@@ -37,9 +37,12 @@ _TRIES = click.option(
 )
 
 
-@click.group("data")
-def command() -> None:
+@click.group("data", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context, /) -> None:
     """Fetch the rows of data sets, carry them to a machine without a network, check them."""
+    if context.invoked_subcommand is None:
+        print_text(context.get_help() + "\n")
 
 
 # ---- pull ----------------------------------------------------------------------------------------------
