@@ -22,11 +22,14 @@ class Sampler:
     token = sampler.draw(logits)
     """
 
-    def __init__(self, settings: GenerationSettings, seed: int) -> None:
+    def __init__(self, settings: GenerationSettings, seed: int, drawn: int = 0) -> None:
+        """``drawn`` tokens of the text are drawn already."""
         self._temperature = settings.temperature
         self._top_p = settings.top_p
         # random() is the one method whose sequence Python promises to keep for ever
         self._stream = Random(seed)
+        for _ in range(drawn):
+            self._stream.random()
 
     def draw(self, logits: NDArray[Any]) -> int:
         """The next token after ``logits``, float[vocabulary].

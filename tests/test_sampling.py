@@ -71,6 +71,14 @@ def test_the_same_seed_draws_the_same_and_another_seed_something_else() -> None:
     assert drawn(0)[:12] == [3, 3, 1, 1, 1, 1, 3, 1, 1, 1, 3, 1]
 
 
+def test_a_text_is_gone_on_with_where_it_was_left() -> None:
+    whole, first = Sampler(settings(1), 8), Sampler(settings(1), 8)
+    ids = [whole.draw(LOGITS) for _ in range(30)]
+    begun = [first.draw(LOGITS) for _ in range(12)]
+    rest = Sampler(settings(1), 8, drawn=12)
+    assert [*begun, *(rest.draw(LOGITS) for _ in range(18))] == ids
+
+
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_logits_of_any_width_are_drawn_from_alike(kind: type) -> None:
     logits = np.array([0.5, 2, -1, 1.25, -np.inf], kind)

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,8 +17,9 @@ import numpy as np
 import pytest
 
 from slmeval.api import Backend
-from slmeval.errors import JobFailed, ModelError
+from slmeval.errors import JobFailed, ModelError, Unanswerable
 from slmeval.prefixes import in_prefix_order
+from slmeval.sampling import Sampler
 from slmeval.testing import BackendContract, toy
 from slmeval.testing.clauses import Clauses
 from slmeval.testing.subject import Subject, model_for, options_for
@@ -118,6 +120,51 @@ class TestOwn(Clauses):
         assert again == [*alone, *alone[::-1]]
         # two for the first three calls together, one for the fourth, one for the last; and backwards
         assert computed.count(STEP) == (2 + 0 + 0 + 1 + 1) + (0 + 2 + 1 + 0 + 0)
+
+    def test_texts_are_drawn_from_the_whole_distribution(self, tmp_path: Path) -> None:
+        """What a checkpoint says of how to generate (the likeliest token alone, say) is not used."""
+        folder = tmp_path / "toy"
+        shutil.copytree(model_for(self.backend, "toy").location, folder)
+        said = {"do_sample": True, "temperature": 0.1, "top_k": 1, "top_p": 0.1, "repetition_penalty": 9.0}
+        (folder / "generation_config.json").write_text(json.dumps(said))
+        prompts = [Prompt(toy.text_ids(20, 4), seed=seed) for seed in range(8)]
+        settings = GenerationSettings(6, temperature=1.3)
+        with _opened(folder) as backend:
+            found = list(backend.generate(prompts, settings, self.toy.tokenizer.decode))
+        assert found == self.toy.write(prompts, settings)
+        assert len({text.ids for text in found}) > 4
+
+    def test_a_prompt_of_which_several_texts_are_drawn_is_run_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """But for less than a block, which each of them runs again."""
+        prompts = [Prompt(toy.text_ids(4 * BLOCK + 2, 11), seed=seed) for seed in range(6)]
+        with _counted(self.toy, monkeypatch) as computed:
+            self.toy.write(prompts, GenerationSettings(1, temperature=1.0))
+        assert sum(computed) < 4 * BLOCK + 2 + 6 * BLOCK
+
+    def test_texts_are_drawn_by_the_rule_of_all_engines(self) -> None:
+        """The same seed draws what it draws from the toy's closed form."""
+        settings = GenerationSettings(10, temperature=0.8, top_p=0.95)
+        prompts = [Prompt(toy.text_ids(length, 4), seed=seed) for length in (9, 20) for seed in range(4)]
+        for prompt, found in zip(prompts, self.toy.write(prompts, settings), strict=True):
+            sampler, ids = Sampler(settings, prompt.seed), prompt.ids
+            for _ in range(10):
+                ids = (*ids, sampler.draw(toy.logits(ids)[-1]))
+            assert found.ids == ids[len(prompt.ids) :]
+
+    def test_where_vllm_draws_itself_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its second runner knows no rule of ours; and it would draw at 0.01 in place of what is colder."""
+        engine = _engine(self.toy)
+        monkeypatch.setattr(engine, "_opened", replace(engine._opened, our_rule=False))
+        prompts = [Prompt(toy.text_ids(20, 4), seed=seed) for seed in (1, 2, 1)]
+        settings = GenerationSettings(10, temperature=1.3)
+        first, again = (self.toy.write(prompts, settings) for _ in range(2))
+        assert first == again
+        assert first[0] == first[2] != first[1]
+        assert any("vLLM's own random numbers" in note for note in engine.notes())
+        with pytest.raises(Unanswerable, match=r"no temperature below 0\.01, and 0\.001 was asked for"):
+            self.toy.write(prompts, GenerationSettings(2, temperature=0.001))
 
     def test_a_trunk_in_blocks_that_are_not_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where none can be forgotten by itself the trunk is run in each call, and the bits are the same."""

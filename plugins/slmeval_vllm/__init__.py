@@ -50,7 +50,7 @@ class VllmBackend(Backend):
     name = "vllm"
     extra = "vllm"
     preference = 30
-    capabilities = frozenset({"score", "generate", "top_logprobs", "memory"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "memory"})
     options = (
         Option(
             "dtype",

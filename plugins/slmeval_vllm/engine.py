@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from slmeval.api import Reading, Tokenizer
-from slmeval.errors import ModelError, SlmevalError
+from slmeval.errors import ModelError, SlmevalError, Unanswerable
 from slmeval.fitting import Fitting
 from slmeval.stopping import Stopper
 from slmeval.types import (
@@ -23,13 +23,14 @@ from slmeval.types import (
     TokenIds,
     TopLogprobs,
 )
+from slmeval_vllm.drawing import COLDEST, our_rule, own_rule
 from slmeval_vllm.driver import run
 from slmeval_vllm.loading import collect, open_model
 from slmeval_vllm.requests import Desk
 from slmeval_vllm.routes import likelihoods, routes
 from slmeval_vllm.shape import parameters_of
 from slmeval_vllm.surroundings import device, vllm_version
-from slmeval_vllm.texts import write
+from slmeval_vllm.texts import Work, params_of, write
 from slmeval_vllm.tokenizers import first_difference, own_tokenizer
 from slmeval_vllm.top import tops
 from slmeval_vllm.trial import case_for, choose
@@ -46,6 +47,7 @@ class Engine:
         self._room = int(options["batch_tokens"] or 1)
         self._trusted = bool(options["trust_remote_code"])
         self._tokenizer_notes: tuple[str, ...] = ()
+        self._of_draws: tuple[str, ...] = ()
         self._opened = opened = open_model(ref, options)
         self._fitting = Fitting(opened.context, opened.vocabulary)
         self._desk = Desk(opened.engine)
@@ -103,7 +105,7 @@ class Engine:
         if self._faults:
             told = "; ".join(f"{name}: {fault}" for name, fault in self._faults.items())
             notes.append(f"asked by way of {self._taken}, for others are not right ({told})")
-        return (*notes, *self._tokenizer_notes)
+        return (*notes, *self._tokenizer_notes, *self._of_draws)
 
     def memory(self) -> tuple[Reading, ...]:
         """What vLLM reserved for its cache, on each GPU or on the CPU, in bytes.
@@ -139,18 +141,37 @@ class Engine:
         settings: GenerationSettings,
         decode: Callable[[Sequence[int]], str],
     ) -> Iterator[Completion]:
-        """Greedy completions.
+        """Completions, in order.
 
         :raises ValueError: a prompt does not fit the model: too long, empty, or an unknown token id.
+        :raises Unanswerable: the temperature is lower than any at which vLLM draws.
         """
         for prompt in prompts:
             self._fitting.check(prompt.ids)
-        rooms = [min(settings.max_tokens, self._fitting.context - len(prompt.ids)) for prompt in prompts]
-        asked = [
-            (prompt.ids, room, Stopper(replace(settings, max_tokens=room), decode))
-            for prompt, room in zip(prompts, rooms, strict=True)
-        ]
-        return write(self._desk, asked, self._room)
+        if settings.temperature > 0 and not self._opened.our_rule:
+            self._draws_itself(settings.temperature)
+        works = [self._work(prompt, settings, decode) for prompt in prompts]
+        return write(self._desk, works, self._room)
+
+    def _work(
+        self, prompt: Prompt, settings: GenerationSettings, decode: Callable[[Sequence[int]], str]
+    ) -> Work:
+        room = min(settings.max_tokens, self._fitting.context - len(prompt.ids))
+        stopper = Stopper(replace(settings, max_tokens=room), decode)
+        rule = our_rule if self._opened.our_rule else own_rule
+        drawn = rule(settings, prompt.seed) if settings.temperature > 0 else {}
+        return Work(prompt.ids, params_of(room, drawn), stopper)
+
+    def _draws_itself(self, temperature: float) -> None:
+        """:raises Unanswerable: vLLM would take another temperature."""
+        if temperature < COLDEST:
+            raise Unanswerable(
+                f"vLLM draws at no temperature below {COLDEST}, and {temperature:g} was asked for: "
+                "take 0, or more"
+            )
+        self._of_draws = (
+            "texts are drawn by vLLM's own random numbers: no other engine draws the same with the same seed",
+        )
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         """After each token of ``ids``, the ``k`` likeliest next tokens, the likeliest first.

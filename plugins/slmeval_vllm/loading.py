@@ -15,6 +15,7 @@ from vllm.distributed import cleanup_dist_env_and_memory
 
 from slmeval.errors import JobFailed, ModelError, SlmevalError
 from slmeval.types import ModelRef, OptionValue
+from slmeval_vllm.drawing import Drawing, takes_our_rule
 from slmeval_vllm.errors import UNREADABLE, is_lack_of_memory, reason
 from slmeval_vllm.shape import context_of, dtype_of
 from slmeval_vllm.surroundings import block_size_of, device, undisturbed
@@ -29,7 +30,10 @@ _OPEN: set[int] = set()
 
 @dataclass(frozen=True)
 class Opened:
-    """A model in memory, and the folder where its files lie."""
+    """A model in memory, and the folder where its files lie.
+
+    ``our_rule``: texts are drawn by the rule of all engines.
+    """
 
     engine: LLMEngine
     config: Any
@@ -37,6 +41,7 @@ class Opened:
     context: int
     vocabulary: int
     block: int
+    our_rule: bool
 
     def close(self) -> None:
         """Give back memory, threads and files."""
@@ -90,10 +95,13 @@ def _open(folder: Path, options: Mapping[str, OptionValue]) -> Opened:
     arguments.max_num_batched_tokens = max(_SEQUENCES, min(_BATCH, _LOGITS // vocabulary))
     if not _shares_gpu(options) and config.cache_config.kv_cache_memory_bytes is None:
         arguments.kv_cache_memory_bytes = _cache_bytes(config, context, options)
+    our_rule = takes_our_rule(config)
+    if our_rule:
+        arguments.logits_processors = [Drawing]
     engine = LLMEngine.from_engine_args(arguments)
     _OPEN.add(id(engine))
     found = engine.vllm_config
-    return Opened(engine, found, folder, context, vocabulary, int(found.cache_config.block_size))
+    return Opened(engine, found, folder, context, vocabulary, int(found.cache_config.block_size), our_rule)
 
 
 def _shares_gpu(options: Mapping[str, OptionValue]) -> bool:

@@ -1,9 +1,10 @@
-"""Greedy texts, token by token, until each stopper has its verdict."""
+"""Texts, token by token, until each stopper has its verdict."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -17,39 +18,51 @@ from slmeval_vllm.errors import NO_NUMBERS
 from slmeval_vllm.requests import Desk, Turn
 
 
-def write(desk: Desk, prompts: Sequence[tuple[TokenIds, int, Stopper]], room: int) -> Iterator[Completion]:
-    """What follows each prompt, with the tokens that it may have and its stopper, in order.
+@dataclass(frozen=True)
+class Work:
+    """A prompt, how its text is written, and what says when it ends."""
+
+    ids: TokenIds
+    params: SamplingParams
+    stopper: Stopper
+
+    @property
+    def size(self) -> int:
+        """Tokens that it may come to."""
+        return len(self.ids) + int(self.params.max_tokens or 0)
+
+
+def write(desk: Desk, works: Sequence[Work], room: int) -> Iterator[Completion]:
+    """What follows each prompt, in order.
 
     ``room`` tokens are under way at once, those that may be written counted.
 
     :raises JobFailed: the model gives no numbers.
     """
-    waiting = deque(prompts)
+    waiting = deque(works)
     order: deque[tuple[int, Stopper]] = deque()
-    with desk.turn([ids for ids, _, _ in prompts]) as turn:
+    with desk.turn([work.ids for work in works]) as turn:
         stoppers: dict[str, Stopper] = {}
         while waiting or order:
             taken = sum(tokens for tokens, _ in order)
-            while waiting and (not order or taken + _tokens(waiting[0]) <= room):
-                ids, more, stopper = waiting.popleft()
-                order.append((len(ids) + more, stopper))
-                taken += len(ids) + more
-                if stopper.reason is None:
-                    stoppers[turn.add(ids, _params(more))] = stopper
+            while waiting and (not order or taken + waiting[0].size <= room):
+                work = waiting.popleft()
+                order.append((work.size, work.stopper))
+                taken += work.size
+                if work.stopper.reason is None:
+                    stoppers[turn.add(work.ids, work.params)] = work.stopper
             while order and order[0][1].reason is not None:
                 yield order.popleft()[1].completion()
             if stoppers:
                 _step(turn, stoppers)
 
 
-def _tokens(prompt: tuple[TokenIds, int, Stopper]) -> int:
-    return len(prompt[0]) + prompt[1]
-
-
-def _params(tokens: int) -> SamplingParams:
+def params_of(tokens: int, rule: Mapping[str, Any]) -> SamplingParams:
+    """How up to ``tokens`` are written: greedily, or drawn by a ``rule``."""
     return SamplingParams(
-        temperature=0.0,
-        max_tokens=tokens,
+        **{"temperature": 0.0, **rule},
+        # a text of no tokens is never handed in
+        max_tokens=max(1, tokens),
         # the stopper alone says when a text ends
         ignore_eos=True,
         detokenize=False,
