@@ -254,8 +254,6 @@ def _check_stored(path: Path, infos: Sequence[zipfile.ZipInfo]) -> None:
         seen.add(info.filename)
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise DataError(f"{info.filename} in {path} is compressed; slmeval data pack compresses nothing")
-        if info.flag_bits & 1:
-            raise DataError(f"{info.filename} in {path} is encrypted")
     if sum(info.file_size for info in infos) > path.stat().st_size:
         raise DataError(f"{path} claims to hold more bytes than it has")
 

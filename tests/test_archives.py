@@ -7,6 +7,7 @@ import hashlib
 import json
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 from slmeval import manifests
 from slmeval.archives import Content, archive_hash, content, open_archive, verify, write_archive, write_folder
 from slmeval.cli import run
-from slmeval.datasets import made_rows, open_folder, open_sample
+from slmeval.datasets import DataSource, Rows, made_rows, open_folder, open_sample
 from slmeval.errors import DataError
 from slmeval.licences import passing_on
 from slmeval.questions import draft, open_source
@@ -145,6 +146,13 @@ def test_parquet_is_packed_where_json_can_say_it(tmp_path: Path) -> None:
         DataError, match=r"toy/train\.parquet, row 1 cannot be written as JSON: Object of type by"
     ):
         content(TOY, "train", source.load(TOY, "train"), "")
+
+
+def test_the_system_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as other:
+        other.setattr("zipfile.sys.platform", "win32")
+        path = archive(tmp_path / "rows.zip")
+    assert archive_hash(path) == EXPECTED
 
 
 @pytest.mark.parametrize("name", ["../toy", "a/b", "", ".hidden", "c:d", "nul\0", "a\\b", "a..b", "x "])
@@ -276,23 +284,24 @@ def test_a_compressed_entry_is_refused_whatever_it_would_grow_to(tmp_path: Path)
 
 
 def test_entries_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
-    """The directory of a zip file may name the same bytes again and again."""
-    first, second = packed(), replace_split(packed(), "again")
-    path = archive(tmp_path / "rows.zip", first, second)
-    data = bytearray(path.read_bytes())
-    (entry,) = [at for at in _directory(data) if b"toy/again.jsonl" in data[at : at + 80]]
-    data[entry + 42 : entry + 46] = struct.pack("<I", 0)  # where its bytes begin: at those of the first
-    path.write_bytes(data)
-    with pytest.raises(DataError, match="is damaged, or is no archive"):
-        verify(path)
+    """The first is made to hold the second too, header and all, so that together they are more than the file."""
+    first, second = packed(), replace_split(packed(), "until")
+    data = archive(tmp_path / "rows.zip", first, second).read_bytes()
+    start = data.index(first.data)
+    both = data[start : data.index(second.data, start + len(first.data)) + len(second.data)]
+    entry = replace(first.entry, bytes=len(both), sha256=hashlib.sha256(both).hexdigest())
+    # the same places of all, with the sizes, sum and hash of both where those of the first stood
+    told = archive(tmp_path / "told.zip", Content(entry, first.data), second).read_bytes()
+    sums = [struct.pack("<3I", zlib.crc32(each), len(each), len(each)) for each in (first.data, both)]
+    (tmp_path / "over.zip").write_bytes(told.replace(sums[0], sums[1], 1)[: told.index(b"PK\x01\x02")])
+    with (tmp_path / "over.zip").open("ab") as out:
+        out.write(told[told.index(b"PK\x01\x02") :].replace(sums[0], sums[1], 1))
+    with pytest.raises(DataError, match=r"over\.zip claims to hold more bytes than it has"):
+        verify(tmp_path / "over.zip")
 
 
 def replace_split(given: Content, split: str) -> Content:
-    return Content(replace(given.entry, split=split), given.data)
-
-
-def _directory(data: bytes) -> list[int]:
-    return [at for at in range(len(data) - 3) if data[at : at + 4] == b"PK\x01\x02"]
+    return Content(replace(given.entry, split=split), given.data + b'{"q": 1}\n')
 
 
 def test_an_entry_that_is_there_twice_is_refused(tmp_path: Path) -> None:
@@ -429,6 +438,30 @@ def test_what_is_read_is_each_file_once_and_whole() -> None:
 def test_tasks_that_make_their_rows_are_told_apart(tmp_path: Path) -> None:
     found = reads(named_tasks(["icl_copy"], PARTS), open_folder(tmp_path))
     assert (found.found, found.making) == ((), ("icl_copy",))
+
+
+class Borrowing:
+    """A task that reads a file which says nothing of its licence, and has its examples from a package."""
+
+    name = "borrowing"
+    dataset = DatasetSpec("mine", "test", ("q",), shots="train", licence="CC BY 4.0", source="them, 2021")
+
+    def load(self, source: DataSource, split: str) -> Rows:
+        if split == "train":
+            return made_rows(TOY_ROWS, "a package, shots.yaml", "shots.yaml")
+        return source.load(DatasetSpec("theirs", split, ("q",)), split)
+
+
+def test_a_file_without_a_licence_is_under_its_tasks_and_examples_from_elsewhere_are_told(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "test.jsonl").write_text('{"q": 1}\n')
+    found = reads([Borrowing()], open_folder(tmp_path))
+    (read,) = found.found
+    assert (read.spec.name, read.spec.licence, read.spec.source) == ("theirs", "CC BY 4.0", "them, 2021")
+    assert (found.making, found.elsewhere) == ((), {"borrowing": "a package, shots.yaml"})
+    assert reads([Borrowing()], open_folder(tmp_path), shots=False).elsewhere == {}
 
 
 def test_rows_of_a_part_are_kept_whole(tmp_path: Path) -> None:

@@ -335,6 +335,14 @@ def test_a_gated_data_set_without_a_token_says_where_to_ask(desk: Desk) -> None:
     assert f"ask at {desk.endpoint}/datasets/{ARC}, then set HF_TOKEN" in complaints
 
 
+def test_a_password_in_the_address_of_a_hub_is_not_printed(desk: Desk) -> None:
+    desk.hub.refused = frozenset({ARC})
+    address = desk.endpoint.replace("://", "://somebody:hush@")
+    _, complaints = desk.data("pull", "arc_easy", "--tries", "1", code=2, HF_ENDPOINT=address)
+    assert f"ask at {desk.endpoint}/datasets/{ARC}, then set HF_TOKEN" in complaints
+    assert "hush" not in complaints
+
+
 def test_a_token_that_was_not_let_in_says_so(desk: Desk) -> None:
     desk.hub.refused, desk.hub.tokens = frozenset({ARC}), frozenset({SECRET})
     _, complaints = desk.data("pull", "arc_easy", "--tries", "1", code=2, HF_TOKEN="hf_another")

@@ -516,8 +516,9 @@ def test_damaged_pins_are_one_sentence(tmp_path: Path, text: str, message: str) 
 def test_pins_of_many_at_once_are_all_kept(tmp_path: Path) -> None:
     pytest.importorskip("filelock")
     program = (
-        "import sys; from pathlib import Path; from slmeval.pins import Key, Pin, Pins\n"
-        "for number in range(20):\n"
+        "import sys; from pathlib import Path; from slmeval.pins import Key, Pin, Pins; import filelock\n"
+        "while not Path('go').exists(): pass\n"
+        "for number in range(40):\n"
         "    Pins(Path('pins.json')).keep(Key(sys.argv[1], '', str(number)), Pin('a', 1, 'b', 'c'))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -525,10 +526,11 @@ def test_pins_of_many_at_once_are_all_kept(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", program, name], cwd=tmp_path, env=environment)
         for name in "abc"
     ]
+    (tmp_path / "go").touch()
     assert [process.wait(60) for process in started] == [0, 0, 0]
     pins = Pins(tmp_path / "pins.json")
-    assert all(pins.find(Key(name, "", str(number))) for name in "abc" for number in range(20))
-    assert {path.name for path in tmp_path.iterdir()} - {"pins.json.lock"} == {"pins.json"}
+    assert all(pins.find(Key(name, "", str(number))) for name in "abc" for number in range(40))
+    assert {path.name for path in tmp_path.iterdir()} - {"pins.json.lock"} == {"pins.json", "go"}
 
 
 def test_pins_that_cannot_be_written_are_one_sentence(tmp_path: Path) -> None:
