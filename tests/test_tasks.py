@@ -13,8 +13,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slmeval.builtin.filters import slmeval_register_filters
-from slmeval.builtin.metrics import slmeval_register_metrics
 from slmeval.errors import DataError
 from slmeval.registry import load
 from slmeval.shots import fixed_shots, lm_eval_shots
@@ -130,10 +128,9 @@ def test_the_sizes_of_the_full_evaluation_splits_are_the_published_ones() -> Non
 def test_every_filter_and_metric_that_a_task_uses_exists_and_takes_its_settings(
     task: MultipleChoice | FreeText,
 ) -> None:
-    metrics = {metric.name: metric for metric in slmeval_register_metrics()}
-    filters = {found.name: found for found in slmeval_register_filters()}
-    assert all(metrics[use.name](**use.settings) for use in task.metrics)
-    assert all(filters[use.name](**use.settings) for use in task.filters)
+    parts = load().parts
+    assert all(parts.metrics[use.name](**use.settings) for use in task.metrics)
+    assert all(parts.filters[use.name](**use.settings) for use in task.filters)
 
 
 def test_arc_finds_the_right_choice_by_its_label() -> None:
