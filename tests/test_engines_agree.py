@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import SHARED
@@ -130,6 +131,59 @@ def test_greedy_texts_are_the_oracles(engine: str, demo: SideBySide) -> None:
     assert len(ours) == 64
     assert all(isinstance(reply, Completion) for replies in ours.values() for reply in replies)
     assert ours == oracle
+
+
+# ---- texts, at several shots, greedy and drawn --------------------------------------------------------
+
+
+def written(store: Path, **drawn: Any) -> Mapping[str, list[tuple[Reply, ...]]]:
+    """By engine, what it wrote to each of a few bundled word problems, after no and after five examples."""
+    quick = {"vllm.threads": "1"} if "vllm" in here() else {}
+    asked = RunOptions(
+        backends=here(),
+        tasks=("gsm8k",),
+        shots=(0, 5),
+        limit=8,
+        dtype="float32",
+        engine_options=quick,
+        **drawn,
+    )
+    found = side_by_side(store, asked).found
+    return {
+        name: [tuple(replies) for cell in cells for replies in cell.values()] for name, cells in found.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def greedy_texts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    return written(tmp_path_factory.mktemp("greedy") / "store.db")
+
+
+@pytest.fixture(scope="module")
+def drawn_texts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    store = tmp_path_factory.mktemp("drawn") / "store.db"
+    return written(store, temperature=0.7, top_p=0.9, repeats=4, max_tokens=48)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_greedy_texts_are_equal_at_any_shots(engine: str, greedy_texts: Mapping[str, Any]) -> None:
+    skip_if_absent(engine)
+    assert len(greedy_texts[engine]) == 2 * 8
+    assert greedy_texts[engine] == greedy_texts["reference"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_drawn_texts_are_equal_with_the_same_seeds(engine: str, drawn_texts: Mapping[str, Any]) -> None:
+    """Four texts to each question; a random number falls between two roundings once in a million tokens."""
+    skip_if_absent(engine)
+    ours, oracles = (
+        [reply for replies in drawn_texts[name] for reply in replies] for name in (engine, "reference")
+    )
+    equal = sum(one == other for one, other in zip(ours, oracles, strict=True))
+    print(f"{engine}: {equal} of {len(oracles)} drawn texts are the oracle's")
+    assert equal == len(oracles) == 2 * 8 * 4
+    # that they are drawn: hardly two are alike
+    assert len({reply.ids for reply in ours}) > 48
 
 
 # ---- real rows ------------------------------------------------------------------------------------------
