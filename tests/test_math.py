@@ -30,11 +30,12 @@ from slmeval_math.boxed import boxed
 from slmeval_math.final_answer import final_answer, robust_answer
 from slmeval_math.gsm8k import GSM8K
 from slmeval_math.judge import Judge, Question, Verdict
+from slmeval_math.mawps import MAWPS
 from slmeval_math.minerva import MINERVA_MATH
 from slmeval_math.same_number import SameNumber, same
 from slmeval_math.stated_number import StatedNumber, numbers, read_number, stated, written
+from slmeval_math.svamp import SVAMP
 from slmeval_math.symbolic_metrics import FinalAnswerMatch, MathVerify, RobustAnswerMatch
-from slmeval_math.word_problems import MAWPS, SVAMP
 
 PARTS = load().parts
 needs_math_verify = pytest.mark.skipif(

@@ -14,9 +14,10 @@ from slmeval.errors import DataError
 from slmeval.statistics import bonett_price
 from slmeval.testing import evaluate
 from slmeval.types import Answer, Completion, Generate, RunOptions, Sample
+from slmeval_math.annotations import CannotRenumber
 from slmeval_math.gsm8k import GSM8K
 from slmeval_math.renumbered import GSM8K_RENUMBERED, PublishedGain, RepliedNumber
-from slmeval_math.renumbering import CannotRenumber, read_problem, renumbered
+from slmeval_math.renumbering import read_problem, renumbered
 from slmeval_math.word_values import said_values, unit_values
 
 EGGS = "A box holds 6 eggs. Ann has 14 boxes and gives 9 eggs away. How many are left?"

@@ -9,12 +9,13 @@ from slmeval.api import Filter, Metric, Task
 from slmeval.types import Group
 from slmeval_math.asdiv import ASDIV, ASDIV_COT_LLAMA
 from slmeval_math.gsm8k import GSM8K, GSM8K_COT
+from slmeval_math.mawps import MAWPS
 from slmeval_math.minerva import MINERVA_GROUP, MINERVA_MATH, MINERVA_MATH500, ROBUST
 from slmeval_math.renumbered import GSM8K_RENUMBERED, PublishedGain, RepliedNumber
 from slmeval_math.same_number import SameNumber
 from slmeval_math.stated_number import StatedNumber
+from slmeval_math.svamp import SVAMP
 from slmeval_math.symbolic_metrics import FinalAnswerMatch, MathVerify, RobustAnswerMatch
-from slmeval_math.word_problems import MAWPS, SVAMP
 
 _WORDS = (GSM8K, GSM8K_COT, SVAMP, ASDIV, ASDIV_COT_LLAMA, MAWPS)
 

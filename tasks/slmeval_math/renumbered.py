@@ -1,5 +1,10 @@
 """GSM8K twice: each problem with its own numbers, and with others that are in no file.
 
+One row, of GSM8K::
+
+    {"question": "A box holds 6 eggs. How many eggs are in 14 boxes?",
+     "answer": "There are 6 * 14 = <<6*14=84>>84 eggs.\\n#### 84"}
+
 A model that solves problems scores about the same on both; one that remembers the published ones scores
 higher on these. After Mirzadeh et al. 2024, "GSM-Symbolic", arXiv:2410.05229, and Zhang et al. 2024, "A
 Careful Examination of Large Language Model Performance on Grade School Arithmetic" (GSM1k),
@@ -18,8 +23,9 @@ from slmeval.errors import DataError
 from slmeval.statistics import gain_figure
 from slmeval.tasks import text
 from slmeval.types import Answer, Completion, DatasetSpec, Figure, Row, Sample, Use
+from slmeval_math.annotations import CannotRenumber
 from slmeval_math.gsm8k import GSM8K
-from slmeval_math.renumbering import CannotRenumber, renumbered
+from slmeval_math.renumbering import renumbered
 from slmeval_math.same_number import same
 from slmeval_math.stated_number import numbers, stated, written
 
@@ -79,6 +85,8 @@ def _can(row: Row) -> bool:
         renumbered(text(row, "question"), text(row, "answer"))
     except CannotRenumber:
         return False
+    except ValueError:
+        return True  # a damaged row: told where it stands when it is to be asked
     return True
 
 

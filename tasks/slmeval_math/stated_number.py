@@ -13,6 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from slmeval.api import Filter
+from slmeval.types import Row
 from slmeval_math.boxed import boxed
 
 #: numbers of more digits are noise, and take long to compute with
@@ -100,6 +101,18 @@ def written(value: Fraction) -> str:
         return str(value)
     digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+
+
+def number_field(row: Row, name: str) -> str:
+    """A field with a number, written as one would: 24, not 24.0.
+
+    :raises ValueError: it is no number.
+    """
+    given = row[name]
+    found = None if isinstance(given, bool) else read_number(str(given))
+    if found is None:
+        raise ValueError(f"{name} must be a number, not {given!r}")
+    return written(found)
 
 
 # ---- where it is said ----------------------------------------------------------------------------------
