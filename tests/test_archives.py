@@ -284,7 +284,7 @@ def test_a_compressed_entry_is_refused_whatever_it_would_grow_to(tmp_path: Path)
 
 
 def test_entries_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
-    """The first is made to hold the second too, header and all, so that together they are more than the file."""
+    """The first is made to hold the second too, header and all: together they are more than the file."""
     first, second = packed(), replace_split(packed(), "until")
     data = archive(tmp_path / "rows.zip", first, second).read_bytes()
     start = data.index(first.data)

@@ -335,6 +335,14 @@ def test_a_gated_data_set_without_a_token_says_where_to_ask(desk: Desk) -> None:
     assert f"ask at {desk.endpoint}/datasets/{ARC}, then set HF_TOKEN" in complaints
 
 
+def test_what_cannot_be_had_is_asked_for_once_however_many_tasks_want_it(desk: Desk) -> None:
+    desk.hub.refused = frozenset({"cais/mmlu"})
+    desk.hub.repositories["cais/mmlu"] = {"main": {"README.md": b""}}
+    _, complaints = desk.data("pull", "mmlu", "--tries", "1", code=2)
+    assert len(complaints.splitlines()) == 2
+    assert len([each for each in desk.hub.asked if "cais/mmlu" in each]) == 2
+
+
 def test_a_password_in_the_address_of_a_hub_is_not_printed(desk: Desk) -> None:
     desk.hub.refused = frozenset({ARC})
     address = desk.endpoint.replace("://", "://somebody:hush@")
