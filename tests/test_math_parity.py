@@ -195,3 +195,42 @@ def lm_evals_box(text: str) -> str | None:
         return minerva_math.remove_boxed(minerva_math.last_boxed_only_string(text))
     except (AssertionError, TypeError):  # it ends the run over such a row
         return None
+
+
+# ---- a whole evaluation ----------------------------------------------------------------------------------
+
+
+def test_a_whole_run_has_the_figures_of_lm_eval(demo_model: Path, rows: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the Hugging Face engine is not installed")
+    from lm_eval_tasks import run_lm_eval
+
+    from slmeval.testing import evaluate
+    from slmeval.testing.answers import answers
+
+    names = ("gsm8k_cot", "minerva_math500")
+    theirs = run_lm_eval(demo_model, names, rows, shots=0, limit=4)
+    store = tmp_path / "store.db"
+    options = RunOptions(
+        **{
+            "backends": ("hf",),
+            "models": (str(demo_model),),
+            "tasks": names,
+            "data": str(rows),
+            "shots": (0,),
+        },
+        **{"limit": 4, "dtype": "float32", "compat": "lm-eval"},
+    )
+    result = evaluate(options, store)
+    assert result.status == "done", result.failures
+    for number, cell in enumerate(result.cells):
+        found, figures = answers(store, result.id, number), {each.name: each for each in cell.figures}
+        for sample in theirs[cell.name]["samples"]:
+            (reply,) = found[sample["row"]]
+            assert isinstance(reply, Completion)
+            assert reply.text == sample["replies"][0]
+        values = {key: value for key, value in theirs[cell.name]["results"].items() if "_stderr" not in key}
+        compared = {key.replace(",none", "").replace(",", "/"): value for key, value in values.items()}
+        assert {name: figures[name].value for name in compared if name in figures} == {
+            name: value for name, value in compared.items() if name in figures
+        }
+        assert len(compared.keys() & figures.keys()) == 2
