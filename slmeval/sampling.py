@@ -37,17 +37,24 @@ class Sampler:
         :raises ValueError: they are no numbers.
         """
         weights = self._weights(np.asarray(logits, np.float64))
+        if self._top_p >= 1:
+            return self._one_of(weights)
+        tokens = _nucleus(weights, self._top_p)
+        return int(tokens[self._one_of(weights[tokens])])
+
+    def _one_of(self, weights: NDArray[np.float64]) -> int:
+        """A place in ``weights``, each as often as it weighs."""
         ends = np.cumsum(weights)
         at = int(np.searchsorted(ends, self._stream.random() * ends[-1], side="right"))
-        # rounding may lead past the last token that has any weight
-        return min(at, int(np.flatnonzero(weights)[-1]))
+        # rounding may lead past the last that has any weight
+        return at if at < len(ends) else int(np.flatnonzero(weights)[-1])
 
     def _weights(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         largest = logits.max()
         if not np.isfinite(largest):
             raise ValueError("the model's logits are not numbers")
         weights: NDArray[np.float64] = np.exp((logits - largest) / self._temperature)
-        return weights if self._top_p >= 1 else _nucleus(weights, self._top_p)
+        return weights
 
 
 def sampler_of(settings: GenerationSettings, seed: int) -> Sampler | None:
@@ -55,8 +62,8 @@ def sampler_of(settings: GenerationSettings, seed: int) -> Sampler | None:
     return Sampler(settings, seed) if settings.temperature > 0 else None
 
 
-def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.float64]:
-    """The likeliest tokens that together have at least ``top_p`` of the weight; at least one.
+def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
+    """The likeliest tokens that together have at least ``top_p`` of the weight; at least one, in order.
 
     Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", arXiv:1904.09751.
     """
@@ -65,7 +72,5 @@ def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.float64]:
     likely = np.flatnonzero(weights >= (1 - top_p) * total / len(weights))
     order = likely[np.argsort(-weights[likely], kind="stable")]
     before = np.cumsum(weights[order]) - weights[order]
-    kept = order[before < top_p * total]
-    found = np.zeros_like(weights)
-    found[kept] = weights[kept]
+    found: NDArray[np.int64] = np.sort(order[before < top_p * total])
     return found
