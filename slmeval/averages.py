@@ -48,7 +48,8 @@ def _mean(over: str, name: str, members: Sequence[Member], *, share: bool) -> Fi
     value = math.fsum(w * (f.value or 0.0) for w, f in zip(weights, found, strict=True)) / sum(weights)
     stderr = _pooled(found, n) if over == "rows" else _combined(found)
     interval = _share_interval(value, stderr, n) if share else normal_interval(value, stderr)
-    notes = {figure.note for figure in found}
+    # a note that counts something is a member's own
+    notes = {"" if any(map(str.isdigit, figure.note)) else figure.note for figure in found}
     return replace(
         found[0], value=value, stderr=stderr, ci95=interval, n=n, note=notes.pop() if len(notes) == 1 else ""
     )

@@ -19,12 +19,24 @@ from hard_answers import HANGING, NUMBERS, SOLUTIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slmeval.averages import group_figures
 from slmeval.datasets import open_folder
 from slmeval.errors import DataError, MissingExtra
+from slmeval.plan import GroupCell
 from slmeval.questions import draft
 from slmeval.registry import load
 from slmeval.selection import select
-from slmeval.types import Answer, Completion, Generate, RunOptions, Sample
+from slmeval.types import (
+    Answer,
+    CellResult,
+    Completion,
+    DataOrigin,
+    Figure,
+    Generate,
+    Group,
+    RunOptions,
+    Sample,
+)
 from slmeval_math import judge as judging
 from slmeval_math.boxed import boxed
 from slmeval_math.final_answer import final_answer, robust_answer
@@ -267,9 +279,24 @@ def test_the_note_tells_what_was_late_and_what_was_not_found(monkeypatch: pytest
     texts = (SAYS.format("5"), SAYS.format(HANGING[0]), "no", "none", SAYS.format("6"))
     scores = [metric.score(answered(gold, text)) for text in texts]
     figure = metric.total("exact_match", scores, [1.0] * 5)
-    assert (figure.value, figure.note) == (0.2, "1 of 5 not compared within 1 s, 2 of 5 without an answer")
+    assert (figure.value, figure.note) == (
+        0.2,
+        "answers not compared within 1 s: 1, texts without an answer: 2",
+    )
     assert not metric.total("exact_match", scores, [1.0] * 5).note
     assert judging.JUDGE._child is None
+
+
+def test_a_group_does_not_tell_the_counts_of_a_member() -> None:
+    figure = Figure("exact_match", 0.5, 0.1, (0.3, 0.7), 4, "", note="texts without an answer: 2")
+    cells = {
+        (name, 4): CellResult(
+            *("task", name, "1", "b", "m", 4, 1, 4, False), (figure,), {}, DataOrigin("made", "00", 4)
+        )
+        for name in ("a", "b")
+    }
+    group = GroupCell(Group("both", ("a", "b"), average=("exact_match",), over="rows"), 4, tuple(cells))
+    assert not group_figures(group, cells, {"exact_match"})[0].note
 
 
 @needs_math_verify

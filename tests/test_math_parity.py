@@ -160,7 +160,7 @@ def test_an_expression_that_hangs_is_wrong_there_and_here(rows: Path) -> None:
     metric = PARTS.metrics["final_answer_match"]()
     assert metric.score(answered(sample, text)) == theirs == 0
     figure = metric.total("exact_match", [0.0], [1.0])
-    assert figure.note == "1 of 1 not compared within 5 s"
+    assert figure.note == "answers not compared within 5 s: 1"
 
 
 # ---- the normal form, on texts made of what could matter --------------------------------------------------

@@ -35,18 +35,18 @@ class SymbolicMetric(Metric):
         """
         asked = self.question(answer)
         if asked is None:
-            self._told["without an answer"] += 1
+            self._told["texts without an answer"] += 1
             return 0.0
         if asked.how == "equal" and asked.given and asked.given == asked.right:
             return 1.0
         verdict = JUDGE.ask(asked)
-        self._told[f"not compared within {LIMITS[asked.how]:g} s"] += verdict.late
+        self._told[f"answers not compared within {LIMITS[asked.how]:g} s"] += verdict.late
         return float(verdict.equal)
 
     def total(self, name: str, scores: Sequence[float], weights: Sequence[float]) -> Figure:
         """The share of right answers, with what was counted since the last total."""
         figure = super().total(name, scores, weights)
-        told = [f"{count} of {figure.n} {what}" for what, count in sorted(self._told.items()) if count]
+        told = [f"{what}: {count}" for what, count in sorted(self._told.items()) if count]
         self._told.clear()
         JUDGE.close()
         return replace(figure, note=", ".join((*filter(None, (figure.note,)), *told)))
