@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ _NOW = datetime(2025, 1, 1)
 _PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 #: what transformers always tells a template
 _NAMES = {"add_generation_prompt": True, "tools": None, "documents": None}
+_READY = b"ready\n"
 _CHILD = (
     # else the current folder is first on its path
     "import sys; sys.path[:1] == [''] and sys.path.pop(0); from slmeval.rendering import serve; serve()"
@@ -67,8 +69,15 @@ def render(
         raise MissingExtra("jinja2, which renders chat templates,", "chat")
     names = {**_NAMES, **(options or {}), **marks}
     with _child([{"template": template, "names": names}, *({"chat": list(chat)} for chat in chats)]) as told:
-        found = [_answer(line) for line, _ in zip(_lines(told), chats, strict=False)]
-    trouble = f"it takes more than {_SECONDS} s, {_MEMORY >> 20} MiB or {_LARGEST:,} bytes of text"
+        lines = _lines(told)
+        # whatever else is printed where Python starts, by a sitecustomize say, is no answer
+        begun = any(line.endswith(_READY) for line in lines)
+        found = [_answer(line) for line, _ in zip(lines, chats, strict=False)]
+    trouble = f"it takes more than {_SECONDS} s, {_MEMORY >> 20} MiB or {_LARGEST:,} characters of text"
+    if not begun:
+        trouble = (
+            f"the process that would render it cannot begin: {sys.executable} must find slmeval and jinja2"
+        )
     return (*found, *(Rendered(None, trouble) for _ in chats[len(found) :]))
 
 
@@ -99,10 +108,10 @@ def _child(said: Sequence[Any]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _feed(pipe: IO[bytes], said: Sequence[Any]) -> None:
-    with suppress(OSError):
+    # who was ended hears no more: neither what is left to say, nor what a buffer holds at closing
+    with suppress(OSError), pipe:
         for each in said:
             pipe.write(json.dumps(each).encode() + b"\n")
-        pipe.close()
 
 
 def _lines(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
@@ -111,8 +120,8 @@ def _lines(child: subprocess.Popen[bytes]) -> Iterator[bytes]:
     while True:
         timer = threading.Timer(_WAIT, child.kill)
         timer.start()
-        # JSON writes a character in at most six bytes
-        line = child.stdout.readline(7 * _LARGEST)
+        # JSON writes a character in at most twelve bytes
+        line = child.stdout.readline(13 * _LARGEST)
         timer.cancel()
         if not line.endswith(b"\n"):
             return
@@ -127,15 +136,22 @@ def serve() -> None:
     told = json.loads(sys.stdin.buffer.readline())
     made, compiled = _environment(), None
     _limit()
+    _say(b"\n" + _READY)
     for line in sys.stdin.buffer:
         _allow_time()
+        # what it draws at random is the same each time, as its date is
+        random.seed(0)
         try:
             compiled = compiled or made.from_string(told["template"])
             answer = _checked(compiled.render({**told["names"], "messages": json.loads(line)["chat"]}))
         except Exception as error:  # noqa: BLE001  a stranger's program may raise anything
-            answer = _trouble(f"{type(error).__name__}: {error}"[:300])
-        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
-        sys.stdout.buffer.flush()
+            answer = _trouble(" ".join(f"{type(error).__name__}: {error}"[:300].split()))
+        _say(json.dumps(answer).encode() + b"\n")
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
 
 
 def _limit() -> None:
@@ -202,8 +218,16 @@ def _environment() -> Any:
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
 
-    def tojson(value: Any, ensure_ascii: bool = False, **settings: Any) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, **settings)
+    def tojson(
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: tuple[str, str] | None = None,
+        sort_keys: bool = False,
+    ) -> str:
+        return json.dumps(
+            value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        )
 
     made = Strict(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"])
     made.filters["tojson"] = tojson

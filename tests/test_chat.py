@@ -21,6 +21,7 @@ from slmeval.datasets import open_folder
 from slmeval.errors import ModelError, UsageError
 from slmeval.questions import draft
 from slmeval.registry import load
+from slmeval.rendering import render
 from slmeval.testing import evaluate
 from slmeval.tokenizing import read_tokenizer
 from slmeval.types import Generate, RunOptions, RunResult, Sample, Score, Turns
@@ -141,6 +142,39 @@ def test_a_template_that_misbehaves_is_refused_in_one_sentence(template: str, me
     assert message in str(caught.value)
     assert "--chat-template off" in str(caught.value)
     assert time.monotonic() - begun < 30
+
+
+def test_a_child_that_ends_before_it_was_told_all_is_one_trouble_for_each() -> None:
+    chats = [[{"role": "user", "content": "x" * 500}]] * 2000
+    found = render("{{ 'x' * 10 ** 5000000 }}" + chat_templates.LOOPS, chats, MARKS)
+    assert {(each.text, each.trouble[:24]) for each in found} == {(None, "it takes more than 5 s, ")}
+    assert len(found) == 2000
+
+
+def test_what_a_template_draws_at_random_is_the_same_each_time() -> None:
+    chats = [[{"role": "user", "content": "x"}]] * 3
+    found = {
+        each.text for _ in range(2) for each in render("{{ range(9999)|random }} {{ lipsum(1) }}", chats, {})
+    }
+    assert len(found) == 1
+
+
+def test_a_large_text_of_any_characters_is_taken_and_a_message_is_one_line() -> None:
+    (found,) = render("{{ '\U0001f600' * 1000000 }}", [[]], {})
+    assert found.text == "\U0001f600" * 1_000_000
+    (found,) = render("{{ raise_exception('one\n  two') }}", [[]], {})
+    assert found.trouble == "TemplateError: one two"
+
+
+def test_what_python_prints_where_it_starts_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello', end='')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    assert [each.text for each in render("so", [[], []], {})] == ["so", "so"]
+    (tmp_path / "jinja2.py").write_text("raise ImportError")
+    (found,) = render("so", [[]], {})
+    assert "the process that would render it cannot begin" in found.trouble
 
 
 def test_a_template_that_leaves_out_the_question_is_refused_or_told() -> None:
