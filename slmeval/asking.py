@@ -176,7 +176,7 @@ def _seed(prompt: str, seed: int, draw: int) -> int:
 
 
 def _with_ids(thought: Thought, tokenizer: FastTokenizer) -> Thought:
-    """With the ids of marks that are special tokens, which decoding leaves out."""
+    """With the ids of marks that have special tokens in them, which decoding leaves out."""
     opens, closes = (tokenizer.special(mark) for mark in (thought.opens, thought.closes))
     return replace(thought, open_ids=opens, close_ids=closes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-from slmeval.types import Thought
+from slmeval.types import Thought, TokenIds
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -29,17 +29,35 @@ class Thinking:
         return self._is_over
 
     def _look(self, ids: Sequence[int]) -> None:
-        if ids[-1] in self._thought.close_ids or self._thought.closes in self._decode(ids[-self._window :]):
+        closed = _stands_at(len(ids) - len(self._thought.close_ids), ids, self._thought.close_ids)
+        if closed or self._thought.closes in self._decode(ids[-self._window :]):
             self._is_over, self.answer_at = True, len(ids)
         elif not self._is_sure:
-            opened = ids[0] in self._thought.open_ids
+            opened = _opened(ids, self._thought, self._decode) is not None
             self._is_sure = opened or self._decode(ids).lstrip().startswith(self._thought.opens)
-            self._is_over = not self._is_sure and not _may_open(self._decode(ids), self._thought)
+            self._is_over = not self._is_sure and not self._may_open(ids)
+
+    def _may_open(self, ids: Sequence[int]) -> bool:
+        """Whether ``ids`` are so few that a mark that opens a thought may still come of them."""
+        begun = any(
+            _stands_at(len(ids) - count, ids, self._thought.open_ids[:count])
+            for count in range(1, len(self._thought.open_ids))
+        )
+        return begun or self._thought.opens.startswith(self._decode(ids).lstrip())
 
 
-def _may_open(text: str, thought: Thought) -> bool:
-    """Whether ``text`` is so short that a mark that opens a thought may still come of it."""
-    return thought.opens.startswith(text.lstrip())
+def _stands_at(place: int, ids: Sequence[int], mark: TokenIds) -> bool:
+    return bool(mark) and place >= 0 and tuple(ids[place : place + len(mark)]) == mark
+
+
+def _opened(ids: Sequence[int], thought: Thought, decode: Decode) -> int | None:
+    """Where the text behind special tokens that open a thought begins; only white space is before them."""
+    for place in range(len(ids)):
+        if _stands_at(place, ids, thought.open_ids):
+            return place + len(thought.open_ids)
+        if decode(ids[: place + 1]).strip():
+            break
+    return None
 
 
 def split_text(text: str, thought: Thought) -> tuple[str, str]:
@@ -57,13 +75,15 @@ def split_text(text: str, thought: Thought) -> tuple[str, str]:
 
 def split_ids(ids: Sequence[int], thought: Thought, decode: Decode) -> tuple[str, str, int]:
     """As :func:`split_text` for token ids, and how many of them the thought and its marks take."""
-    closing = [place for place, token in enumerate(ids) if token in thought.close_ids]
+    begins = _opened(ids, thought, decode) if thought.open_ids else None
+    closing = [place for place in range(len(ids)) if _stands_at(place, ids, thought.close_ids)]
     if closing:
-        tokens = closing[-1] + 1
-        return _bare(decode(ids[: tokens - 1]), thought), decode(ids[tokens:]).lstrip(), tokens
+        tokens = closing[-1] + len(thought.close_ids)
+        told = decode(ids[begins or 0 : closing[-1]])
+        return _bare(told, thought), decode(ids[tokens:]).lstrip(), tokens
     whole = decode(ids)
-    if thought.closes not in whole and ids and ids[0] in thought.open_ids:
-        return whole.strip(), "", len(ids)
+    if thought.closes not in whole and begins is not None:
+        return decode(ids[begins:]).strip(), "", len(ids)
     inside, text = split_text(whole, thought)
     marks = whole.count(thought.closes)
     if not marks:

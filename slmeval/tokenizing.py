@@ -62,10 +62,11 @@ class FastTokenizer(Tokenizer):
         return None if found is None else int(found)
 
     def special(self, text: str) -> TokenIds:
-        """The special token that is written so, if there is one."""
+        """The special token that is written so, or all tokens of a text that has such in it; else none."""
         found = self.find(text)
+        ids = self.encode(text, special=False) if found is None else (found,)
         added = self._inner.get_added_tokens_decoder()
-        return (found,) if found is not None and found in added and added[found].special else ()
+        return ids if any(token in added and added[token].special for token in ids) else ()
 
     def ends_at(self, stop: Sequence[str]) -> TokenIds:
         """The ids at which a text ends: ``end_ids``, and every special token that holds a stop string.

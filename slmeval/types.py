@@ -66,7 +66,7 @@ class Thought:
     """How a model marks what it thinks before it answers: ``<think>`` and ``</think>``, say.
 
     ``begun``: the prompt ends within a thought, so that the text begins with one. ``open_ids`` and
-    ``close_ids`` are the marks as special tokens, which decoding leaves out, where they are such.
+    ``close_ids`` are the tokens of marks with special tokens in them, which decoding leaves out.
     """
 
     opens: str

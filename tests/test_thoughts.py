@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ THINK = Thought("<think>", "</think>")
 BEGUN = Thought("<think>", "</think>", begun=True)
 #: the marks as special tokens, which decoding leaves out
 SPECIAL = Thought("<think>", "</think>", open_ids=(1,), close_ids=(2,))
+#: marks of several tokens, of which some are special, as those of gpt-oss
+SEVERAL = Thought("«a»", "«f»", open_ids=(1, ord("a"), 2), close_ids=(1, ord("f"), 2))
 END = 3
 
 
@@ -62,6 +65,13 @@ def written(text: str, thought: Thought | None, *stop: str, cap: int = 1000) -> 
         ("«two and", SPECIAL, "two and", ""),
         ("4", SPECIAL, "", "4"),
         ("", THINK, "", ""),
+        # white space before a mark
+        ("\n«two and", SPECIAL, "two and", ""),
+        ("\n«two and»4", SPECIAL, "two and", "4"),
+        ("«a»two and «x» two«f»4", SEVERAL, "two and x two", "4"),
+        ("«a»two and", SEVERAL, "two and", ""),
+        ("«f»4", SEVERAL, "", "4"),
+        ("a thought", SEVERAL, "", "a thought"),
     ],
 )
 def test_a_thought_stands_apart_from_the_answer(
@@ -83,6 +93,8 @@ def test_a_thought_stands_apart_from_the_answer(
         ("«ab", SPECIAL, 3),
         ("<think>ab", THINK, 9),
         ("4", THINK, 0),
+        ("«a»hm«f»4", SEVERAL, 8),
+        ("«a»hm", SEVERAL, 5),
     ],
 )
 def test_the_tokens_of_a_thought_are_counted_with_its_marks(text: str, thought: Thought, count: int) -> None:
@@ -97,6 +109,9 @@ def test_the_tokens_of_a_thought_are_counted_with_its_marks(text: str, thought: 
         ("<think>a\n\nb</think>4\n\nQ", THINK, "\n\n", "4"),
         ("a\n\nb</think>4\n\nQ", BEGUN, "\n\n", "4"),
         ("«a\n\nb»4\n\nQ", SPECIAL, "\n\n", "4"),
+        ("\n«a\n\nb»4\n\nQ", SPECIAL, "\n\n", "4"),
+        ("«a»b\n\nc«f»4\n\nQ", SEVERAL, "\n\n", "4"),
+        ("«f»4\n\nQ", SEVERAL, "\n\n", "4"),
         # nor is the white space between the two
         ("<think>a</think>\n\n4\n\nQ", THINK, "\n\n", "4"),
         ("«a»\n\n\n\n4\n\nQ", SPECIAL, "\n\n", "4"),
@@ -138,3 +153,19 @@ def test_a_thought_up_to_the_cap_leaves_no_answer() -> None:
 def test_without_a_thought_in_the_settings_marks_are_text() -> None:
     found = written("<think>a\n\nb</think>4", None, "\n\n")
     assert (found.text, found.thought, found.thought_tokens) == ("<think>a", "", 0)
+
+
+def test_marks_of_several_tokens_are_found_where_some_are_special(shared_tokenizer: Path) -> None:
+    from slmeval.tokenizing import read_tokenizer
+
+    tokenizer = read_tokenizer(shared_tokenizer, "here")
+    start = tokenizer.special("<|im_start|>")
+    assert len(start) == 1
+    assert tokenizer.special("<|im_start|>think<|im_end|>") == tokenizer.encode(
+        "<|im_start|>think<|im_end|>", special=False
+    )
+    assert tokenizer.special("<think>") == ()
+    ids = tokenizer.encode("<|im_start|>think<|im_end|>Two.<|im_start|>say<|im_end|>4", special=False)
+    marks = ("<|im_start|>think<|im_end|>", "<|im_start|>say<|im_end|>")
+    thought = Thought(*marks, open_ids=tokenizer.special(marks[0]), close_ids=tokenizer.special(marks[1]))
+    assert split_ids(ids, thought, tokenizer.decode)[:2] == ("Two.", "4")
