@@ -18,7 +18,7 @@ import pytest
 
 from slmeval.api import Task
 from slmeval.datasets import open_folder
-from slmeval.errors import DataError
+from slmeval.errors import DataError, MissingExtra
 from slmeval.questions import Draft, draft
 from slmeval.registry import load
 from slmeval.types import RunOptions
@@ -64,7 +64,10 @@ def asked(name: str, folder: Path, *rows: Row | bytes) -> Draft:
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
     path = folder / task.dataset.name / f"{task.dataset.evaluation}.jsonl"
     path.write_bytes(b"".join(line + b"\n" for line in lines))
-    return draft(RunOptions(), task, 0, PARTS, open_folder(folder))
+    try:
+        return draft(RunOptions(), task, 0, PARTS, open_folder(folder))
+    except MissingExtra as error:
+        pytest.skip(str(error))
 
 
 def refused(name: str, folder: Path, bad: Row | bytes) -> str:

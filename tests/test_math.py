@@ -311,8 +311,7 @@ def test_votes_are_answers_in_their_normal_form() -> None:
 def test_without_the_extra_it_fails_before_a_model_is_asked(
     missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    found = judging.find_spec
-    monkeypatch.setattr(judging, "find_spec", lambda name: None if name == missing else found(name))
+    monkeypatch.setattr(judging, "find_spec", lambda name: None if name == missing else object())
     (tmp_path / "minerva_math_algebra").mkdir()
     row = '{"problem": "1+1?", "solution": "$\\\\boxed{2}$"}'
     (tmp_path / "minerva_math_algebra" / "test.jsonl").write_text(row)
