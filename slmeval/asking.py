@@ -58,7 +58,8 @@ class Asker:
     ) -> None:
         self._encoder = Encoder(tokenizer)
         self._ends_at = cache(tokenizer.ends_at)
-        self._bos = tokenizer.bos_id
+        self._decode = tokenizer.decode
+        self._begins = _beginnings(tokenizer)
         self._limit = context
         self._task = task
         self._writing = writing or Writing()
@@ -157,7 +158,11 @@ class Asker:
             )
 
     def _check_bos(self, ids: TokenIds, what: str) -> None:
-        if self._bos is not None and ids[:2] == (self._bos, self._bos):
+        first = ids[0]
+        if first not in self._begins or first not in ids[1:]:
+            return
+        # behind white space it is a second one as much
+        if not self._decode(ids[1 : ids.index(first, 1)]).strip():
             raise ModelError(
                 f"task {self._task!r}, {what} begins with BOS twice, which no model was trained on: the chat "
                 "template, the tokenizer or the data adds one too many (--chat-template off, --tokenizer)"
@@ -168,6 +173,13 @@ class Asker:
             return ids
         self._counts["truncated"] += 1
         return ids[-room:]
+
+
+def _beginnings(tokenizer: FastTokenizer) -> set[int | None]:
+    """What a text may begin with once: BOS, and what the tokenizer sets before all texts, named or not."""
+    whole, bare = tokenizer.encode("a"), tokenizer.encode("a", special=False)
+    added = whole[:1] if len(whole) > len(bare) and whole[:1] != bare[:1] else ()
+    return {tokenizer.bos_id, *added}
 
 
 def _seed(prompt: str, seed: int, draw: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from slmeval.errors import ModelError
 from slmeval.gguf_file import read_gguf
 from slmeval.models import FoundModel
-from slmeval.rendering import Chat, Rendered, render
+from slmeval.rendering import NOW, Chat, Rendered, render
 from slmeval.tokenizing import FastTokenizer, read_json
 from slmeval.types import OptionValue, Request, Rolling, Sample, Score, Thought, Turns
 
@@ -116,7 +116,7 @@ def chatted(samples: Sequence[Sample], template: Template) -> Chatted:
         for each in samples
     )
     delimiters = {part.delimiter for each in samples for part in each.requests if isinstance(part, Score)}
-    return Chatted(made, (*written.notes, *_of_delimiters(delimiters - {""})))
+    return Chatted(made, (*written.notes, *_of_date(template), *_of_delimiters(delimiters - {""})))
 
 
 def messages(turns: Turns, as_turns: bool) -> Messages:
@@ -144,6 +144,11 @@ def _said(request: Request, template: Template, texts: Mapping[Messages, str]) -
     if isinstance(request, Score):
         return Score(text, request.continuation.removeprefix(request.delimiter))
     return replace(request, prompt=text, turns=None)
+
+
+def _of_date(template: Template) -> Iterator[str]:
+    if "strftime_now" in template.text:
+        yield f"the template asks for the date, and is told {NOW:%Y-%m-%d}"
 
 
 def _of_delimiters(delimiters: Iterable[str]) -> Iterator[str]:
@@ -187,7 +192,8 @@ def _checked(found: Rendered) -> str:
 
 
 def _check_told_apart(texts: Mapping[Messages, str]) -> None:
-    by_question = {asked[-1]: text for asked, text in texts.items()}
+    # many templates leave out the white space around what is said
+    by_question = {asked[-1][1].strip(): text for asked, text in texts.items()}
     if len(set(by_question.values())) < len(by_question):
         raise ModelError(
             "the chat template leaves out the question: it writes the same for different ones "
@@ -199,6 +205,14 @@ def _of_questions(texts: Mapping[Messages, str]) -> Iterator[str]:
     changed = sum(asked[-1][1].strip() not in text for asked, text in texts.items())
     if changed:
         yield f"the template does not write the question as it is in {changed} of {len(texts)} prompts"
+    shown = [asked for asked in texts if len(_examples(asked)) > 0]
+    lost = sum(any(told.strip() not in texts[asked] for _, told in _examples(asked)) for asked in shown)
+    if lost:
+        yield f"the template does not write the examples as they are in {lost} of {len(shown)} prompts"
+
+
+def _examples(asked: Messages) -> Messages:
+    return tuple(turn for turn in asked[:-1] if turn[0] != "system")
 
 
 def _lacks_system(asked: Messages, text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from slmeval.asking import Writing
@@ -161,20 +161,23 @@ def bos_notes(tokenizer: FastTokenizer, cells: Iterable[Cell]) -> tuple[str, ...
     if mark is None or tokenizer.origin == TEXT_ORIGIN:
         return ()
     adds = tokenizer.encode("a")[:1] == (tokenizer.bos_id,)
-    by_manner = {cell.chat: cell for cell in reversed(list(cells)) if cell.items}
+    asked = [cell for cell in cells if cell.items]
+    chats = [cell for cell in asked if cell.chat == "on"]
     notes = []
-    if "off" in by_manner and not adds:
+    if len(chats) < len(asked) and not adds:
         notes.append(f"prompts begin without BOS: the tokenizer adds none, though its files name {mark!r}")
-    if "on" in by_manner:
-        notes.append(_chat_bos(by_manner["on"], mark, adds=adds))
+    if chats:
+        notes.append(_chat_bos(chats, mark, adds=adds))
     return tuple(notes)
 
 
-def _chat_bos(cell: Cell, mark: str, *, adds: bool) -> str:
-    request = cell.items[0].sample.requests[0]
-    text = request.context if isinstance(request, Score) else getattr(request, "prompt", "")
-    if text.startswith(mark):
+def _chat_bos(cells: Sequence[Cell], mark: str, *, adds: bool) -> str:
+    requests = {part for cell in cells for item in cell.items for part in item.sample.requests}
+    texts = {part.context if isinstance(part, Score) else getattr(part, "prompt", "") for part in requests}
+    written = sum(text.startswith(mark) for text in texts)
+    if written == len(texts):
         return f"the chat template writes BOS ({mark!r}), and no second one is added"
+    some = f" in {len(texts) - written} of {len(texts)} prompts" if written else ""
     if adds:
-        return f"the chat template writes no BOS: the tokenizer puts {mark!r} before its text"
-    return f"prompts in chat begin without BOS: neither the template nor the tokenizer writes {mark!r}"
+        return f"the chat template writes no BOS{some}: the tokenizer puts {mark!r} before its text"
+    return f"prompts in chat begin without BOS{some}: neither the template nor the tokenizer writes {mark!r}"

@@ -29,7 +29,7 @@ Chat = Sequence[Mapping[str, str]]
 #: for one conversation, seconds of the processor and of the clock, and bytes of memory and of text
 _SECONDS, _WAIT, _MEMORY, _LARGEST = 5, 20.0, 1 << 29, 1 << 20
 #: the date that templates are told, so that a rendering is the same tomorrow
-_NOW = datetime(2025, 1, 1)
+NOW = datetime(2025, 1, 1)
 #: what a child needs of the environment; keys and tokens of services are none of a template's business
 _PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 #: what transformers always tells a template
@@ -231,5 +231,5 @@ def _environment() -> Any:
 
     made = Strict(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"])
     made.filters["tojson"] = tojson
-    made.globals.update(raise_exception=raise_exception, strftime_now=_NOW.strftime)
+    made.globals.update(raise_exception=raise_exception, strftime_now=NOW.strftime)
     return made

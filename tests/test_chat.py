@@ -198,6 +198,35 @@ def test_a_template_without_a_system_turn_is_asked_without_it_and_that_is_said()
     assert "system" not in notes(chat_templates.PLAIN)
 
 
+def test_a_template_that_drops_examples_is_told() -> None:
+    last = "{{ messages[-1].content }}"
+    sample = Sample((Generate(TOLD.text, turns=TOLD),), "x")
+    assert "does not write the examples as they are in 1 of 1 prompts" in "\n".join(
+        chatted([sample], Template(last, MARKS)).notes
+    )
+    # so do those that take a thought out of what an assistant said
+    bare = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}"
+    thought = replace(TOLD, examples=(("1?", "<think>hm</think>one"),))
+    sample = Sample((Generate(thought.text, turns=thought),), "x")
+    assert "does not write the examples" in "\n".join(chatted([sample], Template(bare, MARKS)).notes)
+    assert "examples" not in notes(chat_templates.PLAIN)
+
+
+def test_questions_that_differ_in_white_space_alone_may_be_written_alike() -> None:
+    template = Template("{{ messages[0].content | trim }}", MARKS)
+    samples = [Sample((Generate(each, turns=Turns("", (), each)),), "x") for each in ("a?", "a? ", "b?")]
+    made = chatted(samples, template)
+    assert [each.requests[0].prompt for each in made.samples] == ["a?", "a?", "b?"]
+    assert made.notes == ()
+
+
+def test_the_date_that_a_template_is_told_is_said() -> None:
+    assert "asks for the date, and is told 2025-01-01" in notes(
+        "{{ strftime_now('%d %b %Y') }}" + chat_templates.PLAIN
+    )
+    assert "date" not in notes(chat_templates.PLAIN)
+
+
 def test_many_prompts_are_written_by_one_child_and_each_has_its_own_time() -> None:
     turns = [Turns("", (), f"question {number}") for number in range(900)]
     samples = [Sample((Generate(each.text, turns=each),), "x") for each in turns]
@@ -272,6 +301,38 @@ def test_a_second_bos_is_refused(demo_model: Path, tmp_path: Path) -> None:
         run(model, tmp_path)
     with pytest.raises(ModelError, match=r"the context of choice 1 of row 1 begins with BOS twice"):
         run(model, tmp_path, tasks=("arc_easy",))
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("between", ["", "\n", " \n "])
+def test_a_second_bos_behind_white_space_or_of_no_name_is_refused(
+    named: bool, between: str, demo_model: Path, tmp_path: Path
+) -> None:
+    if named and not between:
+        between = "\n\n"
+    folder = tmp_path / "named"
+    if named:
+        with_named(demo_model, folder)
+    else:
+        with_named(demo_model, folder, bos_token=None)
+        (folder / "special_tokens_map.json").unlink(missing_ok=True)
+    model = with_template(folder, tmp_path / "model", between + "<s>" + chat_templates.PLAIN)
+    with pytest.raises(ModelError, match="begins with BOS twice"):
+        run(model, tmp_path)
+
+
+def test_bos_in_later_turns_is_the_templates_own(demo_model: Path, tmp_path: Path) -> None:
+    turn = "{% if m.role == 'user' %}{{ bos_token }}{% endif %}{{ m.content }}"
+    template = "{% for m in messages %}" + turn + "{% endfor %}"
+    model = with_template(demo_model, tmp_path / "model", template)
+    assert "writes BOS ('<s>')" in told(run(model, tmp_path))
+
+
+def test_bos_before_some_prompts_alone_is_said(demo_model: Path, tmp_path: Path) -> None:
+    some = "{% if messages|length > 1 %}{{ bos_token }}{% endif %}" + chat_templates.PLAIN
+    model = with_template(demo_model, tmp_path / "model", some)
+    note = "the chat template writes no BOS in 2 of 4 prompts: the tokenizer puts '<s>' before its text"
+    assert note in told(run(model, tmp_path, shots=(0, 1)))
 
 
 def test_a_missing_bos_is_said(demo_model: Path, tmp_path: Path) -> None:
