@@ -122,5 +122,5 @@ def test_what_has_no_examples_is_told(
 
 def test_an_example_without_a_field_is_told(harness: Path, tmp_path: Path) -> None:
     spec = DatasetSpec("toy_cot", "examples", ("question", "answer"))
-    with pytest.raises(DataError, match="example 1 of .* has no answer"):
+    with pytest.raises(DataError, match=r"example 1 of .* has no answer"):
         published_rows(empty(tmp_path), spec, "examples", "toy/toy.yaml")
