@@ -31,8 +31,11 @@ class Tokens(Rate):
 
 
 RATE, TOKENS = Rate(), Tokens()
+NO_ANSWER, CAP_HIT = "no_answer", "cap_hit"
 #: told of models that think
 THOUGHT_TOKENS, THOUGHT_CAP_HIT = "thought_tokens", "thought_cap_hit"
+#: names that no metric may have
+NAMES = (NO_ANSWER, CAP_HIT, THOUGHT_TOKENS, THOUGHT_CAP_HIT)
 
 
 def endings(
@@ -44,8 +47,8 @@ def endings(
         return
     for label in answers[0]:
         if label:
-            yield f"no_answer/{label}", RATE, _share([each[label].found is None for each in answers])
-    yield "cap_hit", RATE, _share([any(map(_is_cut, draw)) for draw in texts])
+            yield f"{NO_ANSWER}/{label}", RATE, _share([each[label].found is None for each in answers])
+    yield CAP_HIT, RATE, _share([any(map(_is_cut, draw)) for draw in texts])
     replies = [reply for draw in texts for reply in draw]
     # a server may tell a thought, and not of how many tokens it was
     told = all(reply.thought_tokens for reply in replies if reply.thought)

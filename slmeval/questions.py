@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slmeval import endings
 from slmeval.api import Task
 from slmeval.archives import open_archive
 from slmeval.datasets import DataSource, Rows, open_folder, open_sample
@@ -170,12 +172,28 @@ def _origin(rows: Rows, pool: Rows | None, in_all: int) -> DataOrigin:
 def scorer_of(task: Task, parts: Parts, filters: Sequence[Use] = (), metrics: Sequence[Use] = ()) -> Scorer:
     """The filters and metrics of a task, and those that are given beside.
 
-    :raises UsageError: one of them is not there, or does not take its settings.
+    :raises UsageError: one of them is not there, or does not take its settings, or has another's name.
     """
-    return Scorer(
+    made = Scorer(
         tuple(_labelled(task, "filter", use, parts.filters) for use in (*task.filters, *filters)),
         tuple(_labelled(task, "metric", use, parts.metrics) for use in (*task.metrics, *metrics)),
     )
+    _check_labels(task, "filter", [label for label, _ in made.filters])
+    _check_labels(task, "metric", [label for label, _ in made.metrics], endings.NAMES)
+    return made
+
+
+def _check_labels(task: Task, kind: str, labels: Sequence[str], taken: Sequence[str] = ()) -> None:
+    """:raises UsageError: two figures would have one name."""
+    for label, count in Counter(labels).items():
+        if count > 1:
+            raise UsageError(
+                f"task {task.name!r} has {count} {kind}s named {label!r}: give each a label of its own"
+            )
+        if label in taken:
+            raise UsageError(
+                f"task {task.name!r} has a {kind} named {label!r}, as a figure of all tasks is: label it otherwise"
+            )
 
 
 def _labelled(task: Task, kind: str, use: Use, known: Mapping[str, Any]) -> tuple[str, Any]:

@@ -101,6 +101,7 @@ class _Book:
         self._counts: Counter[str] = Counter(counts)
         self._columns = _columns(task, scorer)
         self._beside: dict[str, Column] = {}
+        self._repeats: dict[str, dict[str, Column]] = {name: {} for name in self._columns}
         self._thinks = False
 
     def enter(self, row: Answered, watch: Watcher) -> None:
@@ -113,10 +114,8 @@ class _Book:
                 column.scores[row.index] = math.fsum(score or 0.0 for score, _ in found) / len(found)
                 column.weights[row.index] = found[0][1]
         self._count(row, answers)
-        for name, metric, value in (*endings(row.draws, answers), *self._repeated(answers, scored)):
-            column = self._beside.setdefault(name, Column(metric, {}, {}))
-            if value is not None:
-                column.scores[row.index], column.weights[row.index] = value, 1.0
+        _enter(self._beside, row.index, endings(row.draws, answers))
+        self._repeat(row.index, answers, scored)
         for answer, scores in zip(answers, scored, strict=True):
             told = {name: score for name, (score, _) in scores.items()}
             watch(row.index, next(iter(answer.values())), told)
@@ -129,27 +128,38 @@ class _Book:
             if label and answer.found is None:
                 self._counts[f"no_answer/{label}"] += 1
 
-    def _repeated(
-        self, answers: Sequence[Mapping[str, Answer]], scored: Sequence[Mapping[str, Found]]
-    ) -> Iterator[tuple[str, Metric, float]]:
+    def _repeat(
+        self, index: int, answers: Sequence[Mapping[str, Answer]], scored: Sequence[Mapping[str, Found]]
+    ) -> None:
         """Of several draws: what any of so many would bring, and what most of them say."""
-        if len(answers) < 2:
-            return
-        for name, label, metric in _figures(self._scorer):
+        for name, label, metric in _figures(self._scorer) if len(answers) > 1 else ():
             scores = [each[name][0] for each in scored]
+            if set(scores) == {None} or name not in self._repeats:
+                continue
             if not metric.proportion or not metric.higher_is_better or not set(scores) <= {0.0, 1.0}:
+                # a text is right or wrong in all questions, or the figure would be of a part of them
+                del self._repeats[name]
                 continue
             with _blamed(self._task, f"metric {name!r}"):
                 votes = [metric.vote(each[label]) for each in answers]
-            yield from repeats.figures(name, [float(score or 0.0) for score in scores], votes)
+                found = repeats.figures(name, [float(score or 0.0) for score in scores], votes)
+                _enter(self._repeats[name], index, found)
 
     def scored(self) -> Scored:
         """What came of all rows."""
         beside = {name: each for name, each in self._beside.items() if self._thinks or name not in _THOUGHTS}
-        whole = _beside_each_other({**self._columns, **beside})
+        repeated = {name: column for each in self._repeats.values() for name, column in each.items()}
+        whole = _beside_each_other({**self._columns, **beside, **repeated})
         totals = tuple(_total(self._task, name, column) for name, column in whole.items())
         counts = {name: count for name, count in sorted(self._counts.items()) if count}
         return Scored(totals, self._columns, counts)
+
+
+def _enter(columns: dict[str, Column], index: int, told: Iterable[tuple[str, Metric, float | None]]) -> None:
+    for name, metric, value in told:
+        column = columns.setdefault(name, Column(metric, {}, {}))
+        if value is not None:
+            column.scores[index], column.weights[index] = value, 1.0
 
 
 def _beside_each_other(columns: Mapping[str, Column]) -> dict[str, Column]:

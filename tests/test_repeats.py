@@ -6,17 +6,23 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import toys
 
+from slmeval.api import Filter, Metric
 from slmeval.endings import endings
+from slmeval.errors import JobFailed, UsageError
+from slmeval.plan import Scorer
+from slmeval.questions import scorer_of
+from slmeval.registry import load
 from slmeval.repeats import figures, majority, pass_at
+from slmeval.scoring import Answered, score_cell
 from slmeval.statistics import standard_error
 from slmeval.testing import evaluate
 from slmeval.testing.answers import answers
-from slmeval.types import Answer, CellResult, Completion, RunOptions, RunResult, Sample
+from slmeval.types import Answer, CellResult, Completion, RunOptions, RunResult, Sample, Use
 
 SAMPLE = Sample((), "x")
 
@@ -83,6 +89,56 @@ def test_a_thought_of_untold_length_has_none() -> None:
         "thought_tokens": None,
         "thought_cap_hit": 0.5,
     }
+
+
+class Scores(Metric):
+    """What is found is the score, and "none" is none; votes as it is told."""
+
+    name = "scores"
+    proportion = True
+
+    def __init__(self, vote: Any = "a") -> None:
+        self._vote = vote
+
+    def score(self, answer: Answer) -> float | None:
+        return None if answer.found == "none" else float(answer.found or 0)
+
+    def vote(self, answer: Answer) -> str | None:
+        del answer
+        return cast("str | None", self._vote)
+
+
+class All(Filter):
+    """Finds the whole text."""
+
+    name = "all"
+
+    def find(self, text: str) -> str | None:
+        return text
+
+
+def figure_values(*rows: str, metric: Metric | None = None) -> dict[str, tuple[float | None, int]]:
+    scorer = Scorer((("f", All()),), (("m", metric or Scores()),))
+    asked = [
+        Answered(index, SAMPLE, tuple((Completion(text, (1,), "end"),) for text in row.split()))
+        for index, row in enumerate(rows)
+    ]
+    scored = score_cell("t", scorer, {}, asked, lambda *_: None)
+    return {figure.name: (figure.value, figure.n) for figure in scored.figures}
+
+
+def test_a_metric_that_is_not_right_or_wrong_everywhere_has_no_figures_of_repeats() -> None:
+    assert figure_values("0 1", "1 1")["m:pass@2/f"] == (1.0, 2)
+    assert {"m:pass@2/f", "m:maj@2/f"} & figure_values("0 1", "0.5 1").keys() == set()
+    assert {"m:pass@2/f", "m:maj@2/f"} & figure_values("0.5 1", "0 1").keys() == set()
+    # of one question alone, because one text of the other has no score, it would be of other questions
+    assert {"m:pass@2/f", "m:maj@2/f"} & figure_values("0 1", "none 1").keys() == set()
+    assert figure_values("0 1", "none none")["m:pass@2/f"] == (1.0, 1)
+
+
+def test_a_vote_that_cannot_be_counted_is_its_metrics_failure() -> None:
+    with pytest.raises(JobFailed, match=r"task 't': metric 'm/f' failed: TypeError: unhashable"):
+        figure_values("0 1", metric=Scores(["a"]))
 
 
 # ---- whole runs ----------------------------------------------------------------------------------------
@@ -168,8 +224,6 @@ def test_more_repeats_and_another_seed_ask_only_what_is_new(drawn: Any) -> None:
 def test_an_engine_that_cannot_draw_is_refused(
     drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from slmeval.errors import UsageError
-
     other = tmp_path / "other"
     other.mkdir()
     toys.install(other, monkeypatch, toys.MODULE.replace('name = "toy"', 'name = "greedy"'), "greedyplugin")
@@ -183,3 +237,20 @@ def test_choices_are_asked_once_however_often_texts_are(drawn: Any) -> None:
     result = drawn(tasks=("arc_easy", "gsm8k"), limit=3)
     assert [cell.repeats for cell in result.cells] == [1, 5]
     assert "acc" in values(result.cells[0])
+
+
+@pytest.mark.parametrize(
+    ("filters", "metrics", "message"),
+    [
+        ((Use("regex", {"pattern": "a"}, "strict-match"),), (), "has 2 filters named 'strict-match'"),
+        ((), (Use("exact_match"),), "has 2 metrics named 'exact_match'"),
+        ((), (Use("exact_match", {}, "no_answer"),), "a metric named 'no_answer', as a figure of all tasks"),
+        ((), (Use("exact_match", {}, "cap_hit"),), "a metric named 'cap_hit'"),
+    ],
+)
+def test_two_figures_of_one_name_are_refused_before_anything_is_asked(
+    filters: tuple[Use, ...], metrics: tuple[Use, ...], message: str
+) -> None:
+    parts = load().parts
+    with pytest.raises(UsageError, match=message):
+        scorer_of(parts.tasks["gsm8k"], parts, filters, metrics)
