@@ -192,7 +192,7 @@ def _check_labels(task: Task, kind: str, labels: Sequence[str], taken: Sequence[
             )
         if label in taken:
             raise UsageError(
-                f"task {task.name!r} has a {kind} named {label!r}, as a figure of all tasks is: label it otherwise"
+                f"task {task.name!r} has a {kind} named {label!r}, which every task has: label it otherwise"
             )
 
 

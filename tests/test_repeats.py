@@ -244,7 +244,7 @@ def test_choices_are_asked_once_however_often_texts_are(drawn: Any) -> None:
     [
         ((Use("regex", {"pattern": "a"}, "strict-match"),), (), "has 2 filters named 'strict-match'"),
         ((), (Use("exact_match"),), "has 2 metrics named 'exact_match'"),
-        ((), (Use("exact_match", {}, "no_answer"),), "a metric named 'no_answer', as a figure of all tasks"),
+        ((), (Use("exact_match", {}, "no_answer"),), "a metric named 'no_answer', which every task has"),
         ((), (Use("exact_match", {}, "cap_hit"),), "a metric named 'cap_hit'"),
     ],
 )
