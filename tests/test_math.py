@@ -26,6 +26,7 @@ from slmeval.plan import GroupCell
 from slmeval.questions import draft
 from slmeval.registry import load
 from slmeval.selection import select
+from slmeval.stopping import cut_at_stop
 from slmeval.types import (
     Answer,
     CellResult,
@@ -124,6 +125,23 @@ def test_numbers_are_equal_within_what_is_told() -> None:
     assert metric.score(answered("12", "", None)) == 0
     with pytest.raises(TypeError, match="needs a right answer that is a number"):
         metric.score(answered("twelve", "", "12"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("#### 12\n\nQuestion: What is 3 + 4?\nAnswer: #### 7", {"12"}),
+        ("That is 12.\nQuestion: 7", {"12"}),
+        ("Question: 7\n#### 7", {None}),
+        # it never ends, and goes on with problems of its own in another form
+        ("#### 12\n" + "\nQ: 3 + 4?\nA: The answer is 7.\n#### 7" * 20, {"12", "7"}),
+    ],
+)
+def test_what_stands_behind_a_stop_string_is_no_answer(text: str, found: set[str | None]) -> None:
+    cut, _ = cut_at_stop(text, GSM8K.stop)
+    filters = {use.label: PARTS.filters[use.name](**use.settings) for use in GSM8K.filters}
+    assert StatedNumber().find(cut) in found
+    assert {filters["flexible-extract"].find(cut), filters["robust"].find(cut)} - {"12."} <= found
 
 
 # ---- where a solution says its answer --------------------------------------------------------------------
