@@ -202,7 +202,8 @@ class _Archive(DataSource):
             )
         (file,), instead = found
         entry = self._files[file.name]
-        first = f", from the {entry.source}" if entry.published else ""
+        article = "the " if entry.published.startswith("hub ") else ""
+        first = f", from {article}{entry.source}" if entry.published else ""
         return selected(self._whole([file], f"archive {file.name}{instead}{first}"), spec)
 
     def _find(self, spec: DatasetSpec, split: str) -> tuple[list[SourceFile], str] | None:

@@ -98,8 +98,11 @@ class DataSource(ABC):
         """Where others find these very rows, blemishes and all; empty: they are the user's own."""
         return ""
 
-    def offer(self, spec: DatasetSpec, split: str, rows: Rows) -> None:
-        """Told of rows that were read from elsewhere, and would be read from here if it had them."""
+    def offer(self, spec: DatasetSpec, split: str, rows: Rows, keys: Sequence[str] = ()) -> None:
+        """Told of rows that were read from elsewhere, and would be read from here if it had them.
+
+        With ``keys``, the fields by which a row is looked up, they are a part of a table; else they are all.
+        """
 
     def _whole(self, files: Sequence[SourceFile], source: str) -> Rows:
         key = (source, *(str(file.data) for file in files))

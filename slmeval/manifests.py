@@ -18,6 +18,8 @@ LARGEST = 16 * 1024 * 1024
 OWN_MACHINES = "is for the machines of whoever made it, and not to be passed on"
 FREE = "may be passed on, each file under its licence"
 
+#: how the source of rows begins that others published
+_PUBLISHED = ("hub ", "lm-evaluation-harness ")
 #: a folder's or a file's name that no file system takes for anything else
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*(?:\.[A-Za-z0-9_+-]+)*")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -49,8 +51,8 @@ class Entry:
 
     @property
     def published(self) -> str:
-        """The source, where these are rows as they are on the hub; else empty."""
-        return self.source if self.source.startswith("hub ") else ""
+        """The source, where these are rows as others published them; else empty."""
+        return self.source if self.source.startswith(_PUBLISHED) else ""
 
 
 @dataclass(frozen=True)

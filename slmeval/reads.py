@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,20 +11,22 @@ from slmeval.datasets import FEWSHOT, DataSource, Rows, made_rows
 from slmeval.errors import DataError
 from slmeval.registry import Parts
 from slmeval.selection import select
-from slmeval.types import DatasetSpec, RunOptions
+from slmeval.types import DatasetSpec, Row, RunOptions
 
 
 @dataclass(frozen=True)
 class Read:
     """All rows of one split of a data set, whichever of them a task asks.
 
-    ``published`` says where others find them, if it is known.
+    ``published`` says where others find them, if it is known. With ``keys``, the fields by which a row is
+    looked up, they are a part of a table.
     """
 
     spec: DatasetSpec
     split: str
     rows: Rows
     published: str
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,28 @@ def reads(tasks: Iterable[Task], source: DataSource, shots: bool = True) -> Read
     return Reads(found, tuple(making), elsewhere, tuple(failures.values()))
 
 
+def beside(read: Read, source: DataSource) -> Read:
+    """Rows that are a part of a table, with the other rows that ``source`` has of it.
+
+    :raises DataError: what is there is damaged, or no such table.
+    """
+    plain = replace(read.spec, fields=read.keys, shots=None, where=None)
+    if not read.keys or not source.holds(plain, read.split):
+        return read
+    return _with(source.load(plain, read.split).rows, read)
+
+
+def _with(held: Iterable[Row], read: Read) -> Read:
+    """A part of a table beside the rows held of it: one row of a kind, in the order of the keys."""
+    rows = {_kind(row, read.keys): row for row in (*held, *read.rows.rows)}
+    ordered = [rows[kind] for kind in sorted(rows)] if read.keys else read.rows.rows
+    return replace(read, rows=made_rows(ordered, read.rows.source, f"{read.spec.name}/{read.split}.jsonl"))
+
+
+def _kind(row: Row, keys: Sequence[str]) -> str:
+    return json.dumps([row[key] for key in keys])
+
+
 def _splits(task: Task, shots: bool) -> list[str]:
     both = [task.dataset.evaluation, task.dataset.shots if shots else None]
     return list(dict.fromkeys(split for split in both if split is not None))
@@ -108,14 +133,21 @@ class _Notes(DataSource):
     def published(self, spec: DatasetSpec, split: str) -> str:
         return self._source.published(spec, split)
 
-    def offer(self, spec: DatasetSpec, split: str, rows: Rows) -> None:
+    def offer(self, spec: DatasetSpec, split: str, rows: Rows, keys: Sequence[str] = ()) -> None:
+        """
+        :raises DataError: they are all of a file that has others.
+        """
         self.asked += 1
         spec = self._named(spec)
+        fresh = Read(spec, split, rows, rows.source, tuple(keys))
         known = self.found.get((spec.name, split))
-        held = known.rows.rows if known is not None else ()
-        more = [row for row in rows.rows if row not in held]
-        whole = made_rows((*held, *more), rows.source, f"{spec.name}/{split}.jsonl")
-        self.found[spec.name, split] = Read(spec, split, whole, whole.source)
+        if known is None or keys:
+            self.found[spec.name, split] = _with(known.rows.rows if known else (), fresh)
+        elif known.rows.sha256 != rows.sha256:
+            raise DataError(
+                f"{spec.name}/{split} is of {known.rows.source} and of {rows.source}, whose rows differ: "
+                "name tasks that show the one apart from those that show the other"
+            )
 
     def load(self, spec: DatasetSpec, split: str) -> Rows:
         self.asked += 1

@@ -71,7 +71,6 @@ def pull(
     is recorded (SLMEVAL_PINS): other rows under that name are refused from then on. HF_ENDPOINT names
     another hub, HF_TOKEN a token for data sets that ask for one.
     """
-    from slmeval.archives import content, write_folder
     from slmeval.hub_rows import PinRules, open_hub
     from slmeval.pins import Pins, default_path
 
@@ -83,12 +82,21 @@ def pull(
     for failure in found.failures:
         complain(str(failure))
     if output is not None and found.found:
-        each = (content(read.spec, read.split, read.rows, read.published) for read in found.found)
-        write_folder(Path(output), each)
+        _write_below(Path(output), found.found)
     _print_table([_row(read) for read in found.found], (*_HEADERS, "where"))
     if not found.failures:
         return ExitCode.DONE
     return ExitCode.JOB_FAILED if found.found else ExitCode.USAGE
+
+
+def _write_below(root: Path, found: Iterable[Read]) -> None:
+    from slmeval.archives import content, write_folder
+    from slmeval.datasets import open_folder
+    from slmeval.reads import beside
+
+    # of a table another pull may have had other rows
+    whole = [beside(read, open_folder(root)) for read in found] if root.is_dir() else found
+    write_folder(root, (content(read.spec, read.split, read.rows, read.published) for read in whole))
 
 
 def _reads(tasks: Sequence[str], source: HubRows, rules: PinRules, no_shots: bool) -> Reads:

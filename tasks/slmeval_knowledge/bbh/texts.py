@@ -2,7 +2,8 @@
 
 Others wrote these texts, so they are not in slmeval. They are read from ``bbh/cot_prompts.jsonl`` or
 ``bbh/texts.jsonl`` below ``--data`` where one is there, and else from lm-evaluation-harness. One row of the
-first file has the prompt of one subtask, as the authors published it (a description, three questions with worked answers)::
+first file has the prompt of one subtask, as the authors published it (a description, three questions with
+worked answers)::
 
     {"task": "word_sorting", "prompt": "Put words in order.\\n\\nQ: ...\\nA: Let's think step by step.\\n...
      So the answer is bee oven.\\n\\nQ: ..."}
@@ -56,7 +57,8 @@ def find_texts(source: DataSource, subtask: str, family: str) -> Texts:
     definition = published.definition(file, f"the {subtask} prompts of bbh/{_PROMPTS}")
     found = _of_definition(definition, f"lm-evaluation-harness {published.release()} {file}")
     row = dict(zip(_FIELDS, (subtask, family, found.description, [*found.examples.rows]), strict=True))
-    source.offer(kept, _TEXTS, made_rows([row], f"lm-evaluation-harness {published.release()} bbh", file))
+    made = made_rows([row], f"lm-evaluation-harness {published.release()} bbh", file)
+    source.offer(kept, _TEXTS, made, keys=("task", "family"))
     return found
 
 
