@@ -204,26 +204,28 @@ def _text(request: Generate | Rolling) -> str:
 def cut_units(cells: Iterable[Cell]) -> Iterator[Unit]:
     """Cut what all cells ask into units, by the tree of its beginnings; what is asked twice is asked once."""
     seen: set[str] = set()
-    #: likelihoods, and texts under each settings, in the order in which they are first asked for
     scores: dict[TokenIds, list[TokenIds]] = {}
     texts: dict[GenerationSettings, list[Prompt]] = {}
+    #: likelihoods (``None``), and texts under each settings, in the order in which they are first asked for
+    kinds: dict[GenerationSettings | None, None] = {}
     for ask in (ask for cell in cells for item in cell.items for ask in item.asks):
         if ask.digest in seen:
             continue
         seen.add(ask.digest)
         if isinstance(ask, ScoreAsk):
+            kinds[None] = None
             scores.setdefault(ask.context, []).append(ask.continuation)
         else:
+            kinds[ask.settings] = None
             texts.setdefault(ask.settings, []).append(Prompt(ask.prompt, 0, ask.seed))
-    yield from _score_units(scores)
-    for settings, prompts in texts.items():
-        yield from _generate_units(prompts, settings)
+    for kind in kinds:
+        yield from _score_units(scores) if kind is None else _generate_units(texts[kind], kind)
 
 
 def _score_units(asked: Mapping[TokenIds, Sequence[TokenIds]]) -> Iterator[ScoreUnit]:
     contexts = list(asked)
     more = [sum(map(len, continuations)) for continuations in asked.values()]
-    for numbers in cut(contexts, more, SCORE_UNIT) if contexts else ():
+    for numbers in cut(contexts, more, SCORE_UNIT):
         yield ScoreUnit(
             in_prefix_order(ScoreGroup(contexts[at], tuple(asked[contexts[at]])) for at in numbers)
         )
