@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from slmeval.curves import GAIN, SLOPE
 from slmeval.plan import CellKey, GroupCell
-from slmeval.statistics import normal_interval, wilson
+from slmeval.statistics import normal_interval, share_interval
 from slmeval.types import CellResult, DataOrigin, Figure
 
 #: a member's name, and its figures that have a value
@@ -47,7 +47,7 @@ def _mean(over: str, name: str, members: Sequence[Member], *, share: bool) -> Fi
     weights = [figure.n if over == "rows" else 1 for figure in found]
     value = math.fsum(w * (f.value or 0.0) for w, f in zip(weights, found, strict=True)) / sum(weights)
     stderr = _pooled(found, n) if over == "rows" else _combined(found)
-    interval = _share_interval(value, stderr, n) if share else normal_interval(value, stderr)
+    interval = share_interval(value, stderr, n) if share else normal_interval(value, stderr)
     # a note that counts something is a member's own
     notes = {"" if any(map(str.isdigit, figure.note)) else figure.note for figure in found}
     return replace(
@@ -68,13 +68,6 @@ def _combined(figures: Sequence[Figure]) -> float | None:
     """Of a plain mean of independent members."""
     errors = [figure.stderr for figure in figures if figure.stderr is not None]
     return None if len(errors) < len(figures) else math.hypot(*errors) / len(errors)
-
-
-def _share_interval(value: float, stderr: float | None, n: int) -> tuple[float, float] | None:
-    """Wilson's, for as many rows as would give a share of one data set the same error."""
-    if stderr is None:
-        return None
-    return wilson(value, value * (1 - value) / stderr**2 if stderr else n)
 
 
 def group_origin(members: Sequence[CellResult]) -> DataOrigin:

@@ -23,16 +23,20 @@ def mean_figure(
     """The mean of ``scores`` with its standard error and 95% interval.
 
     The standard error is s/√n with the sample deviation (n - 1), as lm-evaluation-harness gives it; the
-    interval is Wilson's for a ``proportion`` of scores that are all 0 or 1, mean ± 1.96 standard errors
-    else. With fewer than two scores there is no error to give; with none the figure is unavailable.
+    interval is Wilson's for a ``proportion`` (:func:`share_interval` where not all scores are 0 or 1), and
+    mean ± 1.96 standard errors else. With fewer than two scores there is no error to give; with none the
+    figure is unavailable.
     """
     n = len(scores)
     if n == 0:
         return Figure(name, None, None, None, 0, unit, "unavailable", "no scores", higher_is_better)
     mean = math.fsum(scores) / n
     stderr = standard_error(scores)
-    shares = proportion and all(score in {0.0, 1.0} for score in scores)
-    interval = wilson(mean, n) if shares else normal_interval(mean, stderr)
+    if proportion:
+        whole = all(score in {0.0, 1.0} for score in scores)
+        interval = wilson(mean, n) if whole else share_interval(mean, stderr, n)
+    else:
+        interval = normal_interval(mean, stderr)
     return Figure(name, mean, stderr, interval, n, unit, "measured", "", higher_is_better)
 
 
@@ -94,6 +98,16 @@ def slope(places: Sequence[float], values: Sequence[float]) -> float:
     middle = math.fsum(places) / len(places)
     spread = math.fsum((place - middle) ** 2 for place in places)
     return math.fsum((place - middle) * value for place, value in zip(places, values, strict=True)) / spread
+
+
+def share_interval(value: float, stderr: float | None, n: int) -> tuple[float, float] | None:
+    """Wilson's interval for as many scores of 0 and 1 as would give a share the same error.
+
+    ``n`` counts where that error is 0; ``None`` where there is no error to give.
+    """
+    if stderr is None:
+        return None
+    return wilson(value, value * (1 - value) / stderr**2 if stderr and 0 < value < 1 else n)
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:

@@ -254,3 +254,16 @@ def test_two_figures_of_one_name_are_refused_before_anything_is_asked(
     parts = load().parts
     with pytest.raises(UsageError, match=message):
         scorer_of(parts.tasks["gsm8k"], parts, filters, metrics)
+
+
+def test_the_interval_of_a_share_lies_within_it_however_a_question_scores() -> None:
+    from slmeval.statistics import mean_figure, wilson
+
+    figure = mean_figure("x", [0.5, 0.0, 0.0, 0.0], proportion=True)
+    assert figure.ci95 is not None
+    assert 0 <= figure.ci95[0] < 0.125 < figure.ci95[1] <= 1
+    # two texts that always agree are as one
+    whole = mean_figure("x", [1.0, 0.0, 0.0, 1.0], proportion=True)
+    assert whole.ci95 == wilson(0.5, 4)
+    assert mean_figure("x", [1.0, 1.0], proportion=True).ci95 == wilson(1.0, 2)
+    assert mean_figure("x", [0.25, 0.25], proportion=True).ci95 == wilson(0.25, 2)
