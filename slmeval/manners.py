@@ -113,7 +113,7 @@ def _value(text: str) -> OptionValue:
     """``false`` and ``3`` as JSON has them; anything else is the text itself."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, OptionValue) else text
 
@@ -150,9 +150,9 @@ def _named_thought(thinking: str) -> Thought | None:
     if thinking in ("auto", "off"):
         return None
     opens, comma, closes = thinking.partition(",")
-    if not comma or not opens or not closes:
+    if not comma or not opens.strip() or not closes.strip():
         raise UsageError(f"--thinking {thinking}: auto, off, or two marks, as in '<think>,</think>'")
-    return Thought(opens, closes)
+    return Thought(opens.strip(), closes.strip())
 
 
 def bos_notes(tokenizer: FastTokenizer, cells: Iterable[Cell]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slmeval.api import Task
@@ -16,7 +16,7 @@ from slmeval.registry import Registry
 from slmeval.run import Watchers, library_versions, new_run_id, now
 from slmeval.scoring import Answered, draws_of
 from slmeval.selection import Selection, select
-from slmeval.store import Store
+from slmeval.store import RESCORED, Store
 from slmeval.types import CellResult, Failure, Generate, Reply, RunResult, Sample, Use
 
 
@@ -52,13 +52,14 @@ class _Rescoring:
         self._cells: list[CellResult] = []
         self._failures: list[Failure] = []
         self._reused = 0
+        self._kept: list[tuple[int, Sequence[tuple[int, int, str]]]] = []
 
     def result(self) -> RunResult:
         """What the answers come to now; it is in the store."""
         numbered = [(number, cell) for number, cell in enumerate(self._old.cells) if cell.kind == "task"]
         drafts = {key: self._draft(key, cells) for key, cells in _by_task(numbered).items()}
+        self._check_extra(drafts.values())
         begun = now()
-        self._store.begin_run(self._id, begun, self._old.options)
         for alike in _by_model(numbered).values():
             self._finish(alike, drafts)
         note = f"scored again from the answers of run {self._old.id}: nothing was asked of the model"
@@ -67,18 +68,32 @@ class _Rescoring:
             id=self._id,
             started=begun,
             finished=now(),
-            status="failed" if self._failures else "done",
+            # what was not answered then has no figures now
+            status="failed" if self._failures else self._old.status,
             versions=library_versions(),
             machine=this_machine(),
             models=tuple(replace(each, notes=(*each.notes, note)) for each in self._old.models),
             cells=tuple(self._cells),
-            failures=tuple(self._failures),
+            failures=tuple(dict.fromkeys((*self._old.failures, *self._failures))),
             asked=0,
             reused=self._reused,
         )
-        self._store.finish_run(made)
+        self._save(made)
         self._watchers.tell("slmeval_run_finished", run=made)
         return made
+
+    def _save(self, made: RunResult) -> None:
+        """All at once, so that nothing unfinished stands in the store where this is broken off."""
+        self._store.begin_run(made.id, made.started, made.options, {RESCORED: self._old.id})
+        for number, items in self._kept:
+            self._store.save_items(made.id, number, items)
+        self._store.finish_run(made)
+
+    def _check_extra(self, drafts: Iterable[Draft]) -> None:
+        if self._extra != Extra() and not any(map(_is_written, drafts)):
+            raise UsageError(
+                f"run {self._old.id} has no texts, which --filter and --metric are for: leave them out"
+            )
 
     # ---- questions -------------------------------------------------------------------------------------
 
@@ -121,7 +136,7 @@ class _Rescoring:
         # what was counted when it was asked still holds; what is counted by scoring is counted again
         counts = {name: n for name, n in cell.counts.items() if name in ("truncated", "merged", "flawed")}
         told = drafted.notes if _is_written(drafted) else ()
-        notes = tuple(dict.fromkeys((*cell.notes, *told)))
+        notes = tuple(dict.fromkeys((*cell.notes, *told, *_of_version(cell, drafted.task.version))))
         bare = replace(cell, version=drafted.task.version, figures=(), counts=counts, notes=notes)
         label = f"{cell.name}@{cell.shots} on {cell.backend}:{cell.model}"
 
@@ -131,7 +146,7 @@ class _Rescoring:
             )
 
         made = finisher.finish(Measured(bare, drafted.scorer, rows), watch)
-        self._store.save_items(self._id, len(self._cells), items)
+        self._kept.append((len(self._cells), items))
         self._reused += len(items)
         self._add(made)
 
@@ -154,6 +169,10 @@ class _Rescoring:
         planned = {(each.group.name, each.shots): each for each in self._selection.groups}
         for cell in self._old.cells:
             if cell.kind == "group" and _model(cell) == _model(alike):
+                if (cell.name, cell.shots) not in planned:
+                    raise UsageError(
+                        f"group {cell.name} at {cell.shots} shots is no longer what run {self._old.id} names"
+                    )
                 yield replace(planned[cell.name, cell.shots], chat=cell.chat)
 
     def _add(self, cell: CellResult) -> None:
@@ -166,6 +185,13 @@ def _task(selection: Selection, name: str) -> Task:
     if name not in tasks:
         raise UnknownName("task", name, tasks)
     return tasks[name]
+
+
+def _of_version(cell: CellResult, version: str) -> list[str]:
+    """Whether the answers are to other questions than the task of today would ask."""
+    if cell.version == version:
+        return []
+    return [f"asked as version {cell.version} of the task, scored as version {version}"]
 
 
 def _told(kind: str, uses: Sequence[Use]) -> list[str]:

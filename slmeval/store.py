@@ -34,6 +34,9 @@ _CHUNK = 900
 #: a file that changed this short a time ago could change again without its time stamp moving
 _FRESH_NS = 2_000_000_000
 
+#: in the identity of a run that asked nothing: whose answers it scored again
+RESCORED = "answers of run"
+
 T = TypeVar("T")
 
 
@@ -249,7 +252,14 @@ class Store:
         """The newest run that was killed, was interrupted or failed, or ``None``."""
         statement = "SELECT id FROM runs WHERE status != 'done' ORDER BY started DESC, rowid DESC"
         found = (str(run_id) for (run_id,) in self._select(statement))
-        return next((run_id for run_id in found if self._process_of(run_id) is None), None)
+        waiting = (run_id for run_id in found if self._process_of(run_id) is None)
+        return next((run_id for run_id in waiting if self.rescored_from(run_id) is None), None)
+
+    def rescored_from(self, run_id: str) -> str | None:
+        """The run whose answers this one scored again, which cannot go on by asking; ``None`` for others."""
+        found = self._select("SELECT identity FROM runs WHERE id = ? AND identity IS NOT NULL", run_id)
+        told = self._json(found[0][0], run_id) if found else {}
+        return told.get(RESCORED) if isinstance(told, dict) else None
 
     def _process_of(self, run_id: str) -> int | None:
         """The other process that is carrying out a run now."""

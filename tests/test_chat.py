@@ -364,6 +364,7 @@ def test_a_whole_text_is_no_conversation(demo_model: Path, tmp_path: Path) -> No
         ({"chat_shots": "many"}, "unknown --chat-shots 'many'"),
         ({"chat_template": "off", "template_options": {"a": "1"}}, "add --chat-template on"),
         ({"thinking": "<think>"}, "--thinking <think>: auto, off, or two marks"),
+        ({"thinking": "<think>, "}, "--thinking <think>, : auto, off, or two marks"),
         ({"max_tokens": 0}, "--max-tokens 0: at least 1"),
         ({"temperature": -1.0}, "--temperature -1: 0 "),
         ({"temperature": float("nan")}, "--temperature nan: 0 "),
@@ -470,5 +471,5 @@ def test_marks_of_a_thought_may_be_named_or_switched_off(
     assert marks() == {("<think>", True)}
     assert marks(template_options={"enable_thinking": "false"}) == {("<think>", False)}
     assert marks(thinking="off") == {None}
-    assert marks(thinking="[a],[b]") == {("[a]", False)}
+    assert marks(thinking="[a], [b]") == {("[a]", False)}
     assert marks(chat_template="off") == {None}

@@ -18,7 +18,7 @@ from slmeval.registry import load
 from slmeval.rescoring import Extra, rescore
 from slmeval.store import Store
 from slmeval.testing import evaluate
-from slmeval.types import CellResult, RunOptions, RunResult, Use
+from slmeval.types import CellResult, Failure, RunOptions, RunResult, Use
 
 LAST = Use("regex", {"pattern": "[0-9]+", "occurrence": -1}, "last")
 
@@ -117,6 +117,66 @@ def test_a_failing_metric_fails_its_own_cell(kept: tuple[Path, RunResult]) -> No
     assert "task 'gsm8k': metric 'odd/" in made.failures[0].reason
 
 
+def test_a_run_that_scored_again_is_not_gone_on_with(kept: tuple[Path, RunResult]) -> None:
+    made = again(kept, Extra((), (Use("perplexity", {}, "odd"),)))
+    with Store.open(kept[0]) as opened:
+        assert opened.unfinished() is None
+        assert opened.rescored_from(made.id) == kept[1].id
+        assert opened.rescored_from(kept[1].id) is None
+    command = [sys.executable, "-m", "slmeval", "run", "--resume", made.id, "--store", str(kept[0])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"asked nothing, it scored answers again: slmeval rescore {kept[1].id}" in done.stderr
+
+
+def test_what_is_broken_off_leaves_no_run_behind(
+    kept: tuple[Path, RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slmeval import rescoring
+
+    def broken(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rescoring, "draws_of", broken)
+    with Store.open(kept[0]) as opened:
+        before = [each.id for each in opened.runs()]
+        with pytest.raises(KeyboardInterrupt):
+            rescore(kept[1], Extra(), load(()), opened)
+        assert [each.id for each in opened.runs()] == before
+
+
+def test_what_failed_in_the_run_is_told_again(kept: tuple[Path, RunResult]) -> None:
+    lost = Failure("hf", "model", "no such device")
+    made = again(kept, failures=(lost,), status="failed")
+    assert (made.status, made.failures) == ("failed", (lost,))
+    assert again(kept, status="interrupted").status == "interrupted"
+
+
+def test_answers_to_another_version_of_a_task_are_said_to_be_that(kept: tuple[Path, RunResult]) -> None:
+    cells = tuple(replace(cell, version="0.9") if cell.name == "gsm8k" else cell for cell in kept[1].cells)
+    first, second, _ = again(kept, cells=cells).cells
+    assert "asked as version 0.9 of the task, scored as version 3.0" in second.notes
+    assert first.notes == kept[1].cells[0].notes
+
+
+def test_a_filter_for_a_run_without_texts_is_refused(kept: tuple[Path, RunResult]) -> None:
+    cells = kept[1].cells[:1]
+    assert again(kept, cells=cells).status == "done"
+    with pytest.raises(UsageError, match="has no texts, which --filter and --metric are for"):
+        again(kept, Extra((LAST,)), cells=cells)
+
+
+def test_a_filter_of_a_label_that_is_taken_is_refused(kept: tuple[Path, RunResult]) -> None:
+    with pytest.raises(UsageError, match="task 'gsm8k' has 2 filters named 'strict-match'"):
+        again(kept, Extra((replace(LAST, label="strict-match"),)))
+
+
+def test_a_group_that_is_gone_is_named(kept: tuple[Path, RunResult]) -> None:
+    group = replace(kept[1].cells[0], kind="group", name="lost")
+    with pytest.raises(UsageError, match="group lost at 0 shots is no longer"):
+        again(kept, cells=(*kept[1].cells, group))
+
+
 def slmeval(store: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "slmeval", "rescore", *arguments, "--store", str(store)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
@@ -137,6 +197,7 @@ def test_the_command_reports_the_new_run(kept: tuple[Path, RunResult]) -> None:
         (("RUN", "--filter", "regex"), "--filter regex: write it as LABEL=NAME"),
         (("RUN", "--filter", "a=regex:{"), "the settings are not JSON"),
         (("RUN", "--metric", "a=regex:[]"), "the settings must be a JSON object, not []"),
+        (("RUN", "--filter", "a=regex:" + "[" * 100_000), "the settings are not JSON"),
         (("RUN", "--data", "nowhere"), "there is no folder"),
     ],
 )

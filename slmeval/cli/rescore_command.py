@@ -78,8 +78,8 @@ def _use(flag: str, text: str) -> Use:
         raise UsageError(f"{flag} {text}: write it as LABEL=NAME, or LABEL=NAME:JSON with its settings")
     try:
         settings = json.loads(told) if colon else {}
-    except ValueError as error:
-        raise UsageError(f"{flag} {text}: the settings are not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{flag} {text[:200]}: the settings are not JSON: {error}") from None
     if not isinstance(settings, dict):
         raise UsageError(f"{flag} {text}: the settings must be a JSON object, not {told}")
     return Use(name, settings, label)

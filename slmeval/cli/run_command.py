@@ -162,6 +162,8 @@ def _unfinished(store: Store, named: str) -> str:
         raise UsageError("no run is unfinished: nothing to resume (slmeval runs lists all)")
     if store.status_of(run_id) == "done":
         raise UsageError(f"run {run_id} is done: slmeval show {run_id}")
+    if (answered := store.rescored_from(run_id)) is not None:
+        raise UsageError(f"run {run_id} asked nothing, it scored answers again: slmeval rescore {answered}")
     return run_id
 
 
