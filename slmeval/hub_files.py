@@ -17,17 +17,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from slmeval.errors import MissingExtra
+from slmeval.hub_library import TIMEOUT, headers, library, silent, understood, without_password
 
 ValueT = TypeVar("ValueT")
 
-#: of huggingface_hub: the release, as far as it counts, and what it is
-_OLDEST = (1, 3)
-_WHAT = "huggingface_hub, which fetches data sets,"
 #: bytes read at a time
 _CHUNK = 256 * 1024
-#: seconds in which a server must begin to answer, and go on
-_TIMEOUT = 30.0
+#: seconds; longer is not waited because a server asks for it
+_LONGEST_ASKED = 30.0
 #: an ETag that can be the name of a file
 _ETAG = re.compile(r"[\w+-][\w.+-]*")
 #: an ETag that is the SHA-256 of the file: so the hub names what it keeps in large storage
@@ -73,15 +70,17 @@ class HubFiles:
         self.kept.pop(repository, None)
 
         def snapshot(**more: object) -> Any:
-            return hub.snapshot_download(
-                repository,
-                repo_type="dataset",
-                revision=revision,
-                allow_patterns=list(patterns),
-                endpoint=self._endpoint,
-                cache_dir=self._cache,
-                tqdm_class=_silent(),
-                **more,
+            return understood(
+                lambda: hub.snapshot_download(
+                    repository,
+                    repo_type="dataset",
+                    revision=revision,
+                    allow_patterns=list(patterns),
+                    endpoint=self._endpoint,
+                    cache_dir=self._cache,
+                    tqdm_class=silent(),
+                    **more,
+                )
             )
 
         try:
@@ -107,7 +106,7 @@ class HubFiles:
             raise self._away
         try:
             found: Sequence[Any] = self._patiently(
-                lambda: _cause_raised(lambda: snapshot(dry_run=True)), repository, self._patience.asking
+                lambda: snapshot(dry_run=True), repository, self._patience.asking
             )
         except Exception as error:
             if _no_answer(library(), error):
@@ -162,45 +161,48 @@ class HubFiles:
         part.touch()
         self._patience.begin(what, size)
         self._patience.advance(part.stat().st_size)
-        self._patiently(lambda: self._go_on(part, url, size, what), what, self._patience.fetching)
+        self._patiently(lambda: self._go_on(part, url, size), what, self._patience.fetching)
         _check_hash(part, blob.name, what)
         part.replace(blob)
 
-    def _go_on(self, part: Path, url: str, size: int | None, what: str) -> None:
+    def _go_on(self, part: Path, url: str, size: int | None) -> None:
         """Ask for what is not in ``part`` yet.
 
         :raises OSError, HTTPError: the rest did not come; what did is kept.
         """
         have = part.stat().st_size
-        if size is not None and have >= size > 0:
-            if have > size:
-                part.write_bytes(b"")
-                raise OSError(f"{what} came as more than its {size} bytes")
+        if size is not None and have == size > 0:
             return
-        headers = {**_headers(), "Accept-Encoding": "identity"}
+        wanted = {**headers(), "Accept-Encoding": "identity"}
         if have:
-            headers["Range"] = f"bytes={have}-"
+            wanted["Range"] = f"bytes={have}-"
         hub = library()
         with (
             # each piece is in the file as soon as it is here, whatever ends this process
             part.open("r+b", buffering=0) as out,
-            hub.get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as answer,
+            hub.get_session().stream("GET", url, headers=wanted, timeout=TIMEOUT) as answer,
         ):
             start = _start(answer, have)
             if start is None:
                 out.truncate(0)
                 raise OSError(f"the rest from byte {have} on cannot be had")
             hub.hf_raise_for_status(answer)
-            self._take(answer, out, start, have)
+            self._take(answer, out, start, have, size)
         if size is not None and (came := part.stat().st_size) != size:
             raise OSError(f"{came} of {size} bytes came")
 
-    def _take(self, answer: Any, out: FileIO, start: int, had: int) -> None:
+    def _take(self, answer: Any, out: FileIO, start: int, had: int, size: int | None) -> None:
+        """
+        :raises OSError: more comes than the file has; then nothing of it is kept, or it could fill the disk.
+        """
         self._patience.advance(start - had)
         out.seek(start)
         out.truncate()
         for chunk in answer.iter_bytes():
-            out.write(chunk)
+            if size is not None and out.tell() + len(chunk) > size:
+                out.truncate(0)
+                raise OSError(f"it comes as more than its {size} bytes")
+            _write_all(out, chunk)
             self._patience.advance(len(chunk))
 
     # ---- again and again -------------------------------------------------------------------------------
@@ -211,12 +213,13 @@ class HubFiles:
         :raises Exception: the last failure, or the first that will not pass.
         """
         hub = library()
-        for wait in waits:
+        for planned in waits:
             try:
                 return attempt()
             except (OSError, hub.errors.HTTPError) as error:
                 if not _may_pass(hub, error):
                     raise
+                wait = max(planned, _asked_wait(error))
                 self._patience.tell(f"{what}: {self.reason(error, what)}; trying again in {wait:g} s")
                 time.sleep(wait)
         return attempt()
@@ -238,46 +241,11 @@ def _at_hand(listed: Sequence[Any], revision: str) -> Path | None:
     return folder if folder.name in (revision, known) else None
 
 
-def library() -> ModuleType:
-    """huggingface_hub.
-
-    :raises MissingExtra: it is not installed, or is too old.
-    """
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-        import huggingface_hub.utils
-    except ImportError:
-        raise MissingExtra(_WHAT, "data") from None
-    # tokenizers brings an older one along
-    if tuple(map(int, huggingface_hub.__version__.split(".")[:2])) < _OLDEST:
-        raise MissingExtra(_WHAT, "data", f"is {huggingface_hub.__version__}, too old")
-    return huggingface_hub
-
-
-def _silent() -> type:
-    """A bar that is never shown: the bytes are counted here."""
-    from tqdm import tqdm
-
-    def begin(bar: Any, *given: Any, **more: Any) -> None:
-        more.pop("name", None)
-        tqdm.__init__(bar, *given, **{**more, "disable": True})
-
-    return type("Silent", (tqdm,), {"__init__": begin})
-
-
-def _headers() -> dict[str, str]:
-    """Ours, with the token of the environment."""
-    return dict(library().utils.build_hf_headers(library_name="slmeval"))
-
-
-def _cause_raised(attempt: Callable[[], ValueT]) -> ValueT:
-    """As ``attempt``; where a list cannot be had, the error is what kept it from us."""
-    hub = library()
-    try:
-        return attempt()
-    except hub.errors.DryRunError as error:
-        raise (error.__cause__ or error) from None
+def _write_all(out: FileIO, data: bytes) -> None:
+    """What has no buffer may write a part, on a disk that is nearly full."""
+    left = memoryview(data)
+    while left:
+        left = left[out.write(left) :]
 
 
 def _start(answer: Any, asked: int) -> int | None:
@@ -287,6 +255,12 @@ def _start(answer: Any, asked: int) -> int | None:
         return asked if said and int(said[1]) == asked else None
     # a server that knows no ranges sends the whole; one that has no such part sends nothing
     return None if answer.status_code == 416 else 0
+
+
+def _asked_wait(error: Exception) -> float:
+    """For how many seconds a server asks not to be asked again, as far as we wait for it."""
+    said = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+    return min(float(said), _LONGEST_ASKED) if re.fullmatch(r"[0-9]{1,9}", said) else 0.0
 
 
 def _no_answer(hub: ModuleType, error: Exception) -> bool:
@@ -333,6 +307,17 @@ def _reason(hub: ModuleType, error: Exception, page: str, revision: str | None) 
         return "it has no file of that split in a known place, and no Parquet conversion"
     if getattr(getattr(error, "response", None), "status_code", 0) == 401:
         return "it does not accept the token in HF_TOKEN, or wants one"
+    return _told(error)
+
+
+def _told(error: Exception) -> str:
+    if (
+        isinstance(error, OSError)
+        and error.strerror
+        and not isinstance(error, (ConnectionError, TimeoutError))
+    ):
+        place = f" {error.filename}" if error.filename else ""
+        return f"what comes cannot be kept ({error.strerror}{place}); HF_HOME names another place"
     told = str(error).strip().split("\n")[0].removeprefix("Got: ").rstrip(".") or type(error).__name__
     return _without_secrets(told)
 
@@ -353,6 +338,6 @@ def _endpoint() -> str:
 
 
 def _without_secrets(text: str) -> str:
-    shown = re.sub(r"(?<=://)[^/@\s]+@", "", text)
+    shown = without_password(text)
     token = library().get_token()
     return shown.replace(token, "...") if token else shown

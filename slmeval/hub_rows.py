@@ -9,7 +9,8 @@ from pathlib import Path
 
 from slmeval.datasets import DataSource, Rows, SourceFile, named, selected, split_files
 from slmeval.errors import DataError
-from slmeval.hub_files import HubFiles, Patience, library
+from slmeval.hub_files import HubFiles, Patience
+from slmeval.hub_library import library
 from slmeval.pins import Key, Pin, Pins
 from slmeval.types import DatasetSpec
 

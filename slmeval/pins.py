@@ -71,8 +71,9 @@ class Pins:
 
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.path}.lock"):
-                _write(self.path, {**self._read(), key: pin})
+            # behind a link, the file that it leads to: the link stays
+            with FileLock(f"{self.path.resolve()}.lock"):
+                _write(self.path.resolve(), {**self._read(), key: pin})
         except OSError as error:
             raise DataError(
                 f"{self.path} cannot be written ({error.strerror}): the hashes of rows from the hub are kept "
@@ -80,6 +81,8 @@ class Pins:
             ) from None
 
     def _read(self) -> dict[Key, Pin]:
+        if self.path.exists() and not self.path.is_file():
+            raise DataError(f"{self.path} is not a file of pins: SLMEVAL_PINS names another")
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -8,7 +8,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -23,6 +23,9 @@ class SmallHub:
     hangs up, one cut a request; after ``stalls`` bytes it says nothing more, until it is shut down.
     ``busy`` requests are answered with 503. ``damaged`` files come with other bytes of the same number.
     With ``other_part`` another part comes than the one asked for. ``etag`` stands in place of every ETag.
+    ``busy`` answers ask for ``rest`` seconds of it. With ``mute`` no request is answered, and with ``page``
+    each is with that page. ``listed`` are names of files that lists have too. A file in ``endless`` comes
+    again and again.
     Files are sent by the server at ``elsewhere``, if there is one. ``sent`` counts the bytes of each file
     that went out, ``ranges`` are those asked for, and ``tokens_seen`` all tokens that came.
     """
@@ -38,6 +41,11 @@ class SmallHub:
     cuts: list[int] = field(default_factory=list)
     stalls: int = 0
     busy: int = 0
+    rest: str = ""
+    mute: bool = False
+    page: bytes = b""
+    listed: tuple[str, ...] = ()
+    endless: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
     past: dict[str, dict[str, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -92,14 +100,18 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self) -> None:
-        if self.hub.hangs_up:
+        if self.hub.mute:
+            self.hub.ended.wait(60)
+        if self.hub.mute or self.hub.hangs_up:
             self.close_connection = True
             return None
         path = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         self.hub.asked.append(f"{self.command} {urlsplit(self.path).path}")
         if self.hub.busy:
             self.hub.busy -= 1
-            return self._send(503, b"", {})
+            return self._send(503, b"", {"Retry-After": self.hub.rest} if self.hub.rest else {})
+        if self.hub.page:
+            return self._send(200, self.hub.page, {"Content-Type": "text/html"})
         return self._send(404, b"", {}) if len(path) < 5 else self._answer_of_repository(path)
 
     def _answer_of_repository(self, path: list[str]) -> None:
@@ -123,6 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         commit = self.hub.named(repository, revision)
         if verb:
+            files = {**files, **dict.fromkeys(self.hub.listed, b"")}
             return self._send(200, json.dumps(self._listing(verb, repository, commit, files)).encode(), {})
         data = files.get("/".join(rest))
         if data is None:
@@ -159,11 +172,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str], file: str = "") -> None:
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        on = self.command == "GET" and file in self.hub.endless
+        length = {"Transfer-Encoding": "chunked"} if on else {"Content-Length": str(len(body))}
+        for name, value in {**length, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command == "GET" and file in self.hub.endless:
+            self._write_on(body, file)
+        elif self.command == "GET":
             self._write(body, file)
+
+    def _write_on(self, body: bytes, file: str) -> None:
+        """The body as often as it is taken, up to some 64 MiB."""
+        with suppress(OSError):
+            while self.hub.sent[file] < 1 << 26:
+                self.wfile.write(f"{len(body):x}\r\n".encode() + body + b"\r\n")
+                self.hub.sent[file] += len(body)
 
     def _write(self, body: bytes, file: str) -> None:
         """The body, or the beginning of a file and then nothing more."""

@@ -247,6 +247,74 @@ def test_a_busy_hub_is_asked_again(desk: Desk) -> None:
     assert "trying again in 1 s" in complaints
 
 
+def test_a_hub_that_asks_for_rest_gets_it(desk: Desk) -> None:
+    desk.hub.busy, desk.hub.rest = 2, "2"
+    _, complaints = desk.data("pull", "arc_easy", "--no-shots")
+    assert "trying again in 2 s" in complaints
+    assert "trying again in 1 s" not in complaints
+
+
+def test_a_file_without_end_is_not_taken_into_the_cache(desk: Desk) -> None:
+    desk.hub.endless = {TEST}
+    _, complaints = desk.data("pull", "arc_easy", "--no-shots", "--tries", "1", code=2)
+    assert f"it comes as more than its {len(rows_of('arc_easy', 'test'))} bytes" in complaints
+    assert desk.sent(TEST) < 1 << 26
+    assert [path.stat().st_size for path in desk.home.rglob("*.slmeval-part")] == [0]
+
+
+@pytest.mark.parametrize(
+    ("page", "listed", "told"),
+    [
+        (b"<html>log in</html>", (), "JSONDecodeError"),
+        (b"", ("ARC-Easy/test/../../../evil.parquet",), "'..'"),
+    ],
+    ids=["a page", "a name that leaves the folder"],
+)
+def test_a_hub_that_does_not_answer_as_one_is_one_sentence(
+    desk: Desk, page: bytes, listed: tuple[str, ...], told: str
+) -> None:
+    desk.hub.page, desk.hub.listed = page, listed
+    _, complaints = desk.data("pull", "arc_easy", "--no-shots", "--tries", "3", code=2)
+    assert "the hub cannot be asked, or does not answer as one (HF_ENDPOINT" in complaints
+    assert told in complaints
+    assert "trying again" not in complaints
+    assert not list(desk.home.rglob("*evil*"))
+
+
+def test_what_is_kept_is_used_behind_a_page_to_log_in(desk: Desk) -> None:
+    first, _ = desk.data("pull", "arc_easy")
+    desk.hub.page = b"<html>log in</html>"
+    second, complaints = desk.data("pull", "arc_easy")
+    assert second == first
+    assert f"{ARC} was not looked at on the hub (the hub cannot be asked" in complaints
+
+
+@pytest.mark.parametrize(
+    "address", ["", "rubbish", "ftp://127.0.0.1", "http://[::1", "http://a:99999", "https://"]
+)
+def test_an_endpoint_that_is_no_address_is_one_sentence(desk: Desk, address: str) -> None:
+    _, complaints = desk.data("pull", "arc_easy", code=2, HF_ENDPOINT=address)
+    assert complaints.startswith(f"slmeval: HF_ENDPOINT is {address!r}, which is not the address of a hub")
+    assert len(complaints.splitlines()) == 1
+
+
+def test_a_proxy_or_token_that_cannot_be_used_is_one_sentence(desk: Desk) -> None:
+    arguments = ("pull", "arc_easy", "--no-shots", "--tries", "1")
+    open_to_it = {"NO_PROXY": "", "no_proxy": ""}
+    for more in ({"HTTP_PROXY": "socks9://127.0.0.1:9", **open_to_it}, {"HF_TOKEN": f"{SECRET}\u00e9"}):
+        _, complaints = desk.data(*arguments, code=2, **more)
+        assert "the hub cannot be asked" in complaints
+        assert SECRET not in complaints
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no such device")
+def test_a_cache_that_cannot_be_is_said_to_be_one(desk: Desk) -> None:
+    _, complaints = desk.data("pull", "arc_easy", "--no-shots", "--tries", "3", code=2, HF_HOME="/dev/null")
+    assert "what comes cannot be kept (Not a directory /dev/null/" in complaints
+    assert "HF_HOME names another place" in complaints
+    assert "trying again" not in complaints
+
+
 def test_a_file_that_comes_damaged_is_thrown_away(desk: Desk) -> None:
     desk.hub.large, desk.hub.damaged = True, {TEST}
     _, complaints = desk.data("pull", "arc_easy", "--no-shots", "--tries", "1", code=2)

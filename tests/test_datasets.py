@@ -533,6 +533,30 @@ def test_pins_of_many_at_once_are_all_kept(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} - {"pins.json.lock"} == {"pins.json", "go"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links are for administrators there")
+def test_pins_behind_a_link_stay_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "pins.json").symlink_to(tmp_path / "project" / "pins.json")
+    for split in ("test", "train"):
+        Pins(tmp_path / "pins.json").keep(Key("someone/toy", "", split), Pin("0" * 64, 1, "c", "2026-01-01"))
+    assert (tmp_path / "pins.json").is_symlink()
+    assert len(json.loads((tmp_path / "project" / "pins.json").read_text())["pins"]) == 2
+
+
+def test_pins_that_are_no_file_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a file of pins: SLMEVAL_PINS names another"):
+        Pins(tmp_path).find(Key("someone/toy", "", "test"))
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for_without_end(
+    hub: SmallHub, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slmeval.hub_library.TIMEOUT", 0.2)
+    hub.mute = True
+    with pytest.raises(DataError, match=r"could not be had from the hub .*timed out"):
+        open_hub(endpoint, tmp_path).load(toy(), "test")
+
+
 def test_pins_that_cannot_be_written_are_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("filelock")
     (tmp_path / "file").write_text("")
