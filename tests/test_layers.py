@@ -24,6 +24,7 @@ GROUND = {
     "slmeval.gguf_file",
     "slmeval.hookspecs",
     "slmeval.hub_files",
+    "slmeval.hub_library",
     "slmeval.hub_rows",
     "slmeval.licences",
     "slmeval.manifests",
