@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from slmeval.errors import ModelError
 from slmeval.gguf_file import read_gguf
 from slmeval.models import FoundModel
 from slmeval.rendering import NOW, Chat, Rendered, render
-from slmeval.tokenizing import FastTokenizer, read_json
+from slmeval.tokenizing import FastTokenizer, read_json, special_texts
 from slmeval.types import OptionValue, Request, Rolling, Sample, Score, Thought, Turns
 
 #: a conversation that can be looked up: pairs of role and content
@@ -30,6 +31,9 @@ _THOUGHTS = (
     ("<seed:think>", "</seed:think>"),
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
 )
+
+
+_OTHERS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def find_template(model: FoundModel) -> str | None:
     In a folder ``chat_template.jinja`` goes before ``tokenizer_config.json``, as in transformers; in a GGUF
     file it is ``tokenizer.chat_template``.
 
-    :raises ModelError: a file cannot be read.
+    :raises ModelError: a file cannot be read, or none of several is the default.
     """
     if model.form == "gguf":
         found = read_gguf(model.place).metadata.get("tokenizer.chat_template")
@@ -83,14 +87,20 @@ def find_template(model: FoundModel) -> str | None:
             return own.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"{own} cannot be read: {error}") from None
-    return _default(read_json(model.place / "tokenizer_config.json").get("chat_template"))
+    config = model.place / "tokenizer_config.json"
+    return _default(read_json(config).get("chat_template"), config)
 
 
-def _default(found: Any) -> str | None:
-    if isinstance(found, list):
-        named = {each.get("name"): each.get("template") for each in found if isinstance(each, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) else None
+def _default(found: Any, place: Path) -> str | None:
+    if found is None or isinstance(found, str):
+        return found
+    several = found if isinstance(found, list) else []
+    named = [(each.get("name"), each.get("template")) for each in several if isinstance(each, dict)]
+    texts = [text for name, text in named if name == "default" and isinstance(text, str)]
+    if not texts:
+        told = ", ".join(repr(name) for name, _ in named) or "none at all"
+        raise ModelError(f"{place} names several chat templates ({told}), and none of them 'default'")
+    return texts[-1]
 
 
 def marks_of(tokenizer: FastTokenizer) -> dict[str, str]:
@@ -98,6 +108,11 @@ def marks_of(tokenizer: FastTokenizer) -> dict[str, str]:
     ids = {"bos_token": tokenizer.bos_id, "eos_token": tokenizer.eos_id}
     texts = {name: None if token is None else tokenizer.token(token) for name, token in ids.items()}
     return {name: text for name, text in texts.items() if text is not None}
+
+
+def other_marks(place: Path) -> dict[str, str]:
+    """The special tokens beside BOS and EOS that a tokenizer's files name, for the few templates that ask."""
+    return {name: text for name, text in special_texts(place).items() if name in _OTHERS}
 
 
 # ---- how it writes -----------------------------------------------------------------------------------
@@ -188,6 +203,10 @@ def _is_refused(asked: Messages, found: Rendered) -> bool:
 def _checked(found: Rendered) -> str:
     if found.text is None:
         raise ModelError(f"the chat template fails: {found.trouble} (--chat-template off asks without it)")
+    try:
+        found.text.encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(f"the chat template writes what is no text: {error}") from None
     return found.text
 
 

@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from slmeval.asking import Writing
-from slmeval.chat import Template, chatted, find_template, marks_of
+from slmeval.chat import Template, chatted, find_template, marks_of, other_marks
 from slmeval.errors import ModelError, UnknownName, UsageError
 from slmeval.models import FoundModel
 from slmeval.plan import Cell, Chat
@@ -106,7 +107,9 @@ def template_for(options: RunOptions, model: FoundModel, tokenizer: FastTokenize
     if found is None:
         raise ModelError(f"{model.ref} has no chat template: --chat-template off asks it plainly")
     told = {name: _value(text) for name, text in options.template_options.items()}
-    return Template(found, marks_of(tokenizer), told, options.chat_shots == "turns")
+    place = model.place if options.tokenizer is None else Path(options.tokenizer)
+    others = {} if options.tokenizer is None and model.form != "folder" else other_marks(place)
+    return Template(found, {**others, **marks_of(tokenizer)}, told, options.chat_shots == "turns")
 
 
 def _value(text: str) -> OptionValue:

@@ -185,7 +185,8 @@ class _LaidOut:
         # bytes of a text are no tokens: the server itself says what does not fit
         context = UNTOLD if tokenizer.origin == TEXT_ORIGIN else model.context
         template = template_for(self._options, model, tokenizer)
-        kind = (tokenizer.sha256, tokenizer.bos_id, tokenizer.end_ids, context, template and template.sha256)
+        written = template and (template.sha256, *sorted(template.marks.items()))
+        kind = (tokenizer.sha256, tokenizer.bos_id, tokenizer.end_ids, context, written)
         if kind not in self._known:
             self._known[kind] = self._lay_out(tokenizer, context, template)
         return self._known[kind]

@@ -158,6 +158,16 @@ def _names(file: Path) -> dict[str, Any]:
     return {**older, **newer} if "added_tokens_decoder" in newer else {**newer, **older}
 
 
+def special_texts(path: Path) -> dict[str, str]:
+    """The texts of the special tokens that are named beside a ``tokenizer.json``, by ``bos_token`` and so on.
+
+    :raises ModelError: a file is damaged.
+    """
+    names = _names(path if path.is_file() else path / "tokenizer.json")
+    told = {name: each.get("content") if isinstance(each, dict) else each for name, each in names.items()}
+    return {name: text for name, text in told.items() if name.endswith("_token") and isinstance(text, str)}
+
+
 #: classes that stand for no family of models: transformers gives them no special tokens of their own
 _NO_FAMILY = ("PreTrainedTokenizerFast", "TokenizersBackend")
 

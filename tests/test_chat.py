@@ -24,7 +24,7 @@ from slmeval.registry import load
 from slmeval.rendering import render
 from slmeval.testing import evaluate
 from slmeval.tokenizing import read_tokenizer
-from slmeval.types import Generate, RunOptions, RunResult, Sample, Score, Turns
+from slmeval.types import Generate, ModelRef, RunOptions, RunResult, Sample, Score, Turns
 
 pytest.importorskip("jinja2", reason="the extra `chat` is not installed")
 
@@ -225,6 +225,44 @@ def test_the_date_that_a_template_is_told_is_said() -> None:
         "{{ strftime_now('%d %b %Y') }}" + chat_templates.PLAIN
     )
     assert "date" not in notes(chat_templates.PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ([{"name": "tool_use", "template": "x"}], r"several chat templates \('tool_use'\), and none of them"),
+        ([{"name": ["odd"], "template": "x"}, 3], r"several chat templates \(\['odd'\]\), and none"),
+        ({"default": "x"}, r"several chat templates \(none at all\)"),
+    ],
+)
+def test_several_templates_without_a_default_are_told(
+    named: object, message: str, demo_model: Path, tmp_path: Path
+) -> None:
+    model = with_named(demo_model, tmp_path / "model", chat_template=named)
+    with pytest.raises(ModelError, match=message):
+        run(model, tmp_path)
+
+
+def test_what_is_no_text_is_refused() -> None:
+    with pytest.raises(ModelError, match="the chat template writes what is no text: 'utf-8'"):
+        text("{{ '\\ud800' }}" + chat_templates.PLAIN)
+
+
+def test_special_tokens_are_known_to_templates_as_to_transformers(demo_model: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from slmeval.manners import template_for
+    from slmeval.models import find_model
+
+    marks = "{{ bos_token }}|{{ eos_token }}|{{ unk_token }}|{{ pad_token }}|{{ messages[0].content }}"
+    folder = with_named(demo_model, tmp_path / "named", pad_token="<s>")
+    model = with_template(folder, tmp_path / "model", marks)
+    found = find_model(ModelRef(str(model)), lambda _: "")
+    template = template_for(RunOptions(chat_template="on"), found, found.tokenizer())
+    assert template is not None
+    chat = [{"role": "user", "content": "x"}]
+    (made,) = render(template.text, [chat], template.marks)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    assert made.text == tokenizer.apply_chat_template(chat, tokenize=False) == "<s>|</s>|<unk>|<s>|x"
 
 
 def test_many_prompts_are_written_by_one_child_and_each_has_its_own_time() -> None:
