@@ -14,13 +14,18 @@ from slmeval_math.boxed import boxed
 from slmeval_math.normal_form import normal_form
 from slmeval_math.stated_number import numbers, written
 
-_END = "I hope it is correct."
-_FINAL = re.compile(r"Final Answer: The final answer is(.*?). I hope it is correct.")
+_FINAL, _END = "Final Answer: The final answer is", "I hope it is correct."
+#: any one sign stands before the end, and another one for its dot
+_ENDED = re.compile(r". I hope it is correct.")
 _SAID = re.compile(
-    r"(?:\banswers?\s*(?:is|are|was|=|:)\s*(?:the\s+(?:final\s+)?(?=answer))?)+([^\n]*?)(?:\.\s|\.?\s*$)",
-    re.IGNORECASE | re.MULTILINE,
+    r"(?:\banswers?\s*(?:is|are|was|=|:)\s*(?:the\s+(?:final\s+)?(?=answer))?)+", re.IGNORECASE
 )
-_FORMULA = re.compile(r"\$\$?([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_STOP = re.compile(r"\.\s")
+#: what begins a formula ends at the next sign that ends one, and does not reach over another beginning
+_FORMULA = re.compile(
+    r"\$\$?([^$]+)\$|\\\(((?:(?!\\\().)+?)\\\)|\\\[((?:(?!\\\[).)+?)\\\]",
+    re.DOTALL,
+)
 
 
 def gold_answer(solution: str) -> str:
@@ -36,8 +41,8 @@ def gold_answer(solution: str) -> str:
 
 def final_answer(text: str) -> str | None:
     """The answer in the one sentence, in its normal form; the sentence's end may be missing."""
-    found = _FINAL.search(text + _END)
-    return normal_form(found[1].strip()) if found else None
+    found = _sentence(text + _END)
+    return None if found is None else normal_form(found.strip())
 
 
 def robust_answer(text: str) -> str | None:
@@ -48,13 +53,20 @@ def robust_answer(text: str) -> str | None:
 
 
 def _sentence(text: str) -> str | None:
-    found = _FINAL.search(text)
-    return found and found[1]
+    for line in text.split("\n"):
+        _, mark, rest = line.partition(_FINAL)
+        if mark and (end := _ENDED.search(rest)):
+            return rest[: end.start()]
+    return None
 
 
 def _said(text: str) -> str | None:
     found = _SAID.search(text)
-    return found and (_formula(found[1]) or found[1].strip(" *"))
+    if not found:
+        return None
+    line, _, _ = text[found.end() :].partition("\n")
+    told = _STOP.split(line, maxsplit=1)[0].rstrip().removesuffix(".")
+    return _formula(told) or told.strip(" *")
 
 
 def _formula(text: str) -> str | None:
