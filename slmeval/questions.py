@@ -55,7 +55,7 @@ def draft(options: RunOptions, task: Task, shots: int, parts: Parts, source: Dat
     rows = task.load(source, task.dataset.evaluation)
     asked = rows.rows[: options.limit]
     pool = _pool(source, task, rows) if shots else None
-    drawn = _draw(options, task, asked, pool, shots)
+    drawn = _named(task, _draw(options, task, asked, pool, shots))
     # the bundled rows are not of the data set that a task is named after: they have no larger whole
     whole = 0 if source.kind == "sample" else task.dataset.rows or 0
     # a folder may hold more rows than the data set is known to have
@@ -92,6 +92,14 @@ def _draw(
     return fixed_shots(
         pool.rows, asked, shots, options.seed, name, order=task.shot_order, alike=task.shots_alike
     )
+
+
+def _named(task: Task, drawn: Iterator[tuple[Row, ...]]) -> Iterator[tuple[Row, ...]]:
+    """Says whose examples are too few, for a group has many."""
+    try:
+        yield from drawn
+    except DataError as error:
+        raise DataError(f"task {task.name!r}: {error}") from None
 
 
 # ---- rows that are not what they should be -----------------------------------------------------------

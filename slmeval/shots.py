@@ -83,5 +83,5 @@ def _check_enough(rows: int, needed: int) -> None:
     if rows < needed:
         raise DataError(
             f"drawing the shots takes {needed} rows, and there are {rows} beside the question: "
-            "ask for fewer with --shots"
+            "ask for fewer with --shots, or leave the task out"
         )

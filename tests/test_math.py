@@ -404,6 +404,16 @@ def test_the_surveys_mean_has_one_number_of_shots() -> None:
     assert set(found.groups[1].group.average) <= figures
 
 
+def test_of_a_group_the_task_with_too_few_examples_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    row = '{"question": "1+1?", "answer": "#### 2"}\n'
+    for split, count in (("test", 1), ("train", 4)):
+        (tmp_path / "gsm8k" / f"{split}.jsonl").write_text(row.replace("1+1", split) * count)
+    told = "task 'gsm8k': drawing the shots takes 5 rows, and there are 4 .*--shots, or leave the task out"
+    with pytest.raises(DataError, match=told):
+        draft(RunOptions(), GSM8K, 5, PARTS, open_folder(tmp_path))
+
+
 def test_the_group_has_all() -> None:
     names = {wish.task.name for wish in select(RunOptions(tasks=("math",)), PARTS).wishes}
     assert {"gsm8k", "gsm8k_cot", "svamp", "asdiv", "mawps", "minerva_math500"} <= names
