@@ -191,6 +191,10 @@ def scorer_of(task: Task, parts: Parts, filters: Sequence[Use] = (), metrics: Se
     return made
 
 
+#: what figures of several texts for one question have in their names
+_OF_REPEATS = re.compile(":(pass|maj)@")
+
+
 def _check_labels(task: Task, kind: str, labels: Sequence[str], taken: Sequence[str] = ()) -> None:
     """:raises UsageError: two figures would have one name."""
     for label, count in Counter(labels).items():
@@ -198,9 +202,10 @@ def _check_labels(task: Task, kind: str, labels: Sequence[str], taken: Sequence[
             raise UsageError(
                 f"task {task.name!r} has {count} {kind}s named {label!r}: give each a label of its own"
             )
-        if label in taken:
+        if label in taken or (taken and _OF_REPEATS.search(label)):
             raise UsageError(
-                f"task {task.name!r} has a {kind} named {label!r}, which every task has: label it otherwise"
+                f"task {task.name!r} has a {kind} named {label!r}, which is a name of figures of its own: "
+                "label it otherwise"
             )
 
 
@@ -215,3 +220,7 @@ def make_part(task: Task, kind: str, use: Use, known: Mapping[str, Any]) -> Any:
         raise UsageError(f"task {task.name!r}: {error}") from None
     except (TypeError, ValueError, re.error) as error:
         raise UsageError(f"task {task.name!r} misuses {kind} {use.name!r}: {error}") from None
+    except Exception as error:
+        # whatever a stranger's part raises over its settings
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"task {task.name!r}: {kind} {use.name!r} cannot be made: {told}") from error

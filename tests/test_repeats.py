@@ -244,8 +244,13 @@ def test_choices_are_asked_once_however_often_texts_are(drawn: Any) -> None:
     [
         ((Use("regex", {"pattern": "a"}, "strict-match"),), (), "has 2 filters named 'strict-match'"),
         ((), (Use("exact_match"),), "has 2 metrics named 'exact_match'"),
-        ((), (Use("exact_match", {}, "no_answer"),), "a metric named 'no_answer', which every task has"),
+        (
+            (),
+            (Use("exact_match", {}, "no_answer"),),
+            "a metric named 'no_answer', which is a name of figures of its own",
+        ),
         ((), (Use("exact_match", {}, "cap_hit"),), "a metric named 'cap_hit'"),
+        ((), (Use("exact_match", {}, "exact_match:pass@2"),), "a metric named 'exact_match:pass@2'"),
     ],
 )
 def test_two_figures_of_one_name_are_refused_before_anything_is_asked(

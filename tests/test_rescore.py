@@ -171,6 +171,19 @@ def test_a_filter_of_a_label_that_is_taken_is_refused(kept: tuple[Path, RunResul
         again(kept, Extra((replace(LAST, label="strict-match"),)))
 
 
+def test_a_filter_that_cannot_be_made_is_a_sentence(
+    kept: tuple[Path, RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from slmeval.builtin import filters
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no\nsuch thing")
+
+    monkeypatch.setattr(filters.Regex, "__init__", refuse)
+    with pytest.raises(UsageError, match="filter 'regex' cannot be made: RuntimeError: no such thing"):
+        again(kept)
+
+
 def test_a_group_that_is_gone_is_named(kept: tuple[Path, RunResult]) -> None:
     group = replace(kept[1].cells[0], kind="group", name="lost")
     with pytest.raises(UsageError, match="group lost at 0 shots is no longer"):

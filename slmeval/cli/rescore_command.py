@@ -74,7 +74,7 @@ def _use(flag: str, text: str) -> Use:
     """``label=name:{"setting": 1}`` as a use of a registered part."""
     label, equals, rest = text.partition("=")
     name, colon, told = rest.partition(":")
-    if not equals or not label or not name:
+    if not equals or not label.strip() or not name:
         raise UsageError(f"{flag} {text}: write it as LABEL=NAME, or LABEL=NAME:JSON with its settings")
     try:
         settings = json.loads(told) if colon else {}
@@ -82,4 +82,4 @@ def _use(flag: str, text: str) -> Use:
         raise UsageError(f"{flag} {text[:200]}: the settings are not JSON: {error}") from None
     if not isinstance(settings, dict):
         raise UsageError(f"{flag} {text}: the settings must be a JSON object, not {told}")
-    return Use(name, settings, label)
+    return Use(name, settings, label.strip())
