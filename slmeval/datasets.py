@@ -382,7 +382,13 @@ def _parquet_rows(name: str, data: bytes) -> list[Row]:
     except ImportError:
         raise MissingExtra(f"pyarrow, which reads {name},", "data") from None
     try:
-        rows: list[Row] = parquet.read_table(io.BytesIO(data)).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{name} is not Parquet, or is damaged: {error}") from error
+        # threads of its own may outlive the program, and end it with an abort
+        table = parquet.ParquetFile(io.BytesIO(data)).read(use_threads=False)
+        rows: list[Row] = table.to_pylist()
+    # text that is not UTF-8, a moment finer than Python's, a year beyond its last
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        told = str(error).strip().split("\n")[0]
+        raise DataError(f"{name} is not Parquet, is damaged, or holds what Python cannot: {told}") from error
+    if len(set(table.column_names)) < len(table.column_names):
+        raise DataError(f"{name} has two columns of one name; it has {', '.join(table.column_names)}")
     return rows

@@ -153,8 +153,24 @@ def test_damaged_lines_are_named_with_file_line_and_fault(tmp_path: Path, data: 
 
 
 def test_damaged_parquet_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"toy/test\.parquet is not Parquet, or is damaged: "):
+    with pytest.raises(DataError, match=r"toy/test\.parquet is not Parquet, is damaged, or holds what"):
         load(tmp_path, {"toy/test.parquet": parquet(TOY_ROWS)[:-20]})
+
+
+def test_parquet_that_python_cannot_say_is_named(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
+    from pyarrow import parquet as files
+
+    # the year of this moment is beyond Python's last
+    columns = {"q": ["x"], "a": pa.array([2**60], type=pa.timestamp("ms"))}
+    for table, message in (
+        (pa.table(columns), r"toy/test\.parquet .* holds what Python cannot: "),
+        (pa.table([["x"], ["y"]], names=["q", "q"]), r"toy/test\.parquet has two columns of one name"),
+    ):
+        out = BytesIO()
+        files.write_table(table, out)
+        with pytest.raises(DataError, match=message):
+            load(tmp_path, {"toy/test.parquet": out.getvalue()})
 
 
 def test_a_missing_field_in_parquet_is_named_by_its_row(tmp_path: Path) -> None:
