@@ -16,7 +16,7 @@ from typing import Any
 from slmeval.errors import ModelError
 from slmeval.gguf_file import read_gguf
 from slmeval.models import FoundModel
-from slmeval.rendering import NOW, Chat, Rendered, render
+from slmeval.rendering import DEFAULTS, NOW, Chat, Rendered, render
 from slmeval.tokenizing import FastTokenizer, read_json, special_texts
 from slmeval.types import OptionValue, Request, Rolling, Sample, Score, Thought, Turns
 
@@ -131,7 +131,8 @@ def chatted(samples: Sequence[Sample], template: Template) -> Chatted:
         for each in samples
     )
     delimiters = {part.delimiter for each in samples for part in each.requests if isinstance(part, Score)}
-    return Chatted(made, (*written.notes, *_of_date(template), *_of_delimiters(delimiters - {""})))
+    notes = (*written.notes, *_of_what_is_told(template), *_of_delimiters(delimiters - {""}))
+    return Chatted(made, notes)
 
 
 def messages(turns: Turns, as_turns: bool) -> Messages:
@@ -161,7 +162,10 @@ def _said(request: Request, template: Template, texts: Mapping[Messages, str]) -
     return replace(request, prompt=text, turns=None)
 
 
-def _of_date(template: Template) -> Iterator[str]:
+def _of_what_is_told(template: Template) -> Iterator[str]:
+    for name in template.options:
+        if name not in template.text and name not in DEFAULTS:
+            yield f"the template asks for no {name!r} (--template-option), which makes no difference then"
     if "strftime_now" in template.text:
         yield f"the template asks for the date, and is told {NOW:%Y-%m-%d}"
 

@@ -112,8 +112,14 @@ def template_for(options: RunOptions, model: FoundModel, tokenizer: FastTokenize
     return Template(found, {**others, **marks_of(tokenizer)}, told, options.chat_shots == "turns")
 
 
+#: as Python writes them; the text "False" would be true to a template
+_WORDS: dict[str, OptionValue] = {"True": True, "False": False, "None": None}
+
+
 def _value(text: str) -> OptionValue:
-    """``false`` and ``3`` as JSON has them; anything else is the text itself."""
+    """``false`` and ``3`` as JSON has them, ``False`` too; anything else is the text itself."""
+    if text in _WORDS:
+        return _WORDS[text]
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -33,7 +33,7 @@ NOW = datetime(2025, 1, 1)
 #: what a child needs of the environment; keys and tokens of services are none of a template's business
 _PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 #: what transformers always tells a template
-_NAMES = {"add_generation_prompt": True, "tools": None, "documents": None}
+DEFAULTS = {"add_generation_prompt": True, "tools": None, "documents": None}
 _READY = b"ready\n"
 _CHILD = (
     # else the current folder is first on its path
@@ -67,7 +67,7 @@ def render(
     """
     if not can_render():
         raise MissingExtra("jinja2, which renders chat templates,", "chat")
-    names = {**_NAMES, **(options or {}), **marks}
+    names = {**DEFAULTS, **(options or {}), **marks}
     with _child([{"template": template, "names": names}, *({"chat": list(chat)} for chat in chats)]) as told:
         lines = _lines(told)
         # whatever else is printed where Python starts, by a sitecustomize say, is no answer

@@ -220,6 +220,30 @@ def test_questions_that_differ_in_white_space_alone_may_be_written_alike() -> No
     assert made.notes == ()
 
 
+def test_an_option_that_a_template_does_not_ask_for_is_said() -> None:
+    sample = Sample((Generate(TOLD.text, turns=TOLD),), "x")
+    known, other = (
+        chatted([sample], Template(chat_templates.THINKS, MARKS, {name: False})).notes
+        for name in ("enable_thinking", "enable_thinkin_g")
+    )
+    assert known == ()
+    assert "asks for no 'enable_thinkin_g' (--template-option)" in other[0]
+
+
+def test_a_gguf_file_brings_its_template(demo_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="the library that writes GGUF files is not installed")
+    from gguf_vocabularies import write_vocabulary
+
+    from slmeval.chat import find_template
+    from slmeval.models import find_model
+
+    for number, written in enumerate(("one", [{"name": "default", "template": "one"}], None)):
+        more = {} if written is None else {"chat_template": written}
+        path = write_vocabulary(tmp_path / f"{number}.gguf", demo_model / "tokenizer.json", "gpt-2", **more)
+        found = find_model(ModelRef(str(path)), lambda _: "")
+        assert find_template(found) == (None if written is None else "one")
+
+
 def test_the_date_that_a_template_is_told_is_said() -> None:
     assert "asks for the date, and is told 2025-01-01" in notes(
         "{{ strftime_now('%d %b %Y') }}" + chat_templates.PLAIN
@@ -508,6 +532,8 @@ def test_marks_of_a_thought_may_be_named_or_switched_off(
 
     assert marks() == {("<think>", True)}
     assert marks(template_options={"enable_thinking": "false"}) == {("<think>", False)}
+    # as in Python: a text would be true to the template
+    assert marks(template_options={"enable_thinking": "False"}) == {("<think>", False)}
     assert marks(thinking="off") == {None}
     assert marks(thinking="[a], [b]") == {("[a]", False)}
     assert marks(chat_template="off") == {None}
