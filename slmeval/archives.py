@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +29,16 @@ from slmeval.types import DatasetSpec, Row
 _DATE = (1980, 1, 1, 0, 0, 0)
 #: a plain file that all may read
 _MODE = 0o100644 << 16
+#: what a damaged zip file makes the library raise
+_DAMAGE = (
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+)
 #: bytes read at a time
 _CHUNK = 1024 * 1024
 
@@ -108,11 +120,18 @@ def _store(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 @contextmanager
 def _instead_of(path: Path) -> Iterator[Path]:
-    """A new file that takes the place of ``path`` when all went well, and is gone when it did not."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    """A new file that takes the place of ``path`` when all went well, and is gone when it did not.
+
+    :raises DataError: a device, a pipe or a folder is there, whose place nothing may take.
+    """
+    # a link stays, and leads to what is new
+    place = path.resolve()
+    if place.exists() and not place.is_file():
+        raise DataError(f"{path} is there, and is no file: name another")
+    fresh = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         yield fresh
-        fresh.replace(path)
+        fresh.replace(place)
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -220,7 +239,7 @@ def _opened(path: Path, place: str) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError) as error:
+    except _DAMAGE as error:
         raise DataError(
             f"{place} is damaged, or is no archive that slmeval data pack made: {error}".rstrip(".")
         ) from None
@@ -290,12 +309,44 @@ def verify(path: Path, sha256: str | None = None) -> Manifest:
         return _verified_folder(path, sha256)
     if not path.is_file():
         raise DataError(f"there is no archive or folder {path}")
-    if sha256 is not None and (found := archive_hash(path)) != sha256.lower():
-        raise DataError(f"{path} is another: its sha256 is {found}, not {sha256.lower()}")
+    if sha256 is not None:
+        _check_whole(path, sha256.strip().lower())
     manifest = _listing(path)
+    _check_room(path)
     for entry in manifest.files.values():
         _check_rows(f"{entry.name} in {path}", entry, _Stored(path, entry).read_bytes())
     return manifest
+
+
+def _check_whole(path: Path, sha256: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise DataError(
+            f"{sha256!r} is no SHA-256, which has 64 digits from 0 to f: data pack prints it whole"
+        )
+    if (found := archive_hash(path)) != sha256:
+        raise DataError(f"{path} is another: its sha256 is {found}, not {sha256}")
+
+
+#: the sizes of what stands before an entry and at the end, without names and extra fields; where the two
+#: lengths of these stand: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.7 and 4.3.16
+_BEFORE, _LENGTHS, _END = 30, 26, 22
+
+
+def _check_room(path: Path) -> None:
+    """:raises DataError: bytes stand before, between or after the entries."""
+    with _opened(path, str(path)) as archive, path.open("rb") as file:
+        at = 0
+        for info in sorted(archive.infolist(), key=lambda each: each.header_offset):
+            file.seek(info.header_offset + _LENGTHS)
+            name, more = struct.unpack("<HH", file.read(4))
+            if info.header_offset != at:
+                raise DataError(
+                    f"{path} has bytes before {info.filename} that belong to no file of its manifest"
+                )
+            at += _BEFORE + name + more + info.compress_size
+        file.seek(-_END, os.SEEK_END)
+        if at != archive.start_dir or archive.comment or file.read(4) != b"PK\5\6":
+            raise DataError(f"{path} has bytes after its files that belong to none of them")
 
 
 def _verified_folder(root: Path, sha256: str | None) -> Manifest:

@@ -94,7 +94,7 @@ def read(data: bytes, place: str) -> Manifest:
     except (ValueError, RecursionError):
         raise DataError(f"{place} is not JSON: it is damaged") from None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise DataError(f"{place} is not of the schema {SCHEMA}")
+        raise DataError(f"{place} is not of the schema {SCHEMA}: a newer slmeval may have made it")
     listed = document.get("files")
     if not isinstance(listed, list) or not isinstance(document.get("passing_on"), str):
         raise DataError(f"{place} lists no files")

@@ -90,7 +90,10 @@ class Pins:
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{self.path} cannot be read ({error}): mend it or move it away") from None
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise DataError(f"{self.path} is not of the schema {SCHEMA}: move it away")
+            raise DataError(
+                f"{self.path} is not of the schema {SCHEMA}, and a newer slmeval may have made it: move it "
+                "away, or name another with SLMEVAL_PINS"
+            )
         try:
             return dict(map(_pinned, document["pins"]))
         except (TypeError, KeyError, ValueError):

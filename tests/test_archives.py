@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -330,12 +333,53 @@ def test_no_changed_byte_goes_unnoticed_where_it_matters(tmp_path: Path) -> None
             assert open_archive(tmp_path / "bad.zip").load(TOY, "test").rows == TOY_ROWS
 
 
+def test_bytes_that_no_file_has_are_refused(tmp_path: Path) -> None:
+    whole = archive(tmp_path / "rows.zip", packed()).read_bytes()
+    with zipfile.ZipFile(tmp_path / "rows.zip", "a") as old:
+        old.comment = b"bytes of another's"
+    told = (tmp_path / "rows.zip").read_bytes()
+    for changed in (b"more" + whole, whole + b"more", told):
+        (tmp_path / "rows.zip").write_bytes(changed)
+        with pytest.raises(DataError, match="that belong to no"):
+            verify(tmp_path / "rows.zip")
+    # between two entries, with a directory that knows of it
+    with zipfile.ZipFile(tmp_path / "gap.zip", "w") as made, zipfile.ZipFile(BytesIO(whole)) as old:
+        for at, name in enumerate(old.namelist()):
+            if at:
+                made.fp.write(b"between")  # type: ignore[union-attr]
+                made.start_dir = made.fp.tell()  # type: ignore[attr-defined, union-attr]
+            made.writestr(name, old.read(name))
+    with pytest.raises(DataError, match=r"has bytes before manifest\.json that belong to no file"):
+        verify(tmp_path / "gap.zip")
+
+
+def test_what_is_no_file_is_not_written_over_and_a_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="folder is there, and is no file: name another"):
+        archive(tmp_path / "folder", packed())
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(DataError, match="pipe is there, and is no file: name another"):
+            archive(tmp_path / "pipe", packed())
+        (tmp_path / "link.zip").symlink_to(tmp_path / "folder" / "rows.zip")
+        archive(tmp_path / "link.zip", packed())
+        assert (tmp_path / "link.zip").is_symlink()
+        verify(tmp_path / "folder" / "rows.zip")
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_part_of_a_hash_is_no_hash(tmp_path: Path) -> None:
+    path = archive(tmp_path / "rows.zip", packed())
+    with pytest.raises(DataError, match=r"'0123456789ab' is no SHA-256, which has 64 digits"):
+        verify(path, "0123456789ab")
+
+
 def test_the_hash_of_the_whole_is_required_where_it_is_given(tmp_path: Path) -> None:
     path = archive(tmp_path / "rows.zip")
     digest = archive_hash(path)
     assert verify(path, digest.upper()).files.keys() == {"toy/test.jsonl", "toy/train.jsonl"}
     with pytest.raises(DataError, match=rf"rows\.zip is another: its sha256 is {digest}, not 00"):
-        verify(path, "00")
+        verify(path, "00" * 32)
 
 
 def test_data_that_is_no_archive_is_one_sentence(tmp_path: Path) -> None:
