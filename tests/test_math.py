@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import subprocess
@@ -39,6 +40,7 @@ from slmeval.types import (
     Sample,
 )
 from slmeval_math import judge as judging
+from slmeval_math import symbolic
 from slmeval_math.boxed import boxed
 from slmeval_math.final_answer import final_answer, robust_answer
 from slmeval_math.gsm8k import GSM8K
@@ -266,6 +268,28 @@ def alive(pid: int) -> bool:
     # a zombie that nobody has waited for has ended
     status = Path(f"/proc/{pid}/stat")
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@needs_math_verify
+def test_a_process_that_nobody_waits_for_ends_by_itself() -> None:
+    program = (
+        "from slmeval_math import symbolic; symbolic._PROCESSOR = 0.5; symbolic._imported(); "
+        "symbolic._answer({'how': 'equal', 'right': '1', 'given': '99999999!'}, None)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGVTALRM
+
+
+def test_where_the_memory_is_not_enough_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ways(right: str, given: str) -> Iterator[bool]:
+        yield right == given
+        raise MemoryError
+
+    monkeypatch.setitem(symbolic._WAYS, "equal", ways)
+    monkeypatch.setattr(symbolic, "_rest", lambda: None)
+    told = io.StringIO()
+    assert symbolic._answer({"how": "equal", "right": "1", "given": "2"}, told) == "late"
+    assert told.getvalue() == "on\n"
 
 
 @needs_math_verify

@@ -30,6 +30,8 @@ _START = 120.0
 _ANTLR = "4.11"
 #: what a child needs of the environment; keys and tokens of services are none of an answer's business
 _PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+#: sympy goes through sets: in the same order each time, so that an answer is judged the same each time
+_SAME = {"PYTHONHASHSEED": "0"}
 #: the current folder is not searched for modules
 _CHILD = (
     "import sys; sys.path[:1] == [''] and sys.path.pop(0); from slmeval_math.symbolic import serve; serve()"
@@ -127,7 +129,7 @@ class Judge:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _PASSED if name in os.environ},
+            env={**{name: os.environ[name] for name in _PASSED if name in os.environ}, **_SAME},
         )
         if _line(self._child, _START) != "ready":
             self._end()

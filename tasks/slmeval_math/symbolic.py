@@ -2,7 +2,7 @@
 
 The questions come on stdin, one JSON object a line: ``how`` ("equal" or "verify") and the two texts, the
 ``right`` one and the ``given`` one. The answer is a line, ``1`` or ``0``; ``late`` is a 0 because a limit of
-math_verify's own ran out. A line ``on`` says that one step is done and the next begins.
+math_verify's own, or the memory, ran out. A line ``on`` says that one step is done and the next begins.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from contextlib import suppress
 from itertools import product
 from typing import IO
 
-#: bytes of memory, and seconds of the processor for one question after which the process ends by itself,
-#: should nobody be there any more to end it
-MEMORY, _PROCESSOR = 4 << 30, 60.0
+#: bytes of memory, and seconds of the processor for one step after which the process ends by itself, should
+#: nobody be there any more to end it
+MEMORY, _PROCESSOR = 4 << 30, 10.0
 READY, STEP, LATE = "ready", "on", "late"
 
 
@@ -59,20 +59,24 @@ def serve() -> None:
     _limit()
     _say(told, READY)
     for line in asked:
-        _rest()
         late.count = 0
-        right = _answer(json.loads(line), told)
-        _say(told, LATE if late.count and not right else str(int(right)))
+        answer = _answer(json.loads(line), told)
+        _say(told, LATE if late.count and answer == "0" else answer)
 
 
-def _answer(question: dict[str, str], told: IO[str]) -> bool:
+def _answer(question: dict[str, str], told: IO[str]) -> str:
+    _rest()
     # what fails in any way is not equal, as in lm-evaluation-harness
     with suppress(Exception):
-        for found in _WAYS[question["how"]](question["right"], question["given"]):
-            if found:
-                return True
-            _say(told, STEP)
-    return False
+        try:
+            for found in _WAYS[question["how"]](question["right"], question["given"]):
+                if found:
+                    return "1"
+                _say(told, STEP)
+                _rest()
+        except MemoryError:
+            return LATE
+    return "0"
 
 
 def _say(told: IO[str], word: str) -> None:
@@ -110,7 +114,7 @@ def _limit() -> None:
 
 
 def _rest() -> None:
-    """The processor time that is left begins anew; the system ends the process when it is used up."""
+    """A step's processor time begins anew; the system ends the process when it is used up."""
     import signal
 
     if hasattr(signal, "setitimer"):
