@@ -177,6 +177,8 @@ def bos_notes(tokenizer: FastTokenizer, cells: Iterable[Cell]) -> tuple[str, ...
         notes.append(f"prompts begin without BOS: the tokenizer adds none, though its files name {mark!r}")
     if chats:
         notes.append(_chat_bos(chats, mark, adds=adds))
+        if tokenizer.encode(f"{mark}a", special=False)[:1] != (tokenizer.bos_id,):
+            notes.append(f"the tokenizer does not read {mark!r} in a text as BOS, if the template writes it")
     return tuple(notes)
 
 

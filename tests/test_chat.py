@@ -397,6 +397,16 @@ def test_bos_before_some_prompts_alone_is_said(demo_model: Path, tmp_path: Path)
     assert note in told(run(model, tmp_path, shots=(0, 1)))
 
 
+def test_a_bos_that_the_tokenizer_does_not_read_is_said(demo_model: Path, tmp_path: Path) -> None:
+    model = with_template(demo_model, tmp_path / "model", chat_templates.WITH_BOS)
+    note = "the tokenizer does not read '<s>' in a text as BOS"
+    assert note not in told(run(model, tmp_path))
+    definition = json.loads((model / "tokenizer.json").read_text())
+    kept = [each for each in definition["added_tokens"] if each["content"] != "<s>"]
+    (model / "tokenizer.json").write_text(json.dumps({**definition, "added_tokens": kept}))
+    assert note in told(run(model, tmp_path))
+
+
 def test_a_missing_bos_is_said(demo_model: Path, tmp_path: Path) -> None:
     model = with_template(demo_model, tmp_path / "model", chat_templates.PLAIN)
     definition = json.loads((model / "tokenizer.json").read_text())
