@@ -64,6 +64,9 @@ class Asker:
         self._task = task
         self._writing = writing or Writing()
         self._thought = self._writing.thought and _with_ids(self._writing.thought, tokenizer)
+        # a stop string counts after a thought, so none ends it that its marks hold
+        marks = set() if self._thought is None else {*self._thought.open_ids, *self._thought.close_ids}
+        self._marks = marks - set(tokenizer.end_ids)
         self._counts = {"truncated": 0, "merged": 0}
 
     def ask(self, samples: Sequence[Sample]) -> tuple[list[tuple[tuple[Ask, ...], ...]], dict[str, int]]:
@@ -123,7 +126,7 @@ class Asker:
         return GenerationSettings(
             request.max_tokens if most is None else most,
             request.stop,
-            self._ends_at(request.stop),
+            tuple(token for token in self._ends_at(request.stop) if token not in self._marks),
             self._writing.temperature,
             self._writing.top_p,
             self._thought and _begun(self._thought, request.prompt),

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from random_models import TINY_LLAMA, write_model
 
-from slmeval.asking import Asker
+from slmeval.asking import Asker, Writing
 from slmeval.errors import DataError
 from slmeval.plan import GenerateAsk
 from slmeval.tokenizing import read_tokenizer
-from slmeval.types import Completion, Generate, ModelRef, Prompt, Sample, Score
+from slmeval.types import Completion, Generate, ModelRef, Prompt, Sample, Score, Thought
 from slmeval_reference import ReferenceBackend
 
 SPECIAL = ("?", "</s>", "<|im_end|>", "<|eot|>", "<|other|>")
@@ -93,3 +93,20 @@ def test_a_choice_that_becomes_no_tokens_is_refused_with_its_task_and_row(folder
         Asker(tokenizer, 64, "toy").ask([sound, empty])
     with pytest.raises(DataError, match="task 'toy', the prompt of row 1 becomes no tokens"):
         Asker(tokenizer, 64, "toy").ask([Sample((Generate(" "),), "")])
+
+
+def test_a_special_token_that_marks_a_thought_is_no_stop_string(folder: Path) -> None:
+    tokenizer = read_tokenizer(folder, "test")
+    mark = tokenizer.token(2)
+    assert mark is not None
+    sample = Sample((Generate("w1", stop=(mark[:2],)),), "")
+
+    def ends(thought: Thought | None) -> tuple[int, ...]:
+        [((ask,),)], _ = Asker(tokenizer, 512, "toy", Writing(thought=thought)).ask([sample])
+        assert isinstance(ask, GenerateAsk)
+        return ask.settings.end_ids
+
+    assert 2 in ends(None)
+    assert set(ends(None)) - set(ends(Thought(mark, "none"))) == {2}
+    # a token that ends every text goes on to
+    assert 1 in ends(Thought("</s>", "none"))
