@@ -282,7 +282,9 @@ def _check_names(place: str, there: Iterable[str], manifest: Manifest) -> None:
     """:raises DataError: something is there that is not listed, or the other way round."""
     for name in sorted(there):
         if name not in manifest.files:
-            raise DataError(f"{name} in {place} is not in its manifest")
+            raise DataError(
+                f"{name} in {place} is not in its manifest: it was added, or is left of a pull that was killed"
+            )
     for name in manifest.files:
         if name not in there:
             raise DataError(f"{name} is not in {place}, though its manifest lists it")

@@ -113,5 +113,8 @@ def _write(path: Path, pins: Mapping[Key, Pin]) -> None:
     """A reader sees the old file or the new one, never a part."""
     listed = [{**key._asdict(), **asdict(pin)} for key, pin in sorted(pins.items())]
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps({"schema": SCHEMA, "pins": listed}, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    try:
+        fresh.write_text(json.dumps({"schema": SCHEMA, "pins": listed}, indent=1) + "\n", encoding="utf-8")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -386,7 +386,9 @@ def test_data_that_is_no_archive_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"q": 1}\n')
     with pytest.raises(DataError, match=r"rows\.jsonl is damaged, or is no archive that"):
         open_source(RunOptions(data=str(tmp_path / "rows.jsonl")), demo=False)
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere.* or an archive that slmeval"):
+    with pytest.raises(
+        DataError, match=r"there is no folder or archive .*nowhere.* or an archive that slmeval"
+    ):
         open_source(RunOptions(data=str(tmp_path / "nowhere.zip")), demo=False)
     with pytest.raises(DataError, match="there is no archive or folder"):
         verify(tmp_path / "nowhere.zip")

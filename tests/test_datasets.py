@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -199,7 +200,7 @@ def test_a_missing_data_set_names_those_that_are_there(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error_at_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"there is no folder .*nowhere: --data takes a folder"):
+    with pytest.raises(DataError, match=r"there is no folder or archive .*nowhere: --data takes a folder"):
         open_folder(tmp_path / "nowhere")
 
 
@@ -557,6 +558,18 @@ def test_pins_behind_a_link_stay_behind_it(tmp_path: Path) -> None:
         Pins(tmp_path / "pins.json").keep(Key("someone/toy", "", split), Pin("0" * 64, 1, "c", "2026-01-01"))
     assert (tmp_path / "pins.json").is_symlink()
     assert len(json.loads((tmp_path / "project" / "pins.json").read_text())["pins"]) == 2
+
+
+def test_pins_on_a_disk_that_is_full_are_one_sentence_and_stay_what_they_were(small_disk: Path) -> None:
+    pins, pin = Pins(small_disk / "pins.json"), Pin("0" * 64, 1, "c", "2026-01-01")
+    pins.keep(Key("someone/toy", "", "test"), pin)
+    with (small_disk / "fill").open("wb", buffering=0) as fill, suppress(OSError):
+        while fill.write(bytes(4096)):
+            pass
+    with pytest.raises(DataError, match=r"pins\.json cannot be written \(No space left on device\)"):
+        pins.keep(Key("someone/toy", "", "train"), pin)
+    assert pins.find(Key("someone/toy", "", "test")) == pin
+    assert not list(small_disk.glob("pins.json.[0-9]*"))
 
 
 def test_pins_that_are_no_file_are_one_sentence(tmp_path: Path) -> None:
