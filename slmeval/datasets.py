@@ -136,8 +136,8 @@ def open_folder(path: str | Path) -> DataSource:
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DataError(
-            f"there is no folder or archive {path}: --data takes a folder with one folder per data set in it, or an "
-            "archive that slmeval data pack made"
+            f"there is no folder or archive {path}: --data takes a folder with one folder per data set in "
+            "it, or an archive that slmeval data pack made"
         )
     return _Folder(root)
 

@@ -85,6 +85,8 @@ class HubFiles:
 
         try:
             listed = self._listed(repository, snapshot)
+            if self._threw_away(repository, listed):
+                listed = self._listed(repository, snapshot)
         except hub.errors.RevisionNotFoundError:
             raise
         except (OSError, hub.errors.HTTPError) as error:
@@ -113,6 +115,17 @@ class HubFiles:
                 self._away = error
             raise
         return found
+
+    def _threw_away(self, repository: str, listed: Sequence[Any]) -> bool:
+        """Whether kept files were not what they are named for; they are gone then, to be fetched anew."""
+        places = {Path(file.local_path).resolve(): file.filename for file in listed}
+        damaged = [place for place in places if place.is_file() and not _as_named(place)]
+        for place in damaged:
+            self._patience.tell(
+                f"{repository}/{places[place]} was damaged where it is kept: it is fetched anew"
+            )
+            place.unlink()
+        return bool(damaged)
 
     def _kept(self, repository: str, snapshot: Callable[..., Any], error: Exception) -> Path:
         """What the cache has, where the hub cannot be asked.
@@ -278,19 +291,24 @@ def _may_pass(hub: ModuleType, error: Exception) -> bool:
     return isinstance(error, hub.errors.HTTPError) or (type(error) is OSError and error.errno is None)
 
 
-def _check_hash(part: Path, etag: str, what: str) -> None:
-    """:raises OSError: the file is not the one that the hub names; what came is thrown away."""
-    if not _SHA256.fullmatch(etag):
-        return
+def _as_named(kept: Path) -> bool:
+    """Whether a file of the cache has the hash that its name is, if that is one."""
+    return not _SHA256.fullmatch(kept.name) or _sha256(kept) == kept.name
+
+
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with part.open("rb") as came:
+    with path.open("rb") as came:
         while chunk := came.read(_CHUNK):
             digest.update(chunk)
-    if digest.hexdigest() != etag:
+    return digest.hexdigest()
+
+
+def _check_hash(part: Path, etag: str, what: str) -> None:
+    """:raises OSError: the file is not the one that the hub names; what came is thrown away."""
+    if _SHA256.fullmatch(etag) and (found := _sha256(part)) != etag:
         part.unlink()
-        raise OSError(
-            f"{what} came damaged (sha256 {digest.hexdigest()[:12]}, not {etag[:12]}) and was thrown away"
-        )
+        raise OSError(f"{what} came damaged (sha256 {found[:12]}, not {etag[:12]}) and was thrown away")
 
 
 # ---- in words ------------------------------------------------------------------------------------------

@@ -324,6 +324,19 @@ def test_a_file_that_comes_damaged_is_thrown_away(desk: Desk) -> None:
     desk.data("pull", "arc_easy", "--no-shots")
 
 
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="the cache has no links there, and no names that are hashes"
+)
+def test_a_file_that_was_damaged_in_the_cache_is_fetched_anew(desk: Desk) -> None:
+    desk.hub.large = True
+    first, _ = desk.data("pull", "arc_easy", "--no-shots")
+    (kept,) = [path for path in desk.home.rglob("blobs/*") if path.stat().st_size]
+    kept.write_bytes(kept.read_bytes()[:-200])
+    second, complaints = desk.data("pull", "arc_easy", "--no-shots")
+    assert second == first
+    assert f"{ARC}/{TEST} was damaged where it is kept: it is fetched anew" in complaints
+
+
 def test_rows_that_changed_are_refused_until_they_are_accepted(desk: Desk) -> None:
     desk.data("pull", "arc_easy")
     old = desk.pinned()["test"]
