@@ -218,6 +218,28 @@ def test_what_hangs_is_ended_and_wrong_and_the_next_is_judged(
 
 
 @needs_math_verify
+def test_the_process_waits_for_the_next_figure_and_no_longer(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge.ask(Question("equal", "1", "1.0"))
+    first = child(judge)
+    judge.rest()
+    assert judge.ask(Question("equal", "1", "1.0")) == Verdict(True)
+    assert child(judge) is first
+    monkeypatch.setattr(judging, "_IDLE", 0.01)
+    judge.rest()
+    first.wait(10)
+
+
+@needs_math_verify
+def test_a_process_that_reads_no_question_is_ended_too(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(judging.LIMITS, "equal", 1.0)
+    judge.ask(Question("equal", "1", "1.0"))
+    os.kill(child(judge).pid, signal.SIGSTOP)
+    assert judge.ask(Question("equal", "1", "x+" * 500_000)) == Verdict(False, late=True)
+
+
+@needs_math_verify
 def test_a_process_that_others_ended_is_started_again(judge: Judge) -> None:
     judge.ask(Question("equal", "1", "1.0"))
     os.kill(child(judge).pid, signal.SIGKILL)
@@ -336,7 +358,7 @@ def test_the_note_tells_what_was_late_and_what_was_not_found(monkeypatch: pytest
         "answers not compared within 1 s: 1, texts without an answer: 2",
     )
     assert not metric.total("exact_match", scores, [1.0] * 5).note
-    assert judging.JUDGE._child is None
+    judging.JUDGE.close()
 
 
 def test_a_group_does_not_tell_the_counts_of_a_member() -> None:

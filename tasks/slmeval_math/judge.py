@@ -24,8 +24,8 @@ from slmeval.errors import JobFailed, MissingExtra
 #: seconds for a step: lm-evaluation-harness gives a comparison 5; math_verify ends its steps after 5 by
 #: itself
 LIMITS = {"equal": 5.0, "verify": 6.0}
-#: seconds for the process to start
-_START = 120.0
+#: seconds for the process to start, and for it to wait for more questions after those of a figure
+_START, _IDLE = 120.0, 20.0
 #: sympy's parser of LaTeX was made for this version alone
 _ANTLR = "4.11"
 #: what a child needs of the environment; keys and tokens of services are none of an answer's business
@@ -81,12 +81,14 @@ class Judge:
         self._lock = Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._known: dict[Question, Verdict] = {}
+        self._idle: Timer | None = None
 
     def ask(self, question: Question) -> Verdict:
         """
         :raises slmeval.errors.JobFailed: the process cannot be started.
         """
         with self._lock:
+            self._no_rest()
             if question not in self._known:
                 try:
                     self._known[question] = self._ask(question)
@@ -95,11 +97,26 @@ class Judge:
                     raise
             return self._known[question]
 
+    def rest(self) -> None:
+        """Forget what was asked, and end the process if nothing more is asked soon."""
+        with self._lock:
+            self._known.clear()
+            self._no_rest()
+            self._idle = Timer(_IDLE, self.close)
+            self._idle.daemon = True
+            self._idle.start()
+
     def close(self) -> None:
         """End the process; the next question starts another."""
         with self._lock:
             self._known.clear()
+            self._no_rest()
             self._end()
+
+    def _no_rest(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.cancel()
 
     def _ask(self, question: Question) -> Verdict:
         told: str | None = ""
@@ -116,10 +133,9 @@ class Judge:
     def _told(self, question: Question) -> str | None:
         """What the process answers: "" where it ended, ``None`` where it was ended for taking too long."""
         child = self._child if self._child and self._child.poll() is None else self._start()
-        with suppress(OSError):  # it has just ended, and says nothing
-            _to(child, json.dumps(asdict(question)))
-        while (told := _line(child, LIMITS[question.how])) == "on":
-            pass
+        told = _line(child, LIMITS[question.how], json.dumps(asdict(question)))
+        while told == "on":
+            told = _line(child, LIMITS[question.how])
         return told
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -153,7 +169,7 @@ def _to(child: subprocess.Popen[bytes], line: str) -> None:
     child.stdin.flush()
 
 
-def _line(child: subprocess.Popen[bytes], seconds: float) -> str | None:
+def _line(child: subprocess.Popen[bytes], seconds: float, asked: str = "") -> str | None:
     """What the child says next; "" where it ended, ``None`` where it took so long that it was ended."""
     assert child.stdout is not None
     overdue = Event()
@@ -165,6 +181,9 @@ def _line(child: subprocess.Popen[bytes], seconds: float) -> str | None:
     timer = Timer(seconds, end)
     timer.daemon = True
     timer.start()
+    if asked:
+        with suppress(OSError):  # it has just ended, and says nothing
+            _to(child, asked)
     told = child.stdout.readline().decode("ascii", "replace").strip()
     timer.cancel()
     return None if overdue.is_set() and not told else told

@@ -48,7 +48,7 @@ class SymbolicMetric(Metric):
         figure = super().total(name, scores, weights)
         told = [f"{what}: {count}" for what, count in sorted(self._told.items()) if count]
         self._told.clear()
-        JUDGE.close()
+        JUDGE.rest()
         return replace(figure, note=", ".join((*filter(None, (figure.note,)), *told)))
 
 
