@@ -146,7 +146,7 @@ def test_a_template_that_misbehaves_is_refused_in_one_sentence(template: str, me
 
 def test_a_child_that_ends_before_it_was_told_all_is_one_trouble_for_each() -> None:
     chats = [[{"role": "user", "content": "x" * 500}]] * 2000
-    found = render("{{ 'x' * 10 ** 5000000 }}" + chat_templates.LOOPS, chats, MARKS)
+    found = render(chat_templates.LOOPS, chats, MARKS)
     assert {(each.text, each.trouble[:24]) for each in found} == {(None, "it takes more than 5 s, ")}
     assert len(found) == 2000
 
