@@ -13,7 +13,7 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,14 +141,16 @@ def write_folder(root: Path, contents: Iterable[Content]) -> Manifest:
 
     :raises DataError: a file is there that is not listed and is another, or nothing can be written.
     """
-    listed = dict(_manifest_in(root).files) if (root / manifests.NAME).is_file() else {}
+    before, ours = _listed_in(root), {}
     try:
         for each in contents:
             path = root / each.entry.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            _check_ours(path, each, listed.get(each.entry.name))
+            _check_ours(path, each, before.get(each.entry.name))
             _write(path, each.data)
-            listed[each.entry.name] = each.entry
+            ours[each.entry.name] = each.entry
+        # another may have written here in the meantime
+        listed = {**_listed_in(root), **ours}
         free = all(passing_on(entry.licence).free for entry in listed.values())
         told = manifests.FREE if free else manifests.OWN_MACHINES
         manifest = manifests.manifest_of(listed.values(), told)
@@ -156,6 +158,10 @@ def write_folder(root: Path, contents: Iterable[Content]) -> Manifest:
     except OSError as error:
         raise DataError(f"{root} cannot be written to: {error.strerror or error}") from None
     return manifest
+
+
+def _listed_in(root: Path) -> Mapping[str, Entry]:
+    return _manifest_in(root).files if (root / manifests.NAME).is_file() else {}
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -283,7 +289,7 @@ def _check_names(place: str, there: Iterable[str], manifest: Manifest) -> None:
     for name in sorted(there):
         if name not in manifest.files:
             raise DataError(
-                f"{name} in {place} is not in its manifest: it was added, or is left of a pull that was killed"
+                f"{name} in {place} is not in its manifest: it was added, or a killed pull left it"
             )
     for name in manifest.files:
         if name not in there:

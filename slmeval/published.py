@@ -43,7 +43,11 @@ def published_rows(
     own = replace(spec, shots=None, hub=None, rows=None)
     if source.holds(own, split):
         return source.load(own, split)
-    rows = tuple((read or samples)(_place(file, f"the examples {spec.name}/{split}", ", or --shots 0")))
+    rows = tuple(
+        (read or samples)(
+            _place(file, f"the examples {spec.name}/{split}", ", or --shots 0 (data: --no-shots)")
+        )
+    )
     for at, row in enumerate(rows, 1):
         if missing := [name for name in spec.fields if name not in row]:
             raise DataError(f"example {at} of {_origin(file)} has no {' and no '.join(missing)}")

@@ -10,7 +10,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
@@ -416,6 +416,15 @@ def test_a_folder_is_checked_like_an_archive(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(DataError, match=r"has no manifest\.json: slmeval data pull --output writes one"):
         verify(tmp_path)
+
+
+def test_two_pulls_into_one_folder_list_the_files_of_both(tmp_path: Path) -> None:
+    def slow() -> Iterator[Content]:
+        yield packed()
+        write_folder(tmp_path, [packed(TOY_ROWS[:1], "train")])
+
+    write_folder(tmp_path, slow())
+    assert set(verify(tmp_path).files) == {"toy/test.jsonl", "toy/train.jsonl"}
 
 
 def test_a_file_of_the_users_is_not_written_over(tmp_path: Path) -> None:
