@@ -95,9 +95,15 @@ class Pins:
                 "away, or name another with SLMEVAL_PINS"
             )
         try:
-            return dict(map(_pinned, document["pins"]))
+            return dict(_pinned(each) for each in _list(document["pins"]))
         except (TypeError, KeyError, ValueError):
             raise DataError(f"{self.path} holds what is no pin: mend it or move it away") from None
+
+
+def _list(given: object) -> list[Any]:
+    if not isinstance(given, list):
+        raise TypeError(given)
+    return given
 
 
 def _pinned(given: Mapping[str, Any]) -> tuple[Key, Pin]:

@@ -375,6 +375,8 @@ def test_a_revision_that_is_not_there_says_so(desk: Desk) -> None:
     missing = "0" * 40
     _, complaints = desk.data("pull", "arc_easy", "--revision", missing, "--tries", "1", code=2)
     assert f"it has no revision {missing}" in complaints
+    _, complaints = desk.data("pull", "arc_easy", "--revision", "", code=2)
+    assert "--revision '' names no commit: main is the newest" in complaints
     assert not desk.pins.exists()
 
 

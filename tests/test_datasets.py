@@ -518,6 +518,7 @@ def test_the_environment_names_the_file_of_pins(monkeypatch: pytest.MonkeyPatch)
     [
         ("{", "cannot be read"),
         ("[]", r"is not of the schema slmeval\.pins/1"),
+        ('{"schema": "slmeval.pins/1", "pins": {}}', "holds what is no pin"),
         ('{"schema": "slmeval.pins/2", "pins": []}', r"is not of the schema slmeval\.pins/1"),
         ('{"schema": "slmeval.pins/1", "pins": [{}]}', "holds what is no pin"),
         ('{"schema": "slmeval.pins/1", "pins": 3}', "holds what is no pin"),

@@ -74,6 +74,8 @@ def pull(
     from slmeval.hub_rows import PinRules, open_hub
     from slmeval.pins import Pins, default_path
 
+    if revision is not None and not revision.strip():
+        raise UsageError(f"--revision {revision!r} names no commit: main is the newest")
     rules = PinRules(Pins(default_path()), revision, accept_changed)
     with _Bytes() as shown:
         source = open_hub(rules=rules, patience=_patience(tries, shown))
