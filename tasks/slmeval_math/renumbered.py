@@ -58,7 +58,10 @@ class Gsm8kRenumbered(Task):
             return rows
         kept = [place for place, row in enumerate(rows.rows) if _can(row)]
         if not kept:
-            raise DataError(f"{rows.source}: none of its rows can have other numbers")
+            raise DataError(
+                f"{rows.source}: none of its rows can have other numbers: bring rows with numbers in the "
+                "question and GSM8K's arithmetic (<<6*14=84>>) in the answer"
+            )
         made = made_rows((rows.rows[place] for place in kept), rows.source, "")
         return replace(
             made,

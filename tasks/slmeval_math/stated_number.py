@@ -25,6 +25,8 @@ _PLAIN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
         ("\u2212", "-"),
+        # where no range and no list can begin, a dash before a number is its sign
+        (r"(?<=[=({\[$])(\s*)[-\u2013]\s*(?=[\d.$\\])", r"\1-"),
         # what LaTeX and typography put between thousands
         (r"(?<=\d)(?:\{,\}|,\\!|\\[,!]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))", ","),
         (r"\\([$%])", r"\1"),
@@ -122,13 +124,18 @@ _SAID = re.compile(r"\banswers?\s*(?:is|are|was|=|:)", re.IGNORECASE)
 
 def stated(text: str) -> Fraction | None:
     """The number that ``text`` gives as its answer."""
-    ways: tuple[Callable[[str], str | None], ...] = (boxed, _marked, _said)
+    ways: tuple[Callable[[str], str | None], ...] = (_boxed, _marked, _said)
     for way in ways:
         told = way(text)
-        if told is not None and (found := numbers(told.rpartition("=")[2])):
+        if told is not None and (found := numbers("".join(told.rpartition("=")[1:]))):
             return found[0]
     everywhere = numbers(text)
     return everywhere[-1] if everywhere else None
+
+
+def _boxed(text: str) -> str | None:
+    found = boxed(text)
+    return found and f"{{{found}}}"
 
 
 def _marked(text: str) -> str | None:
