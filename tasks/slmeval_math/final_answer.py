@@ -18,12 +18,12 @@ _FINAL, _END = "Final Answer: The final answer is", "I hope it is correct."
 #: any one sign stands before the end, and another one for its dot
 _ENDED = re.compile(r". I hope it is correct.")
 _SAID = re.compile(
-    r"(?:\banswers?\s*(?:is|are|was|=|:)\s*(?:the\s+(?:final\s+)?(?=answer))?)+", re.IGNORECASE
+    r"(?:\banswers?\s*(?:(?:is|are|was)\s*[=:]?|[=:])\s*(?:the\s+(?:final\s+)?(?=answer))?)+", re.IGNORECASE
 )
 _STOP = re.compile(r"\.\s")
 #: what begins a formula ends at the next sign that ends one, and does not reach over another beginning
 _FORMULA = re.compile(
-    r"\$\$?([^$]+)\$|\\\(((?:(?!\\\().)+?)\\\)|\\\[((?:(?!\\\[).)+?)\\\]",
+    r"\$\$([^$]+)\$\$|\$([^$]+)\$|\\\(((?:(?!\\\().)+?)\\\)|\\\[((?:(?!\\\[).)+?)\\\]",
     re.DOTALL,
 )
 
