@@ -15,9 +15,12 @@ Everything else that escapes is a defect of slmeval or of a plugin, and keeps it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from enum import IntEnum
+
+#: names that are listed where none is near
+_READ = 40
 
 
 class ExitCode(IntEnum):
@@ -55,8 +58,14 @@ class UnknownName(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}."
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {_listed(names)}."
         super().__init__(f"unknown {kind} {name!r}: {hint}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """All of them, unless they are too many to be read."""
+    more = len(names) - _READ
+    return ", ".join(names[:_READ]) + (f" and {more} more" if more > 0 else "") if names else "none"
 
 
 class MissingExtra(UsageError):

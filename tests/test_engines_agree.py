@@ -136,11 +136,11 @@ def test_greedy_texts_are_the_oracles(engine: str, demo: SideBySide) -> None:
 # ---- texts, at several shots, greedy and drawn --------------------------------------------------------
 
 
-def written(store: Path, **drawn: Any) -> Mapping[str, list[tuple[Reply, ...]]]:
+def written(store: Path, backends: tuple[str, ...], **drawn: Any) -> Mapping[str, list[tuple[Reply, ...]]]:
     """By engine, what it wrote to each of a few bundled word problems, after no and after five examples."""
     quick = {"vllm.threads": "1"} if "vllm" in here() else {}
     asked = RunOptions(
-        backends=here(),
+        backends=backends,
         tasks=("gsm8k",),
         shots=(0, 5),
         limit=8,
@@ -156,16 +156,19 @@ def written(store: Path, **drawn: Any) -> Mapping[str, list[tuple[Reply, ...]]]:
 
 @pytest.fixture(scope="module")
 def greedy_texts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    return written(tmp_path_factory.mktemp("greedy") / "store.db")
+    # vLLM, which takes the longest to open, is asked 64 greedy texts above
+    return written(
+        tmp_path_factory.mktemp("greedy") / "store.db", tuple(name for name in here() if name != "vllm")
+    )
 
 
 @pytest.fixture(scope="module")
 def drawn_texts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
     store = tmp_path_factory.mktemp("drawn") / "store.db"
-    return written(store, temperature=0.7, top_p=0.9, repeats=4, max_tokens=48)
+    return written(store, here(), temperature=0.7, top_p=0.9, repeats=4, max_tokens=48)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != "vllm"])
 def test_greedy_texts_are_equal_at_any_shots(engine: str, greedy_texts: Mapping[str, Any]) -> None:
     skip_if_absent(engine)
     assert len(greedy_texts[engine]) == 2 * 8
