@@ -97,14 +97,14 @@ AGAIN = (
 
 @pytest.mark.parametrize("piece", AGAIN)
 def test_long_texts_and_numbers_take_no_time(piece: str) -> None:
-    text = (piece * 50_000)[:50_000]
+    text = (piece * 20_000)[:20_000]
     begun = time.monotonic()
     StatedNumber().find(text)
     for behind in ("", "The answer is ", "Final Answer: The final answer is "):
         final_answer(behind + text)
         robust_answer(behind + text)
     robust_answer(f"The answer is 5{text}y")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 4
 
 
 @pytest.mark.parametrize(
