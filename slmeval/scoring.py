@@ -64,9 +64,11 @@ def draws_of(parts: Sequence[Sequence[Reply]]) -> tuple[tuple[Reply, ...], ...]:
 
     A request has several replies where it was asked in windows, or where it was repeated.
     """
-    if any(isinstance(reply, Completion) for part in parts for reply in part):
-        return tuple(zip(*parts, strict=True))
-    return (tuple(joined(part) for part in parts),)
+    written = [len(part) for part in parts if isinstance(part[0], Completion)]
+    draws = max(written, default=1)
+    # what is no text is asked once, and stands beside every draw
+    each = [part if isinstance(part[0], Completion) else [joined(part)] * draws for part in parts]
+    return tuple(zip(*each, strict=True))
 
 
 def joined(windows: Sequence[Reply]) -> Reply:

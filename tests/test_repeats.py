@@ -19,10 +19,11 @@ from slmeval.questions import scorer_of
 from slmeval.registry import load
 from slmeval.repeats import figures, majority, pass_at
 from slmeval.scoring import Answered, score_cell
+from slmeval.scoring import draws_of
 from slmeval.statistics import standard_error
 from slmeval.testing import evaluate
 from slmeval.testing.answers import answers
-from slmeval.types import Answer, CellResult, Completion, RunOptions, RunResult, Sample, Use
+from slmeval.types import Answer, CellResult, Completion, Likelihood, RunOptions, RunResult, Sample, Use
 
 SAMPLE = Sample((), "x")
 
@@ -139,6 +140,15 @@ def test_a_metric_that_is_not_right_or_wrong_everywhere_has_no_figures_of_repeat
 def test_a_vote_that_cannot_be_counted_is_its_metrics_failure() -> None:
     with pytest.raises(JobFailed, match=r"task 't': metric 'm/f' failed: TypeError: unhashable"):
         figure_values("0 1", metric=Scores(["a"]))
+
+
+def test_a_likelihood_stands_beside_every_text_of_its_question() -> None:
+    texts = [Completion(letter, (), "end") for letter in "abc"]
+    windows = [Likelihood((-1.0,), True), Likelihood((-2.0,), False)]
+    whole = Likelihood((-1.0, -2.0), False)
+    assert draws_of([texts, windows]) == tuple((text, whole) for text in texts)
+    assert draws_of([windows]) == ((whole,),)
+    assert draws_of([texts[:1], texts[1:2]]) == ((texts[0], texts[1]),)
 
 
 # ---- whole runs ----------------------------------------------------------------------------------------
