@@ -31,8 +31,7 @@ _THOUGHTS = (
     ("<seed:think>", "</seed:think>"),
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
 )
-
-
+#: special tokens that few templates ask for
 _OTHERS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 

@@ -18,8 +18,7 @@ from slmeval.plan import Scorer
 from slmeval.questions import scorer_of
 from slmeval.registry import load
 from slmeval.repeats import figures, majority, pass_at
-from slmeval.scoring import Answered, score_cell
-from slmeval.scoring import draws_of
+from slmeval.scoring import Answered, draws_of, score_cell
 from slmeval.statistics import standard_error
 from slmeval.testing import evaluate
 from slmeval.testing.answers import answers
