@@ -13,7 +13,7 @@ from slmeval import endings
 from slmeval.api import Task
 from slmeval.archives import open_archive
 from slmeval.datasets import DataSource, Rows, open_folder, open_sample
-from slmeval.errors import DataError, UnknownName, UsageError
+from slmeval.errors import DataError, SlmevalError, UnknownName, UsageError
 from slmeval.hub_rows import PinRules, open_hub
 from slmeval.pins import Pins, default_path
 from slmeval.plan import Scorer
@@ -220,6 +220,8 @@ def make_part(task: Task, kind: str, use: Use, known: Mapping[str, Any]) -> Any:
         raise UsageError(f"task {task.name!r}: {error}") from None
     except (TypeError, ValueError, re.error) as error:
         raise UsageError(f"task {task.name!r} misuses {kind} {use.name!r}: {error}") from None
+    except SlmevalError:
+        raise  # it is a sentence already: an extra that is not installed
     except Exception as error:
         # whatever a stranger's part raises over its settings
         told = " ".join(f"{type(error).__name__}: {error}".split())
