@@ -138,7 +138,7 @@ def test_greedy_texts_are_the_oracles(engine: str, demo: SideBySide) -> None:
 
 def written(store: Path, backends: tuple[str, ...], **drawn: Any) -> Mapping[str, list[tuple[Reply, ...]]]:
     """By engine, what it wrote to each of a few bundled word problems, after no and after five examples."""
-    quick = {"vllm.threads": "1"} if "vllm" in here() else {}
+    quick = {"vllm.threads": "1"} if "vllm" in backends else {}
     asked = RunOptions(
         backends=backends,
         tasks=("gsm8k",),
