@@ -39,8 +39,8 @@ from slmeval.types import (
     RunOptions,
     Sample,
 )
+from slmeval_math import installed, symbolic
 from slmeval_math import judge as judging
-from slmeval_math import symbolic
 from slmeval_math.boxed import boxed
 from slmeval_math.final_answer import final_answer, robust_answer
 from slmeval_math.gsm8k import GSM8K
@@ -54,7 +54,7 @@ from slmeval_math.symbolic_metrics import FinalAnswerMatch, MathVerify, RobustAn
 
 PARTS = load().parts
 needs_math_verify = pytest.mark.skipif(
-    judging.find_spec("math_verify") is None, reason="slmeval[math] is not installed"
+    installed.find_spec("math_verify") is None, reason="slmeval[math] is not installed"
 )
 
 
@@ -385,7 +385,7 @@ def test_votes_are_answers_in_their_normal_form() -> None:
 def test_without_the_extra_it_fails_before_a_model_is_asked(
     missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(judging, "find_spec", lambda name: None if name == missing else object())
+    monkeypatch.setattr(installed, "find_spec", lambda name: None if name == missing else object())
     (tmp_path / "minerva_math_algebra").mkdir()
     row = '{"problem": "1+1?", "solution": "$\\\\boxed{2}$"}'
     (tmp_path / "minerva_math_algebra" / "test.jsonl").write_text(row)
@@ -395,7 +395,7 @@ def test_without_the_extra_it_fails_before_a_model_is_asked(
 
 @needs_math_verify
 def test_another_version_of_antlr_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "version", lambda _: "4.13.2")
+    monkeypatch.setattr(installed, "version", lambda _: "4.13.2")
     with pytest.raises(MissingExtra, match=r"is version 4\.13\.2, and must be 4\.11"):
         FinalAnswerMatch()
 

@@ -14,20 +14,16 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from threading import Event, Lock, Timer
 from typing import Literal
 
-from slmeval.errors import JobFailed, MissingExtra
+from slmeval.errors import JobFailed
 
 #: seconds for a step: lm-evaluation-harness gives a comparison 5; math_verify ends its steps after 5 by
 #: itself
 LIMITS = {"equal": 5.0, "verify": 6.0}
 #: seconds for the process to start, and for it to wait for more questions after those of a figure
 _START, _IDLE = 120.0, 20.0
-#: sympy's parser of LaTeX was made for this version alone
-_ANTLR = "4.11"
 #: what a child needs of the environment; keys and tokens of services are none of an answer's business
 _PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 #: sympy goes through sets: in the same order each time, so that an answer is judged the same each time
@@ -53,25 +49,6 @@ class Verdict:
 
     equal: bool
     late: bool = False
-
-
-def check_installed() -> None:
-    """
-    :raises MissingExtra: what compares answers is not installed, or in a version that it does not work with.
-    """
-    for name in ("sympy", "math_verify"):
-        if find_spec(name) is None:
-            raise MissingExtra(f"{name}, which compares mathematical answers,", "math")
-    try:
-        found = version("antlr4-python3-runtime")
-    except PackageNotFoundError:
-        raise MissingExtra("antlr4-python3-runtime, with which sympy reads LaTeX,", "math") from None
-    if not found.startswith(_ANTLR):
-        raise MissingExtra(
-            "antlr4-python3-runtime, with which sympy reads LaTeX,",
-            "math",
-            f"is version {found}, and must be {_ANTLR}",
-        )
 
 
 class Judge:

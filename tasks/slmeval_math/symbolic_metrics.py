@@ -10,7 +10,8 @@ from dataclasses import replace
 from slmeval.api import Metric
 from slmeval.types import Answer, Completion, Figure
 from slmeval_math.final_answer import final_answer, gold_answer, robust_answer
-from slmeval_math.judge import JUDGE, LIMITS, Question, check_installed
+from slmeval_math.installed import check_installed
+from slmeval_math.judge import JUDGE, LIMITS, Question
 
 
 class SymbolicMetric(Metric):
