@@ -54,8 +54,15 @@ class Asker:
     """
 
     def __init__(
-        self, tokenizer: FastTokenizer, context: int, task: str, writing: Writing | None = None
+        self,
+        tokenizer: FastTokenizer,
+        context: int,
+        task: str,
+        writing: Writing | None = None,
+        in_chat: bool = False,
     ) -> None:
+        """``in_chat``: a chat template wrote the prompts."""
+        self._in_chat = in_chat
         self._encoder = Encoder(tokenizer)
         self._ends_at = cache(tokenizer.ends_at)
         self._decode = tokenizer.decode
@@ -67,7 +74,7 @@ class Asker:
         # a stop string counts after a thought, so none ends it that its marks hold
         marks = set() if self._thought is None else {*self._thought.open_ids, *self._thought.close_ids}
         self._marks = marks - set(tokenizer.end_ids)
-        self._counts = {"truncated": 0, "merged": 0}
+        self._counts = {"truncated": 0, "merged": 0, "doubled_bos": 0}
 
     def ask(self, samples: Sequence[Sample]) -> tuple[list[tuple[tuple[Ask, ...], ...]], dict[str, int]]:
         """What is asked for each request of each sample, and the counts.
@@ -76,7 +83,7 @@ class Asker:
         written several times as often; all others are asked at once.
 
         :raises DataError: a request does not fit the model's context, or has no tokens where it needs some.
-        :raises ModelError: a prompt begins with BOS twice.
+        :raises ModelError: a prompt that a chat template wrote begins with BOS twice.
         """
         requests = [request for sample in samples for request in sample.requests]
         splits = iter(self._encoder.splits([part for part in requests if isinstance(part, Score)]))
@@ -161,15 +168,21 @@ class Asker:
             )
 
     def _check_bos(self, ids: TokenIds, what: str) -> None:
+        """A second BOS is refused where a template writes the prompt, and counted else."""
         first = ids[0]
-        if first not in self._begins or first not in ids[1:]:
-            return
         # behind white space it is a second one as much
-        if not self._decode(ids[1 : ids.index(first, 1)]).strip():
+        if (
+            first not in self._begins
+            or first not in ids[1:]
+            or self._decode(ids[1 : ids.index(first, 1)]).strip()
+        ):
+            return
+        if self._in_chat:
             raise ModelError(
                 f"task {self._task!r}, {what} begins with BOS twice, which no model was trained on: the chat "
                 "template, the tokenizer or the data adds one too many (--chat-template off, --tokenizer)"
             )
+        self._counts["doubled_bos"] += 1
 
     def _keep(self, ids: TokenIds, room: int) -> TokenIds:
         if len(ids) <= room:

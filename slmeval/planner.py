@@ -209,7 +209,9 @@ def _draft(options: RunOptions, wish: Wish, parts: Parts, source: DataSource) ->
 
 
 def _cell(manner: Manner, draft: Draft, tokenizer: FastTokenizer, context: int, options: RunOptions) -> Cell:
-    asks, counts = Asker(tokenizer, context, draft.task.name, manner.writing).ask(draft.samples)
+    chat = manner.chat_of(draft)
+    asker = Asker(tokenizer, context, draft.task.name, manner.writing, in_chat=chat == "on")
+    asks, counts = asker.ask(draft.samples)
     pairs = zip(draft.samples, asks, strict=True)
     items = tuple(Item(index, sample, parts) for index, (sample, parts) in enumerate(pairs))
     return Cell(
@@ -222,7 +224,7 @@ def _cell(manner: Manner, draft: Draft, tokenizer: FastTokenizer, context: int, 
         {**counts, **draft.counts},
         draft.sample,
         draft.notes,
-        manner.chat_of(draft),
+        chat,
         options.repeats if draft.task.kind == "generation" else 1,
     )
 

@@ -365,6 +365,18 @@ def test_a_second_bos_is_refused(demo_model: Path, tmp_path: Path) -> None:
         run(model, tmp_path, tasks=("arc_easy",))
 
 
+def test_a_second_bos_before_a_plain_prompt_is_counted(demo_model: Path, tmp_path: Path) -> None:
+    model = with_template(demo_model, tmp_path / "model", chat_templates.PLAIN)
+    definition = json.loads((model / "tokenizer.json").read_text())
+    (step,) = [each for each in definition["post_processor"]["single"] if "SpecialToken" in each]
+    definition["post_processor"]["single"].insert(0, step)
+    (model / "tokenizer.json").write_text(json.dumps(definition))
+    result = run(model, tmp_path, chat_template="off", tasks=("arc_easy", "gsm8k"))
+    assert [cell.counts["doubled_bos"] for cell in result.cells] == [8, 2]
+    with pytest.raises(ModelError, match="begins with BOS twice"):
+        run(model, tmp_path)
+
+
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("between", ["", "\n", " \n "])
 def test_a_second_bos_behind_white_space_or_of_no_name_is_refused(

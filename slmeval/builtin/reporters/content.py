@@ -17,6 +17,7 @@ REAL_RUN = "slmeval run --model HuggingFaceTB/SmolLM2-135M --tasks arc,hellaswag
 _COUNTED = {
     "truncated": "requests shortened to fit the model's context",
     "merged": "requests whose tokens join across the boundary of context and continuation",
+    "doubled_bos": "requests that begin with BOS twice, which no model was trained on",
     "cap_hit": "answers that hit the token cap",
     "no_answer": "texts without an answer",
     "flawed": "rows with a flaw, scored as they are",
