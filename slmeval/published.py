@@ -143,12 +143,11 @@ def _mapping(path: Path) -> dict[str, Any]:
     except ImportError:
         raise DataError(f"PyYAML, which reads {_short(path)}, is not installed: pip install pyyaml") from None
 
-    class Loader(yaml.SafeLoader):
-        """Knows the mark of a function, and runs none."""
-
-    Loader.add_constructor("!function", lambda *_: None)
+    # knows the mark of a function, and runs none
+    loader: Any = type("Loader", (yaml.SafeLoader,), {})
+    loader.add_constructor("!function", lambda *_: None)
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        found = yaml.load(path.read_text(encoding="utf-8"), loader)
     except (OSError, yaml.YAMLError) as error:
         raise DataError(f"{_short(path)} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
