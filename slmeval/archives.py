@@ -21,6 +21,7 @@ from pathlib import Path
 from slmeval import manifests
 from slmeval.datasets import DataSource, Rows, SourceFile, files_or_stand_in, json_rows, rows_hash, selected
 from slmeval.errors import DataError
+from slmeval.file_hash import sha256_of
 from slmeval.licences import passing_on
 from slmeval.manifests import Entry, Manifest
 from slmeval.types import DatasetSpec, Row
@@ -39,8 +40,6 @@ _DAMAGE = (
     ValueError,
     KeyError,
 )
-#: bytes read at a time
-_CHUNK = 1024 * 1024
 
 # ---- writing ---------------------------------------------------------------------------------------
 
@@ -170,7 +169,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _check_ours(path: Path, new: Content, known: Entry | None) -> None:
-    if path.exists() and _sha256(path) not in {new.entry.sha256, known.sha256 if known else ""}:
+    if path.exists() and sha256_of(path) not in {new.entry.sha256, known.sha256 if known else ""}:
         raise DataError(
             f"{path} is there, and slmeval did not write it: move it away, or name another folder"
         )
@@ -398,14 +397,6 @@ def archive_hash(path: Path) -> str:
     :raises DataError: it cannot be read.
     """
     try:
-        return _sha256(path)
+        return sha256_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

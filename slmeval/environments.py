@@ -21,6 +21,7 @@ import platformdirs
 
 from slmeval import __version__
 from slmeval.api import Backend
+from slmeval.children import AWAY
 from slmeval.errors import UsageError
 from slmeval.presence import way_to
 
@@ -30,8 +31,6 @@ _MARK = "slmeval-environment.json"
 _REMEMBERED = "pythons.json"
 #: seconds in which an interpreter must say what it has
 _PATIENCE = 120
-#: begins what ``python -c`` runs: else the current folder is first on its path, and may hold a numpy.py
-AWAY = "import sys; sys.path[:1] == [''] and sys.path.pop(0); "
 #: said by another interpreter, so that nothing of its engine is loaded into this one
 _QUESTION = (
     f"{AWAY}import json, slmeval; "

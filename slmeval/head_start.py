@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 
 from slmeval.api import Backend, Channel, Executor, Launch
-from slmeval.environments import AWAY
+from slmeval.children import AWAY
 from slmeval.errors import JobFailed, UsageError
 from slmeval.plan import Job
 from slmeval.protocol import encode

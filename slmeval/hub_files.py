@@ -7,7 +7,6 @@ stays in the cache beside the whole files, and the next attempt asks for the res
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +16,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from slmeval.file_hash import sha256_of
 from slmeval.hub_library import TIMEOUT, headers, library, silent, understood, without_password
 
 ValueT = TypeVar("ValueT")
 
-#: bytes read at a time
-_CHUNK = 256 * 1024
 #: seconds; longer is not waited because a server asks for it
 _LONGEST_ASKED = 30.0
 #: an ETag that can be the name of a file
@@ -293,20 +291,12 @@ def _may_pass(hub: ModuleType, error: Exception) -> bool:
 
 def _as_named(kept: Path) -> bool:
     """Whether a file of the cache has the hash that its name is, if that is one."""
-    return not _SHA256.fullmatch(kept.name) or _sha256(kept) == kept.name
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as came:
-        while chunk := came.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return not _SHA256.fullmatch(kept.name) or sha256_of(kept) == kept.name
 
 
 def _check_hash(part: Path, etag: str, what: str) -> None:
     """:raises OSError: the file is not the one that the hub names; what came is thrown away."""
-    if _SHA256.fullmatch(etag) and (found := _sha256(part)) != etag:
+    if _SHA256.fullmatch(etag) and (found := sha256_of(part)) != etag:
         part.unlink()
         raise OSError(f"{what} came damaged (sha256 {found[:12]}, not {etag[:12]}) and was thrown away")
 

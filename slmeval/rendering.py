@@ -9,7 +9,6 @@ but for one thing: what the sandbox forbids is an error, and not an empty text.
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import IO, Any
 
+from slmeval.children import AWAY, bare_environment
 from slmeval.errors import MissingExtra
 
 #: one conversation: messages with "role" and "content"
@@ -30,15 +30,10 @@ Chat = Sequence[Mapping[str, str]]
 _SECONDS, _WAIT, _MEMORY, _LARGEST = 5, 20.0, 1 << 29, 1 << 20
 #: the date that templates are told, so that a rendering is the same tomorrow
 NOW = datetime(2025, 1, 1)
-#: what a child needs of the environment; keys and tokens of services are none of a template's business
-_PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 #: what transformers always tells a template
 DEFAULTS = {"add_generation_prompt": True, "tools": None, "documents": None}
 _READY = b"ready\n"
-_CHILD = (
-    # else the current folder is first on its path
-    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from slmeval.rendering import serve; serve()"
-)
+_CHILD = f"{AWAY}from slmeval.rendering import serve; serve()"
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ def _child(said: Sequence[Any]) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={name: os.environ[name] for name in _PASSED if name in os.environ},
+        env=bare_environment(),
     ) as child:
         assert child.stdin is not None
         # while it is read from: neither end may wait for the other

@@ -5,7 +5,6 @@ What a method has saved when it returns survives the end of the process, however
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -26,6 +25,7 @@ import platformdirs
 
 from slmeval.document import from_document, from_plain, to_json, to_plain
 from slmeval.errors import StoreError, UnknownName, UsageError
+from slmeval.file_hash import sha256_of
 from slmeval.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
 from slmeval.types import Completion, EndReason, Likelihood, ModelInfo, Reply, RunOptions, RunResult
 
@@ -324,7 +324,7 @@ class Store:
         statement = "SELECT sha256 FROM files WHERE path = CAST(? AS TEXT) AND stamp = ?"
         if found := self._select(statement, name, _stamp(before)):
             return str(found[0][0])
-        sha256 = _sha256(path)
+        sha256 = sha256_of(path)
         if _stamp(path.stat()) == _stamp(before) and not _is_fresh(before):
             with self._writing():
                 self._db.execute(
@@ -494,14 +494,6 @@ def _chunks(values: Iterable[T], size: int) -> Iterator[Sequence[T]]:
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _stamp(stat: os.stat_result) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass
 from threading import Event, Lock, Timer
 from typing import Literal
 
+from slmeval.children import AWAY, bare_environment
 from slmeval.errors import JobFailed
 
 #: seconds for a step: lm-evaluation-harness gives a comparison 5; math_verify ends its steps after 5 by
@@ -24,14 +24,9 @@ from slmeval.errors import JobFailed
 LIMITS = {"equal": 5.0, "verify": 6.0}
 #: seconds for the process to start, and for it to wait for more questions after those of a figure
 _START, _IDLE = 120.0, 20.0
-#: what a child needs of the environment; keys and tokens of services are none of an answer's business
-_PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
 #: sympy goes through sets: in the same order each time, so that an answer is judged the same each time
 _SAME = {"PYTHONHASHSEED": "0"}
-#: the current folder is not searched for modules
-_CHILD = (
-    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from slmeval_math.symbolic import serve; serve()"
-)
+_CHILD = f"{AWAY}from slmeval_math.symbolic import serve; serve()"
 
 
 @dataclass(frozen=True)
@@ -122,7 +117,7 @@ class Judge:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**{name: os.environ[name] for name in _PASSED if name in os.environ}, **_SAME},
+            env={**bare_environment(), **_SAME},
         )
         if _line(self._child, _START) != "ready":
             self._end()
