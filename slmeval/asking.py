@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from slmeval.bos import beginnings, begins_twice
 from slmeval.errors import DataError, ModelError
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, ScoreAsk, ScoreUnit, Unit
 from slmeval.prefixes import Budget, cut, in_prefix_order, prompts_in_prefix_order
@@ -66,7 +67,7 @@ class Asker:
         self._encoder = Encoder(tokenizer)
         self._ends_at = cache(tokenizer.ends_at)
         self._decode = tokenizer.decode
-        self._begins = _beginnings(tokenizer)
+        self._begins = beginnings(tokenizer)
         self._limit = context
         self._task = task
         self._writing = writing or Writing()
@@ -169,13 +170,7 @@ class Asker:
 
     def _check_bos(self, ids: TokenIds, what: str) -> None:
         """A second BOS is refused where a template writes the prompt, and counted else."""
-        first = ids[0]
-        # behind white space it is a second one as much
-        if (
-            first not in self._begins
-            or first not in ids[1:]
-            or self._decode(ids[1 : ids.index(first, 1)]).strip()
-        ):
+        if not begins_twice(ids, self._begins, self._decode):
             return
         if self._in_chat:
             raise ModelError(
@@ -189,13 +184,6 @@ class Asker:
             return ids
         self._counts["truncated"] += 1
         return ids[-room:]
-
-
-def _beginnings(tokenizer: FastTokenizer) -> set[int | None]:
-    """What a text may begin with once: BOS, and what the tokenizer sets before all texts, named or not."""
-    whole, bare = tokenizer.encode("a"), tokenizer.encode("a", special=False)
-    added = whole[:1] if len(whole) > len(bare) and whole[:1] != bare[:1] else ()
-    return {tokenizer.bos_id, *added}
 
 
 def _seed(prompt: str, seed: int, draw: int) -> int:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slmeval.asking import Writing
-from slmeval.chat import Template, chatted, find_template, marks_of, other_marks
+from slmeval.chat import chatted
 from slmeval.errors import ModelError, UnknownName, UsageError
 from slmeval.models import FoundModel
-from slmeval.plan import Cell, Chat
+from slmeval.plan import Chat
 from slmeval.questions import Draft
-from slmeval.tokenizing import TEXT_ORIGIN, FastTokenizer
+from slmeval.templates import Template, find_template, marks_of, other_marks
+from slmeval.tokenizing import FastTokenizer
 from slmeval.types import OptionValue, Rolling, RunOptions, Sample, Score, Thought
 
 _TEMPLATES: dict[str, tuple[Chat, ...]] = {"off": ("off",), "on": ("on",), "both": ("off", "on")}
@@ -162,33 +163,3 @@ def _named_thought(thinking: str) -> Thought | None:
     if not comma or not opens.strip() or not closes.strip():
         raise UsageError(f"--thinking {thinking}: auto, off, or two marks, as in '<think>,</think>'")
     return Thought(opens.strip(), closes.strip())
-
-
-def bos_notes(tokenizer: FastTokenizer, cells: Iterable[Cell]) -> tuple[str, ...]:
-    """What stands before prompts where the tokenizer's files name a BOS, if that is not plain."""
-    mark = None if tokenizer.bos_id is None else tokenizer.token(tokenizer.bos_id)
-    if mark is None or tokenizer.origin == TEXT_ORIGIN:
-        return ()
-    adds = tokenizer.encode("a")[:1] == (tokenizer.bos_id,)
-    asked = [cell for cell in cells if cell.items]
-    chats = [cell for cell in asked if cell.chat == "on"]
-    notes = []
-    if len(chats) < len(asked) and not adds:
-        notes.append(f"prompts begin without BOS: the tokenizer adds none, though its files name {mark!r}")
-    if chats:
-        notes.append(_chat_bos(chats, mark, adds=adds))
-        if tokenizer.encode(f"{mark}a", special=False)[:1] != (tokenizer.bos_id,):
-            notes.append(f"the tokenizer does not read {mark!r} in a text as BOS, if the template writes it")
-    return tuple(notes)
-
-
-def _chat_bos(cells: Sequence[Cell], mark: str, *, adds: bool) -> str:
-    requests = {part for cell in cells for item in cell.items for part in item.sample.requests}
-    texts = {part.context if isinstance(part, Score) else getattr(part, "prompt", "") for part in requests}
-    written = sum(text.startswith(mark) for text in texts)
-    if written == len(texts):
-        return f"the chat template writes BOS ({mark!r}), and no second one is added"
-    some = f" in {len(texts) - written} of {len(texts)} prompts" if written else ""
-    if adds:
-        return f"the chat template writes no BOS{some}: the tokenizer puts {mark!r} before its text"
-    return f"prompts in chat begin without BOS{some}: neither the template nor the tokenizer writes {mark!r}"

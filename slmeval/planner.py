@@ -11,19 +11,20 @@ from pathlib import Path
 
 from slmeval.api import Backend, Option, Task
 from slmeval.asking import Asker, cut_units
-from slmeval.chat import Template
+from slmeval.bos import bos_notes
 from slmeval.conversions import origin_of
 from slmeval.datasets import DataSource
 from slmeval.environments import python_of
 from slmeval.errors import DataError, ModelError, UnknownName, UsageError
 from slmeval.head_start import HeadStart
-from slmeval.manners import Manner, bos_notes, check_manners, manners_of, template_for
+from slmeval.manners import Manner, check_manners, manners_of, template_for
 from slmeval.models import UNTOLD, FoundModel
 from slmeval.pairing import Pair, Refusal, best_backend, pair
 from slmeval.plan import Cell, Chat, GroupCell, Item, Job, Plan, Unit
 from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
 from slmeval.selection import Wish, select
+from slmeval.templates import Template
 from slmeval.tokenizing import TEXT_ORIGIN, FastTokenizer, read_tokenizer
 from slmeval.types import OptionValue, RunOptions
 

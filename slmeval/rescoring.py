@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from slmeval import endings
 from slmeval.api import Task
 from slmeval.errors import DataError, JobFailed, StoreError, UnknownName, UsageError
 from slmeval.finishing import Finisher, Measured
@@ -134,11 +135,7 @@ class _Rescoring:
         items = self._store.items(self._old.id, number)
         rows = self._answered(cell, items, drafted.samples)
         # what was counted when it was asked still holds; what is counted by scoring is counted again
-        counts = {
-            name: n
-            for name, n in cell.counts.items()
-            if name in ("truncated", "merged", "doubled_bos", "flawed")
-        }
+        counts = {name: n for name, n in cell.counts.items() if name.partition("/")[0] not in endings.NAMES}
         told = drafted.notes if _is_written(drafted) else ()
         notes = tuple(dict.fromkeys((*cell.notes, *told, *_of_version(cell, drafted.task.version))))
         bare = replace(cell, version=drafted.task.version, figures=(), counts=counts, notes=notes)

@@ -56,14 +56,10 @@ class Stopper:
         """What was generated: the thought apart, the text cut at the first stop string."""
         # a token that ends a text is no part of it, even where decoding would show it
         shown = self._ids[:-1] if self._reason == "end" else self._ids
-        thought, tokens = self._settings.thought, 0
-        if thought is None:
-            inside, text = "", self._decode(shown)
-        else:
-            inside, text, tokens = split_ids(shown, thought, self._decode)
-        text, cut = cut_at_stop(text, self._settings.stop)
+        thought, whole, tokens = split_ids(shown, self._settings.thought, self._decode)
+        text, cut = cut_at_stop(whole, self._settings.stop)
         reason = "stop" if cut else (self._reason or "length")
-        return Completion(text, tuple(self._ids), reason, inside, tokens)
+        return Completion(text, tuple(self._ids), reason, thought, tokens)
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:

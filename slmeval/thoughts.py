@@ -60,12 +60,14 @@ def _opened(ids: Sequence[int], thought: Thought, decode: Decode) -> int | None:
     return None
 
 
-def split_text(text: str, thought: Thought) -> tuple[str, str]:
+def split_text(text: str, thought: Thought | None) -> tuple[str, str]:
     """The thought in ``text`` without its marks ("" if there is none), and the answer behind it.
 
     A thought that never ends leaves no answer. The answer begins after the white space behind the last
     closing mark (lm_eval/models/utils.py, ``postprocess_generated_text``).
     """
+    if thought is None:
+        return "", text
     inside, mark, rest = text.rpartition(thought.closes)
     if mark:
         return _bare(inside, thought), rest.lstrip()
@@ -73,8 +75,10 @@ def split_text(text: str, thought: Thought) -> tuple[str, str]:
     return (_bare(text, thought), "") if is_open else ("", text)
 
 
-def split_ids(ids: Sequence[int], thought: Thought, decode: Decode) -> tuple[str, str, int]:
+def split_ids(ids: Sequence[int], thought: Thought | None, decode: Decode) -> tuple[str, str, int]:
     """As :func:`split_text` for token ids, and how many of them the thought and its marks take."""
+    if thought is None:
+        return "", decode(ids), 0
     begins = _opened(ids, thought, decode) if thought.open_ids else None
     closing = [place for place in range(len(ids)) if _stands_at(place, ids, thought.close_ids)]
     if closing:

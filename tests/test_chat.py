@@ -16,12 +16,13 @@ import pytest
 import toys
 from chat_templates import with_named, with_template
 
-from slmeval.chat import Template, chatted, marks_of, messages
+from slmeval.chat import chatted, messages
 from slmeval.datasets import open_folder
 from slmeval.errors import ModelError, UsageError
 from slmeval.questions import draft
 from slmeval.registry import load
 from slmeval.rendering import render
+from slmeval.templates import Template, marks_of
 from slmeval.testing import evaluate
 from slmeval.tokenizing import read_tokenizer
 from slmeval.types import Generate, ModelRef, RunOptions, RunResult, Sample, Score, Turns
@@ -234,8 +235,8 @@ def test_a_gguf_file_brings_its_template(demo_model: Path, tmp_path: Path) -> No
     pytest.importorskip("gguf", reason="the library that writes GGUF files is not installed")
     from gguf_vocabularies import write_vocabulary
 
-    from slmeval.chat import find_template
     from slmeval.models import find_model
+    from slmeval.templates import find_template
 
     for number, written in enumerate(("one", [{"name": "default", "template": "one"}], None)):
         more = {} if written is None else {"chat_template": written}

@@ -156,9 +156,9 @@ class Writer:
 
 def _cut(written: Written, settings: GenerationSettings, *, asked_stop: bool) -> Completion:
     """What a server wrote that tells no ids: a thought apart, the answer cut."""
-    thought, text = written.thought or "", written.text
-    if settings.thought is not None and written.thought is None:
-        thought, text = split_text(text, settings.thought)
+    told = written.thought
+    # what the server itself took out is not looked for again
+    thought, text = split_text(written.text, settings.thought) if told is None else (told, written.text)
     text, cut = cut_at_stop(text, settings.stop)
     reason = written.reason(cut=cut, asked_stop=asked_stop)
     return Completion(text, (), reason, thought, written.thought_tokens)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slmeval.chat import find_template, marks_of
 from slmeval.errors import ModelError
 from slmeval.parity.sides import Side
 from slmeval.rendering import Chat, Rendered, can_render, render
+from slmeval.templates import find_template, marks_of
 from slmeval.token_tree import common_length
 
 #: conversations that show most of what a template does: a first turn, a system prompt, turns, odd white space
