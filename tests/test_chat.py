@@ -136,6 +136,7 @@ def test_every_prompt_and_continuation_is_that_of_lm_eval(
         ("BROKEN", "the chat template fails: TemplateSyntaxError"),
     ],
 )
+@pytest.mark.slow
 def test_a_template_that_misbehaves_is_refused_in_one_sentence(template: str, message: str) -> None:
     begun = time.monotonic()
     with pytest.raises(ModelError) as caught:
@@ -145,6 +146,7 @@ def test_a_template_that_misbehaves_is_refused_in_one_sentence(template: str, me
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.slow
 def test_a_child_that_ends_before_it_was_told_all_is_one_trouble_for_each() -> None:
     chats = [[{"role": "user", "content": "x" * 500}]] * 2000
     found = render(chat_templates.LOOPS, chats, MARKS)
@@ -290,6 +292,7 @@ def test_special_tokens_are_known_to_templates_as_to_transformers(demo_model: Pa
     assert made.text == tokenizer.apply_chat_template(chat, tokenize=False) == "<s>|</s>|<unk>|<s>|x"
 
 
+@pytest.mark.slow
 def test_many_prompts_are_written_by_one_child_and_each_has_its_own_time() -> None:
     turns = [Turns("", (), f"question {number}") for number in range(900)]
     samples = [Sample((Generate(each.text, turns=each),), "x") for each in turns]

@@ -163,6 +163,7 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_an_installed_backend_is_checked_without_any_code(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "--slmeval-backend", "reference", "--slmeval-option", "threads=1")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -197,6 +198,7 @@ def slmeval_register_backends():
 """
 
 
+@pytest.mark.slow
 def test_a_strangers_backend_is_told_which_clauses_it_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +314,7 @@ def test_what_a_backend_does_not_do_is_skipped_not_failed() -> None:
 GUIDE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_guide_are_a_test_of_a_backend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

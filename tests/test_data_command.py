@@ -20,6 +20,8 @@ from small_hub import SmallHub, serving
 from slmeval.datasets import open_folder
 from slmeval_commonsense import ARC_EASY, PIQA
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "slmeval" / "demo"
 ARC = "allenai/ai2_arc"

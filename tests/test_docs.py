@@ -75,6 +75,7 @@ def test_the_example_task_of_the_plugin_guide_runs(
     assert "capitals" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_readme_shows_what_the_command_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every line of figures that README shows comes out of the command that stands above it."""
     (shown,) = re.findall(r"<!-- output -->\n```\n(.*?)```", README, re.DOTALL)

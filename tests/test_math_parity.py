@@ -208,7 +208,7 @@ def test_a_whole_run_has_the_figures_of_lm_eval(demo_model: Path, rows: Path, tm
     from slmeval.testing.answers import answers
 
     names = ("gsm8k_cot", "minerva_math500")
-    theirs = run_lm_eval(demo_model, names, rows, shots=0, limit=4)
+    theirs = run_lm_eval(demo_model, names, rows, shots=0, limit=2)
     store = tmp_path / "store.db"
     options = RunOptions(
         **{
@@ -218,7 +218,7 @@ def test_a_whole_run_has_the_figures_of_lm_eval(demo_model: Path, rows: Path, tm
             "data": str(rows),
             "shots": (0,),
         },
-        **{"limit": 4, "dtype": "float32", "compat": "lm-eval"},
+        **{"limit": 2, "dtype": "float32", "compat": "lm-eval"},
     )
     result = evaluate(options, store)
     assert result.status == "done", result.failures

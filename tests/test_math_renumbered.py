@@ -35,6 +35,7 @@ def test_the_answer_follows_from_the_new_numbers() -> None:
     assert renumbered(EGGS, EGGS_ANSWER) == found
 
 
+@pytest.mark.slow
 def test_the_unchanged_numbers_give_the_unchanged_answer_of_every_row_kept(shared_data: Path) -> None:
     for row in GSM8K_RENUMBERED.load(open_folder(shared_data), "test").rows:
         problem = read_problem(row["question"], row["answer"])
@@ -47,6 +48,7 @@ def renumbered_final(answer: str) -> Fraction:
     return Fraction(answer.rpartition("####")[2].strip().replace(",", ""))
 
 
+@pytest.mark.slow
 def test_real_rows_are_counted_and_their_numbers_fit(shared_data: Path) -> None:
     rows = GSM8K_RENUMBERED.load(open_folder(shared_data), "test")
     assert rows.source == "folder gsm8k/test.jsonl, the 145 of 300 rows that can have other numbers"

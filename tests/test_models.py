@@ -243,6 +243,7 @@ def run(hub: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.slow
 def test_a_model_comes_from_the_hub_at_its_revision(model: Path, tmp_path: Path) -> None:
     files = {path.name: path.read_bytes() for path in model.iterdir()}
     hub = SmallHub({"someone/tiny": {"main": files, "v1": {**files, "config.json": b"{}"}}})

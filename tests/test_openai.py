@@ -231,6 +231,7 @@ def test_an_error_with_the_status_of_success_is_quoted(server: FaultyServer) -> 
 
 
 @pytest.mark.parametrize("form", ["length", "chunks", "end"])
+@pytest.mark.slow
 def test_an_answer_cut_at_every_byte_is_asked_again(form: str) -> None:
     with FaultyServer(form=form) as server:
         backend = armed(server, concurrency=8, retries=2)
@@ -264,6 +265,7 @@ def test_a_second_response_on_one_connection_is_nobodys_answer(server: FaultySer
 
 
 @pytest.mark.parametrize("fault", [faulty.silence, faulty.dripping], ids=["silence", "drops"])
+@pytest.mark.slow
 def test_an_answer_has_to_come_within_its_time(server: FaultyServer, fault: Fault) -> None:
     backend = armed(server, timeout=1, retries=1)
     server.faults = [fault]
@@ -1082,6 +1084,7 @@ def slmeval(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_goes_on_and_asks_nothing_again(server: FaultyServer, tmp_path: Path) -> None:
     down = faulty.status("500 Internal Server Error", b"out of memory")
     store = ("--store", str(tmp_path / "store.db"), "--format", "json")
@@ -1145,6 +1148,7 @@ def test_prompts_that_are_too_long_for_a_server_fail_their_own_cell(
     assert "400: too long" in failure["reason"]
 
 
+@pytest.mark.slow
 def test_the_key_is_in_no_file_after_a_run(server: FaultyServer, tmp_path: Path) -> None:
     server.key = KEY
     server.name = "model"

@@ -846,6 +846,7 @@ def test_mistakes_end_with_one_sentence(
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_without_tasks_the_bundled_rows_are_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], model: Any
 ) -> None:
@@ -1015,6 +1016,7 @@ def test_a_template_gets_marks_and_a_fixed_date() -> None:
     ],
     ids=["loops", "long", "wide", "much", "refuses", "breaks out", "peeps", "includes", "broken"],
 )
+@pytest.mark.slow
 def test_a_hostile_template_gives_a_trouble(template: str) -> None:
     begun = time.monotonic()
     found = rendered(template)

@@ -83,6 +83,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, obj
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the worker through Linux's /proc")
 @pytest.mark.parametrize("victim", ["parent", "worker"])
+@pytest.mark.slow
 def test_a_killed_run_asks_no_journaled_answer_again_and_gives_the_same_figures(
     tmp_path: Path, undisturbed: tuple[dict[str, object], float, int], victim: str
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_killed_run_asks_no_journaled_answer_again_and_gives_the_same_figures(
     assert partial > 0, "no kill met a run half-way"
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_a_run_that_goes_on_without_a_name(
     tmp_path: Path, undisturbed: tuple[dict[str, object], float, int]
 ) -> None:

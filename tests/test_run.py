@@ -193,17 +193,20 @@ def test_a_text_that_cannot_be_kept_is_refused(
     assert reason in failure.reason
 
 
+@pytest.mark.slow
 def test_an_engine_that_hangs_is_ended_after_the_time_limit(options: RunOptions, run: Any) -> None:
     result = run(options, engine_options={"trouble": "hang"}, timeout=3)
     assert "no sign of life for 3 seconds" in result.failures[0].reason
 
 
+@pytest.mark.slow
 def test_a_slow_engine_that_answers_is_not_taken_for_a_hung_one(options: RunOptions, run: Any) -> None:
     # a unit of three groups takes longer than the limit, but each answer is a sign of life
     result = run(options, engine_options={"pace": "0.8"}, timeout=2, limit=3)
     assert result.status == "done"
 
 
+@pytest.mark.slow
 def test_looking_for_stop_strings_is_a_sign_of_life(generating: RunOptions, run: Any) -> None:
     assert run(generating, engine_options={"trouble": "thinks"}).status == "done"
     assert run(generating, engine_options={"trouble": "broods"}).status == "failed"
