@@ -238,7 +238,6 @@ def test_a_store_of_a_newer_version_is_refused(
     complains(base(model, data), "999", ExitCode.USAGE)
 
 
-@pytest.mark.slow
 def test_a_locked_store_says_so(
     complains: Complain, store: Path, model: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

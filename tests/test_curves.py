@@ -118,7 +118,6 @@ def by_name(run: RunResult, name: str, shots: int) -> dict[str, Figure]:
 
 
 @pytest.mark.parametrize("name", ICL)
-@pytest.mark.slow
 def test_the_demo_model_learns_from_examples(curve: RunResult, name: str) -> None:
     at = {shots: by_name(curve, name, shots) for shots in (0, 1, 2, 5)}
     values = [at[shots]["acc"].value or 0.0 for shots in (0, 5)]

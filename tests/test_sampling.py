@@ -49,7 +49,6 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(
     assert [share == 0 for share in found] == [share == 0 for share in wanted]
 
 
-@pytest.mark.slow
 def test_of_a_large_vocabulary_the_nucleus_is_that_of_sorting_all_of_it() -> None:
     logits = np.random.default_rng(3).normal(0, 3, 50_000)
     weights = np.exp(logits - logits.max())
