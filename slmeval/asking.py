@@ -106,7 +106,6 @@ class Asker:
         self._check_some(split.context, f"the context of {place}")
         # no tokens would have a log-probability of 0, and be the likeliest choice of all
         self._check_some(split.continuation, place)
-        self._check_bos(split.context, f"the context of {place}")
         self._counts["merged"] += split.merged
         room = self._limit + 1 - len(split.continuation)
         if room < 1:
@@ -114,11 +113,12 @@ class Asker:
                 f"task {self._task!r}: a continuation of {len(split.continuation)} tokens does not fit the "
                 f"model's context of {self._limit}"
             )
-        return ScoreAsk(self._keep(split.context, room), split.continuation)
+        kept = self._keep(split.context, room)
+        self._check_bos(kept, f"the context of {place}")
+        return ScoreAsk(kept, split.continuation)
 
     def _generate(self, request: Generate, prompt: TokenIds, place: str) -> tuple[GenerateAsk, ...]:
         self._check_some(prompt, f"the prompt of {place}")
-        self._check_bos(prompt, f"the prompt of {place}")
         settings = self._settings(request)
         room = self._limit - settings.max_tokens
         if room < 1:
@@ -127,6 +127,7 @@ class Asker:
                 f"for a prompt in the model's context of {self._limit}: --max-tokens sets another cap"
             )
         kept = self._keep(prompt, room)
+        self._check_bos(kept, f"the prompt of {place}")
         return tuple(GenerateAsk(kept, settings, seed) for seed in self._seeds(kept))
 
     def _settings(self, request: Generate) -> GenerationSettings:

@@ -8,9 +8,6 @@ from slmeval.plan import Cell
 from slmeval.tokenizing import TEXT_ORIGIN, FastTokenizer
 from slmeval.types import Score, TokenIds
 
-#: no more tokens of white space are looked through for a second BOS
-_NEAR = 16
-
 
 def beginnings(tokenizer: FastTokenizer) -> set[int | None]:
     """What a text may begin with once: BOS, and what the tokenizer sets before all texts, named or not."""
@@ -23,8 +20,8 @@ def begins_twice(
     ids: TokenIds, begins: Container[int | None], decode: Callable[[Sequence[int]], str]
 ) -> bool:
     """Whether a second BOS follows the first one, at once or behind white space."""
-    first, near = ids[0], ids[1 : 1 + _NEAR]
-    return first in begins and first in near and not decode(near[: near.index(first)]).strip()
+    first, rest = ids[0], ids[1:]
+    return first in begins and first in rest and not decode(rest[: rest.index(first)]).strip()
 
 
 def bos_notes(tokenizer: FastTokenizer, cells: Iterable[Cell]) -> tuple[str, ...]:

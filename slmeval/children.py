@@ -1,4 +1,4 @@
-"""What a process of our own is given that runs what strangers wrote: a template, an answer, an engine."""
+"""How a process of ours begins, and what it gets of the environment where it runs what strangers wrote."""
 
 from __future__ import annotations
 

@@ -140,7 +140,8 @@ class Cell:
     """One task at one number of shots, ready to be asked.
 
     ``counts``: requests whose prompt was cut to the context (``truncated``), those whose tokens join over
-    the boundary between context and continuation (``merged``), and rows that have a ``flaw``.
+    the boundary between context and continuation (``merged``), those that begin with BOS twice
+    (``doubled_bos``), and rows that have a ``flaw``.
     """
 
     task: Task

@@ -16,6 +16,7 @@ import pytest
 import toys
 from chat_templates import with_named, with_template
 
+from slmeval.asking import Asker
 from slmeval.chat import chatted, messages
 from slmeval.datasets import open_folder
 from slmeval.errors import ModelError, UsageError
@@ -381,8 +382,17 @@ def test_a_second_bos_before_a_plain_prompt_is_counted(demo_model: Path, tmp_pat
         run(model, tmp_path)
 
 
+def test_of_a_prompt_that_is_cut_what_is_left_is_looked_at(demo_model: Path) -> None:
+    asker = Asker(read_tokenizer(demo_model, "x"), 64, "toy", in_chat=True)
+    twice = "<s><s>The dog"
+    long = Sample((Generate(twice + " ran home." * 50, 8),), "")
+    assert asker.ask([long])[1] == {"truncated": 1, "merged": 0, "doubled_bos": 0}
+    with pytest.raises(ModelError, match="begins with BOS twice"):
+        asker.ask([Sample((Generate(twice, 8),), "")])
+
+
 @pytest.mark.parametrize("named", [True, False])
-@pytest.mark.parametrize("between", ["", "\n", " \n "])
+@pytest.mark.parametrize("between", ["", "\n", " \n ", "\n" * 40])
 def test_a_second_bos_behind_white_space_or_of_no_name_is_refused(
     named: bool, between: str, demo_model: Path, tmp_path: Path
 ) -> None:
