@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, Literal, TextIO
 
@@ -16,10 +17,12 @@ from slmeval.statistics import mean_figure
 from slmeval.types import (
     Answer,
     Completion,
+    Conditions,
     DatasetSpec,
     Figure,
     GenerationSettings,
     Likelihood,
+    Measurement,
     ModelInfo,
     ModelRef,
     OptionValue,
@@ -28,10 +31,13 @@ from slmeval.types import (
     RunResult,
     Sample,
     ScoreGroup,
+    Series,
     Served,
+    Timing,
     TokenIds,
     TopLogprobs,
     Use,
+    Workload,
 )
 
 # ---- engines ---------------------------------------------------------------------------------------
@@ -39,7 +45,7 @@ from slmeval.types import (
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a backend, given as ``-o name=value``; ``kind`` turns the text into a value.
+    """An option of a backend or a probe, given as ``-o name=value``; ``kind`` turns the text into a value.
 
     ``choices`` limits the values. ``numeric`` says that it can change the numbers measured, so that
     answers under different values are never mixed up.
@@ -101,7 +107,7 @@ class Backend(ABC):
     preference: ClassVar[int] = 0
     options: ClassVar[tuple[Option, ...]] = ()
     #: what it can do: "score", "generate", "sample" (draw tokens at a temperature), "top_logprobs", "memory",
-    #: and later "time" and "profile"
+    #: "time", "force" (time the decoding of given tokens), and later "profile"
     capabilities: ClassVar[frozenset[str]] = frozenset({"score", "generate"})
     #: the forms of a model that it opens: "folder" (config.json with its weights), "gguf" (one file),
     #: "server" (the address of one that answers)
@@ -181,8 +187,27 @@ class Backend(ABC):
         """
         raise NotImplementedError(f"backend {self.name!r} does not declare top_logprobs")
 
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """Run ``workload`` once for each timing that is asked for, without end; declared as "time".
+
+        What comes before the clock (the first ``depth`` tokens, copies to the device) is done before each
+        run, and what was run before is forgotten: no run profits from another. The device is idle when the
+        clock starts, and synchronized when a time is taken. Closing the iterator gives back its cache; until
+        then :meth:`memory` tells of it.
+
+        :raises ValueError: the workload does not fit the model.
+        """
+        raise NotImplementedError(f"backend {self.name!r} does not declare time")
+
     def memory(self) -> tuple[Reading, ...]:
-        """What the engine itself knows of its memory, in bytes; declared as "memory"."""
+        """What the engine itself knows of its memory now; declared as "memory".
+
+        The scope of each reading begins with a part: "weights", "kv cache", "state" (of layers that keep one
+        in place of keys), "compute" and "logits" are what is held, "active" and "peak" all that the engine
+        holds, and held at most since it was opened; they may go on with a device, "weights (CPU)", say. All
+        of these are in bytes. "kv cache room" is in tokens: for so many, all sequences together, is "kv
+        cache". What an engine does not know of is left out.
+        """
         raise NotImplementedError(f"backend {self.name!r} does not declare memory")
 
     def lacking(self) -> Mapping[str, str]:
@@ -253,11 +278,113 @@ class Task(ABC):
         """
 
 
+@dataclass(frozen=True)
+class Demand:
+    """The most that a probe asks of a model: sequences at once, and tokens of each."""
+
+    tokens: int
+    sequences: int = 1
+
+
+class Session(ABC):
+    """What a probe works with: one model on one engine, in a worker; it may be closed and opened again."""
+
+    #: the model's folder, file or address
+    model: ModelRef
+    #: the longest sequence in tokens; a very large number where a server does not tell
+    context: int
+    seed: int
+    #: each of the probe's options with its value
+    settings: Mapping[str, OptionValue]
+    #: what the worker knows of this machine's meters, by name
+    meters: Mapping[str, type[Meter]]
+    #: whether the worker is a process of its own: else what the process holds is not the model's alone
+    own_process: bool
+
+    @property
+    @abstractmethod
+    def beginning(self) -> Mapping[str, float]:
+        """Seconds of what came before the model: "start" (of the interpreter), "engine" (its import)."""
+
+    @property
+    @abstractmethod
+    def backend(self) -> Backend:
+        """The model, opened where it is not.
+
+        :raises slmeval.errors.ModelError, slmeval.errors.JobFailed: it cannot be opened.
+        """
+
+    @abstractmethod
+    def open(self) -> float:
+        """Open the model anew, and say in how many seconds; where it is open it is closed first."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the model holds, if it is open."""
+
+    @abstractmethod
+    def lacks(self, capability: str) -> str | None:
+        """Why the engine, or this very model on it, cannot do something ("time", say), or ``None``."""
+
+    @abstractmethod
+    def workload(
+        self, prompt: int, new_tokens: int = 0, *, depth: int = 0, batch: int = 1, forced: bool = False
+    ) -> Workload:
+        """``batch`` sequences of random tokens by the seed: ``depth`` in the cache and ``prompt`` to be run.
+
+        :raises slmeval.errors.JobFailed: they are longer than the model's context, and by how much.
+        """
+
+    @abstractmethod
+    def timed(self, workload: Workload) -> AbstractContextManager[Callable[[], Timing]]:
+        """A function that runs ``workload`` once; while it does, garbage collection waits.
+
+        What it returns has been looked at: times are numbers, do not fall, and there are ``new_tokens``.
+
+        :raises slmeval.errors.JobFailed: the engine gives no such times.
+        """
+
+    @abstractmethod
+    def show_life(self) -> None:
+        """To be called now and then (not while something is timed) where no timed run does it."""
+
+    @abstractmethod
+    def note_conditions(self) -> Conditions:
+        """How the machine is now; kept with what is measured."""
+
+
 class Probe(ABC):
-    """A measurement of what a model costs. Its session arrives with the runtime suite."""
+    """A measurement of what a model costs, in two steps: what is measured is kept, figures are made of it.
+
+    The core notes the machine's conditions before and after ``measure``.
+    """
 
     name: str
     version: str
+    options: tuple[Option, ...] = ()
+    #: capabilities of a backend without which nothing of it can be measured
+    needs: frozenset[str] = frozenset({"time"})
+    #: workers in which it is measured, each a fresh one with nothing open; 0: one that probes share
+    workers: int = 0
+
+    def demand(self, settings: Mapping[str, OptionValue]) -> Demand | None:  # noqa: ARG002
+        """The most it asks of a model, so that what does not fit is refused beforehand; ``None``: nothing."""
+        return None
+
+    @abstractmethod
+    def measure(self, session: Session) -> Measurement:
+        """Measure, in a worker.
+
+        :raises slmeval.errors.JobFailed: it cannot be measured, and why.
+        """
+
+    @abstractmethod
+    def figures(self, settings: Mapping[str, OptionValue], series: Mapping[str, Series]) -> Sequence[Figure]:
+        """The figures that ``series``, by name, come to; nothing is opened for it.
+
+        Values of several workers stand one after the other. Each figure has a value with its unit, n and
+        95% interval, or is unavailable and says why in its note; the core takes no other.
+        """
 
 
 class Filter(ABC):

@@ -209,6 +209,27 @@ class Prompt:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Workload:
+    """What is timed: prompts run through the model, and tokens decoded after them, all sequences in step.
+
+    ``prompts`` all have one length, more than ``depth`` tokens: so many of their leading tokens are in the
+    cache before the clock starts. ``new_tokens`` come after each prompt; with 0 it is a prefill alone. With
+    ``forced``, one row of ``new_tokens`` ids for each prompt, these are taken in place of what the model
+    would choose: a decode without sampling. End tokens end nothing.
+    """
+
+    prompts: tuple[TokenIds, ...]
+    new_tokens: int = 0
+    depth: int = 0
+    forced: tuple[TokenIds, ...] = ()
+
+    @property
+    def longest(self) -> int:
+        """Tokens that each sequence has at the end; the last new one is never an input."""
+        return len(self.prompts[0]) + max(self.new_tokens - 1, 0)
+
+
 # ---- what an engine answers ------------------------------------------------------------------------
 
 
@@ -256,6 +277,20 @@ Reply = Likelihood | Completion
 
 
 @dataclass(frozen=True)
+class Timing:
+    """One run of a workload: seconds since its clock started, by the clock of ``time.perf_counter``.
+
+    ``prefill``: the logits after the prompts are there, the device synchronized; ``None`` where that cannot
+    be seen (a server). ``tokens``: the i-th new token of all sequences is there, chosen and on the host;
+    where it is forced, the logits that it would have been chosen from are. Between two of them lies one
+    decoding pass, and before the first one there is none.
+    """
+
+    prefill: float | None
+    tokens: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """What was opened. Parameters are counts of weights, ``context`` tokens; 0: a server does not tell."""
 
@@ -286,6 +321,7 @@ class Answer:
 
 
 Source = Literal["measured", "estimated", "unavailable"]
+Verdict = Literal["", "stable", "drifting", "throttled"]
 
 
 @dataclass(frozen=True)
@@ -301,6 +337,50 @@ class Figure:
     source: Source = "measured"
     note: str = ""
     higher_is_better: bool | None = None
+    #: of a figure of many values: "p5", "p95" and so on, in its unit
+    percentiles: Mapping[str, float] = field(default_factory=dict)
+    #: of a figure that was measured over time: whether it stayed as it was
+    verdict: Verdict = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One quantity as it was measured, value after value: what figures are made of.
+
+    Where it cannot be had it has no values, its source is "unavailable", and the note says why.
+    """
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    source: Source = "measured"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How the machine was at one moment, ``at`` seconds after a probe began; ``None`` where it does not tell.
+
+    ``clock`` is in MHz, the mean of all cores; ``load`` the number of processes that ran or waited in the
+    last minute; ``busy`` the share (0 to 1) of all cores' time that other processes than the worker took
+    since the moment before; ``temperature`` the hottest sensor's, in degrees Celsius.
+    """
+
+    at: float
+    clock: float | None = None
+    governor: str = ""
+    load: float | None = None
+    busy: float | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a probe measured in one worker."""
+
+    series: tuple[Series, ...]
+    conditions: tuple[Conditions, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 # ---- one run ---------------------------------------------------------------------------------------
@@ -373,7 +453,8 @@ class CellResult:
     ``sample`` is true when fewer rows were asked than the data set has, or when the rows are the
     bundled ones. ``counts`` holds how many requests were truncated, hit the token cap, and so on. A group
     names the ``members`` whose figures it averages. ``chat`` says whether the model's own template wrote the
-    prompts, ``repeats`` how many texts each question was answered with.
+    prompts, ``repeats`` how many texts each question was answered with. A probe has ``settings``, the raw
+    ``series`` that its figures are made of, and the ``conditions`` of the machine at the time.
     """
 
     kind: Literal["task", "probe", "group"]
@@ -392,6 +473,9 @@ class CellResult:
     members: tuple[str, ...] = ()
     chat: Literal["off", "on"] = "off"
     repeats: int = 1
+    settings: Mapping[str, OptionValue] = field(default_factory=dict)
+    series: tuple[Series, ...] = ()
+    conditions: tuple[Conditions, ...] = ()
 
 
 @dataclass(frozen=True)
