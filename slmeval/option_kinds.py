@@ -82,7 +82,6 @@ def _all_in(text: str) -> Iterator[int]:
         found = _RANGE.fullmatch(part.strip())
         if not found:
             raise ValueError(f"{part.strip()!r} is neither a whole number nor a range (1-16*2, 0-2048+512)")
-            )
         first, last, sign, by = found.groups()
         yield from _between(int(first), int(last or first), sign or "+", int(by or 1))
 
