@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from slmeval.types import ScoreGroup, TokenIds
+from slmeval.types import ScoreGroup, TokenIds, Workload
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,23 @@ class Fitting:
         self.check(ids)
         if not 1 <= k <= self.vocabulary:
             raise ValueError(f"there are no {k} likeliest tokens in a vocabulary of {self.vocabulary}")
+
+    def check_workload(self, workload: Workload) -> None:
+        """:raises ValueError: it is not as :class:`slmeval.types.Workload` says, or does not fit."""
+        lengths = sorted({len(ids) for ids in workload.prompts})
+        if len(lengths) != 1:
+            raise ValueError(f"a workload's prompts must have one length, and have {lengths}")
+        if not 0 <= workload.depth < lengths[0]:
+            raise ValueError(f"prompts of {lengths[0]} tokens cannot have {workload.depth} of them in the cache")
+        given = [len(ids) for ids in workload.forced]
+        if given and given != [workload.new_tokens] * len(workload.prompts):
+            raise ValueError(
+                f"{len(workload.prompts)} prompts with {workload.new_tokens} new tokens each were given {given}"
+            )
+        for ids in workload.prompts:
+            self.check(ids, workload.new_tokens - 1)
+        for ids in workload.forced:
+            self._check_ids(ids)
 
     def check(self, ids: TokenIds, more: int = 0) -> None:
         """:raises ValueError: ``ids`` are none, with ``more`` tokens too many, or one is unknown."""
