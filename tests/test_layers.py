@@ -17,6 +17,7 @@ GROUND = {
     "slmeval.api",
     "slmeval.archives",
     "slmeval.children",
+    "slmeval.conditions",
     "slmeval.datasets",
     "slmeval.document",
     "slmeval.errors",
@@ -30,9 +31,11 @@ GROUND = {
     "slmeval.hub_rows",
     "slmeval.licences",
     "slmeval.manifests",
+    "slmeval.medians",
     "slmeval.option_kinds",
     "slmeval.pins",
     "slmeval.published",
+    "slmeval.repeating",
     "slmeval.sampling",
     "slmeval.shots",
     "slmeval.statistics",
@@ -42,6 +45,7 @@ GROUND = {
     "slmeval.thoughts",
     "slmeval.token_tree",
     "slmeval.tokenizer_probes",
+    "slmeval.trends",
     "slmeval.types",
 }
 TOP = ("slmeval.cli", "slmeval.service", "slmeval.pytest_plugin", "slmeval.testing", "slmeval.__main__")
