@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 
 from slmeval import __version__, hookimpl
-from slmeval.api import Backend, Option
+from slmeval.api import Backend, Option, Reading
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -20,8 +20,10 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 
 
@@ -40,7 +42,7 @@ class ReferenceBackend(Backend):
     """numpy in float64 on the CPU: exact rather than fast, and always there."""
 
     name = "reference"
-    capabilities = frozenset({"score", "generate", "sample", "top_logprobs"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "time", "force", "memory"})
     options = (
         # one: BLAS threads wait for each other, which on a busy machine costs far more than a second
         # core brings to matrices this small; and the bits do not depend on the number of cores
@@ -88,6 +90,17 @@ class ReferenceBackend(Backend):
         :raises ValueError: ``ids`` do not fit the model, or it has no ``k`` tokens.
         """
         return self._engine.top_logprobs(ids, k)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """As the port says; in each step one sequence is run after the other: n take n times as long.
+
+        :raises ValueError: the workload does not fit the model.
+        """
+        return self._engine.time(workload)
+
+    def memory(self) -> tuple[Reading, ...]:
+        """As the port says: the weights, and the cache of a workload under way."""
+        return self._engine.memory()
 
     def close(self) -> None:
         self._limits.restore_original_limits()

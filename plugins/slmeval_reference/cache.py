@@ -19,17 +19,28 @@ class Cache:
         # [layers, keys and values, kv_heads, room, head_dim]
         self._store = np.empty((config.layers, 2, config.kv_heads, 0, config.head_dim))
 
+    @property
+    def room(self) -> int:
+        """Tokens that it has room for."""
+        return self._store.shape[3]
+
+    @property
+    def bytes(self) -> int:
+        """What its room takes."""
+        return self._store.nbytes
+
     def truncate(self, length: int) -> None:
         """Forget all tokens but the first ``length``."""
         self.length = min(self.length, length)
 
     def reserve(self, tokens: int) -> None:
         """Make room for ``tokens`` more."""
-        room = self._store.shape[3]
-        if self.length + tokens <= room:
+        if self.length + tokens <= self.room:
             return
         # doubled, so that a text that grows token by token is not copied at each of them
-        grown = np.empty((*self._store.shape[:3], max(self.length + tokens, 2 * room), self._store.shape[4]))
+        grown = np.empty(
+            (*self._store.shape[:3], max(self.length + tokens, 2 * self.room), self._store.shape[4])
+        )
         grown[:, :, :, : self.length] = self._store[:, :, :, : self.length]
         self._store = grown
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slmeval.api import Reading
 from slmeval.errors import JobFailed, ModelError
 from slmeval.fitting import Fitting
 from slmeval.sampling import Sampler, sampler_of
@@ -20,12 +21,15 @@ from slmeval.types import (
     ModelRef,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 from slmeval_reference.config import read_config
 from slmeval_reference.layers import load_weights
 from slmeval_reference.model import Model
+from slmeval_reference.timing import Timer
 from slmeval_reference.trunk import TOKENS_AT_ONCE, Trunk
 from slmeval_reference.weights import FloatArray
 
@@ -52,6 +56,7 @@ class Engine:
         self._weights = load_weights(folder, config)
         self._model = Model(config, self._weights)
         self._fitting = Fitting(config.context, config.vocabulary)
+        self._timer = Timer(self._model, self._weights)
 
     def model_info(self, engine: str, version: str) -> ModelInfo:
         """What was opened."""
@@ -104,6 +109,15 @@ class Engine:
         states = trunk.states_before([(*ids[1:], 0)])
         for state in states:
             yield _top(self._model.logits(state), k)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """Run ``workload`` once for each timing that is asked for."""
+        self._fitting.check_workload(workload)
+        return self._timer.runs(workload)
+
+    def memory(self) -> tuple[Reading, ...]:
+        """What is held now."""
+        return self._timer.readings()
 
     def _likelihoods(self, trunk: Trunk, continuations: Sequence[TokenIds]) -> Iterator[Likelihood]:
         for pack in _packs(continuations):

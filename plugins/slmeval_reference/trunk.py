@@ -26,6 +26,15 @@ class Trunk:
         #: what the model makes of the last token, float64[1, hidden]: the next one is predicted from it
         self.state: FloatArray = np.empty((1, 0))
 
+    @property
+    def room(self) -> tuple[int, int]:
+        """Bytes of its cache, and for how many tokens that is."""
+        return self._cache.bytes, self._cache.room
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for ``tokens`` beforehand."""
+        self._cache.reserve(tokens)
+
     def move_to(self, ids: TokenIds, shared: int) -> None:
         """Make ``ids`` the context, of which the first ``shared`` are said to be those of the one before."""
         # the hint is checked, so that a wrong one costs time and not truth
