@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice, pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ReferenceBackend:
 
 
 @pytest.fixture
-def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[TokenIds, int]]]:
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TokenIds, int]]:
     """Of each pass through the model: the tokens that were run, and how many were in the cache before."""
     seen: list[tuple[TokenIds, int]] = []
     forward = Model.forward
@@ -33,7 +31,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[TokenIds, int
         return forward(model, tokens, cache)
 
     monkeypatch.setattr(Model, "forward", watched)
-    yield seen
+    return seen
 
 
 def rows(count: int, length: int) -> tuple[TokenIds, ...]:
@@ -83,12 +81,8 @@ def test_memory_is_that_of_the_arrays(tiny: ReferenceBackend) -> None:
     timings = tiny.time(Workload(rows(3, 12), 5, 4))
     next(timings)
     # two layers with two key-value heads of 12
-    tokens = 3 * 16
-    assert held(tiny) == {
-        "weights": weights,
-        "kv cache": tokens * 2 * 2 * 2 * 12 * 8,
-        "kv cache room": tokens,
-    }
+    tokens, each = 3 * 16, 2 * 2 * 2 * 12 * 8
+    assert held(tiny) == {"weights": weights, "kv cache": tokens * each, "kv cache room": tokens}
     timings.close()
     assert held(tiny) == {"weights": weights}
 

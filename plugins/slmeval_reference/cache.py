@@ -38,9 +38,8 @@ class Cache:
         if self.length + tokens <= self.room:
             return
         # doubled, so that a text that grows token by token is not copied at each of them
-        grown = np.empty(
-            (*self._store.shape[:3], max(self.length + tokens, 2 * self.room), self._store.shape[4])
-        )
+        room = max(self.length + tokens, 2 * self.room)
+        grown = np.empty((*self._store.shape[:3], room, self._store.shape[4]))
         grown[:, :, :, : self.length] = self._store[:, :, :, : self.length]
         self._store = grown
 
