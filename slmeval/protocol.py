@@ -4,7 +4,8 @@ In order of a job::
 
     worker  hello        {protocol, version, python, pid}
     parent  describe     {backend, options, blocked}     -> worker  described {fingerprint}
-    parent  open         {location, revision, tokenizer} -> worker  opened {info, difference, notes, lacking}
+    parent  model        {location, revision, tokenizer}
+    parent  open         {}                              -> worker  opened {info, notes, lacking}
     parent  unit         {number, unit}                  -> worker  progress, ...
                                                             worker  answers {number, replies, notes}
                                                             or      unanswerable {number, message}
@@ -26,7 +27,7 @@ from slmeval.plan import GenerateUnit, ScoreUnit, Unit
 from slmeval.types import Completion, GenerationSettings, Likelihood, Prompt, Reply, ScoreGroup
 
 #: goes up whenever an older end would misread a newer one
-PROTOCOL = 3
+PROTOCOL = 4
 
 Message = dict[str, Any]
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any, Protocol, get_args, get_type_hints
+from typing import Any, Protocol, get_args
 
-from slmeval import __version__
-from slmeval.api import Channel, Executor
+from slmeval.api import Executor
+from slmeval.conversation import Conversation
 from slmeval.errors import JobFailed
-from slmeval.head_start import HeadStart, describe, start
+from slmeval.head_start import HeadStart
 from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, Job, ScoreUnit, Unit
 from slmeval.prefixes import in_prefix_order, prompts_in_prefix_order
-from slmeval.protocol import PROTOCOL, Message, ProtocolError, decode, encode, pack_unit, unpack_replies
+from slmeval.protocol import ProtocolError, pack_unit, unpack_replies
 from slmeval.store import Store
 from slmeval.types import (
     Completion,
@@ -22,7 +21,6 @@ from slmeval.types import (
     Likelihood,
     ModelInfo,
     ModelReport,
-    OptionValue,
     Reply,
     ScoreGroup,
 )
@@ -37,7 +35,7 @@ _LARGEST_ID = 2**31 - 1
 _AHEAD = 2
 
 #: a unit, and what it asks: made once, since each question's digest is kept with it
-Opened = tuple[Unit, tuple[tuple[Ask, ...], ...]]
+Question = tuple[Unit, tuple[tuple[Ask, ...], ...]]
 
 
 class Progress(Protocol):
@@ -89,26 +87,21 @@ class JobRun:
 
         :raises JobFailed: the worker died, hung, failed, or is of another version.
         """
-        channel = self._head_start.take(self._job) if self._head_start else None
-        is_asked = channel is not None
-        channel = channel or start(self._executor, self._job.backend, self._job.python)
+        talk = Conversation(self._job, self._executor, self._timeout, self._head_start)
         try:
-            self._greet(channel)
-            if not is_asked:
-                self._ask_for_description(channel)
-            self._take_description(channel)
+            self._resolved, self._fingerprint = talk.resolved, talk.fingerprint
             units = self._open_units()
             self._info = self._store.model_info(self._fingerprint)
             if self.reused:
                 # they are of the answers that were there as much as of those to come
                 self._kept_notes = self._store.model_notes(self._fingerprint)
             if units or self._info is None:
-                self._open(channel)
-            self._ask(channel, self._without_lacking(units))
+                self._open(talk)
+            self._ask(talk, self._without_lacking(units))
         except BaseException:
-            channel.close(kill=True)
+            talk.close(kill=True)
             raise
-        channel.close()
+        talk.close()
 
     def key(self, digest: str) -> str:
         """The key of what was asked, on this very model, tokenizer, engine and options."""
@@ -145,60 +138,16 @@ class JobRun:
 
     # ---- the conversation --------------------------------------------------------------------------
 
-    def _greet(self, channel: Channel) -> None:
-        hello = self._expect(channel, "hello")
-        if (hello.get("protocol"), hello.get("version")) != (PROTOCOL, __version__):
-            raise JobFailed(
-                f"the worker of {self._job.python} is slmeval {hello.get('version')} (protocol "
-                f"{hello.get('protocol')}), this is {__version__} (protocol {PROTOCOL}): use the same"
-            )
-
-    def _ask_for_description(self, channel: Channel) -> None:
-        self._send_frame(channel, describe(self._job.backend, self._job.options, self._job.blocked))
-
-    def _take_description(self, channel: Channel) -> None:
-        job = self._job
-        self._resolved = self._expect(channel, "described")["fingerprint"]
-        if not _is_plain(self._resolved):
-            raise self._untrue(
-                f"a fingerprint that is no table of plain values: {reprlib.repr(self._resolved)}"
-            )
-        whole = [job.model.sha256, job.tokenizer.sha256, job.backend.name, self._resolved]
-        self._fingerprint = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
-
-    def _open(self, channel: Channel) -> None:
-        model, tokenizer = self._job.model.local, self._job.tokenizer
-        definition = {
-            "definition": tokenizer.definition,
-            "origin": tokenizer.origin,
-            "bos_id": tokenizer.bos_id,
-            "eos_id": tokenizer.eos_id,
-        }
-        self._send(channel, "open", location=model.location, revision=model.revision, tokenizer=definition)
-        opened = self._expect(channel, "opened")
-        if (difference := opened["difference"]) is not None:
-            raise JobFailed(
-                f"the tokenizer of {self._job.backend.name} differs from {tokenizer.origin}: {difference}"
-            )
-        if reason := _misdescribed(opened["info"]):
-            raise self._untrue(f"a description of its model that cannot be kept: {reason}")
-        self._info = ModelInfo(**opened["info"])
-        self._take_notes(opened["notes"])
-        self._lacking = opened["lacking"]
-        if not _is_plain(self._lacking) or not all(isinstance(each, str) for each in self._lacking.values()):
-            raise self._untrue(f"no table of what it lacks: {reprlib.repr(self._lacking)}")
+    def _open(self, talk: Conversation) -> None:
+        opened = talk.open()
+        self._info, self._notes, self._lacking = opened.info, opened.notes, opened.lacking
         self._remember()
 
     def _remember(self) -> None:
         assert self._info is not None
         self._store.remember_model(self._fingerprint, self._info, self._notes)
 
-    def _take_notes(self, notes: Any) -> None:
-        if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-            raise self._untrue(f"notes that are no list of texts: {reprlib.repr(notes)}")
-        self._notes = tuple(notes)
-
-    def _open_units(self) -> list[Opened]:
+    def _open_units(self) -> list[Question]:
         """The units, less what the store knows."""
         units = [(unit, unit.asks()) for unit in self._job.units]
         keys = {ask.digest: self.key(ask.digest) for _, asks in units for group in asks for ask in group}
@@ -206,9 +155,9 @@ class JobRun:
         known = {digest for digest, key in keys.items() if key in in_store}
         self.reused = sum(ask.digest in known for _, asks in units for group in asks for ask in group)
         left = (without(unit, asks, known) for unit, asks in units)
-        return [opened for opened in left if opened is not None]
+        return [question for question in left if question is not None]
 
-    def _without_lacking(self, units: Sequence[Opened]) -> list[Opened]:
+    def _without_lacking(self, units: Sequence[Question]) -> list[Question]:
         """The units that this very model can answer; why it cannot answer the others is kept."""
         able = []
         for unit, asks in units:
@@ -222,30 +171,30 @@ class JobRun:
     def _leave_out(self, asks: tuple[tuple[Ask, ...], ...], reason: str) -> None:
         self._unasked.update((ask.digest, reason) for group in asks for ask in group)
 
-    def _ask(self, channel: Channel, planned: Sequence[Opened]) -> None:
+    def _ask(self, talk: Conversation, planned: Sequence[Question]) -> None:
         units = list(planned)
         self._progress.begin(f"{self._job.backend.name}:{self._job.label}", sum(map(_requests, units)))
         try:
             sent = 0
             for number, unit in enumerate(units):
-                sent = self._send_units(channel, units, sent, number + _AHEAD)
+                sent = self._send_units(talk, units, sent, number + _AHEAD)
                 # a unit that is refused is asked again in parts, which come last
-                parts = self._take_answers(channel, number, unit)
+                parts = self._take_answers(talk, number, unit)
                 units += parts
                 self._progress.advance(_requests(unit) - sum(map(_requests, parts)))
         finally:
             self._progress.end()
 
-    def _send_units(self, channel: Channel, units: Sequence[Opened], start: int, end: int) -> int:
+    def _send_units(self, talk: Conversation, units: Sequence[Question], start: int, end: int) -> int:
         """Send the units from ``start`` to ``end``, or all that there are; where the next one begins."""
         for number, (unit, _) in enumerate(units[start:end], start):
-            self._send(channel, "unit", number=number, unit=pack_unit(unit))
+            talk.send("unit", number=number, unit=pack_unit(unit))
         return min(end, len(units))
 
-    def _take_answers(self, channel: Channel, number: int, unit: Opened) -> tuple[Opened, ...]:
+    def _take_answers(self, talk: Conversation, number: int, unit: Question) -> tuple[Question, ...]:
         """Put the answers to a unit into the store; the parts in which it is to be asked again, if any."""
         _, asks = unit
-        message = self._expect(channel, "answers", "unanswerable")
+        message = talk.expect("answers", "unanswerable")
         if message["number"] != number:
             raise JobFailed(f"the worker answered unit {message['number']} when {number} was due")
         if message["kind"] == "unanswerable":
@@ -254,77 +203,29 @@ class JobRun:
                 self._leave_out(asks, str(message["message"]))
             return parts
         if message["notes"] != list(self._notes):
-            self._take_notes(message["notes"])
+            self._notes = talk.notes(message)
             self._remember()
         try:
             replies = unpack_replies(message["replies"])
         except ProtocolError as error:
-            raise self._untrue(f"an answer that does not fit its request: {error}") from None
-        pairs = list(self._pairs(asks, replies))
+            raise talk.untrue(f"an answer that does not fit its request: {error}") from None
+        pairs = list(self._pairs(talk, asks, replies))
         # one transaction: a unit is in the store whole, or not at all
         self._store.save_replies(pairs)
         self.asked += len(pairs)
         return ()
 
     def _pairs(
-        self, groups: tuple[tuple[Ask, ...], ...], replies: tuple[tuple[Reply, ...], ...]
+        self, talk: Conversation, groups: tuple[tuple[Ask, ...], ...], replies: tuple[tuple[Reply, ...], ...]
     ) -> Iterator[tuple[str, Reply]]:
         for asks, given in zip(groups, replies, strict=True):
             if len(asks) != len(given):
-                raise self._untrue(f"{len(given)} answers to a group of {len(asks)}")
+                raise talk.untrue(f"{len(given)} answers to a group of {len(asks)}")
             for ask, reply in zip(asks, given, strict=True):
                 # better no figure than a wrong one, and better no answer than one that the store cannot keep
                 if reason := _misfit(ask, reply):
-                    raise self._untrue(reason)
+                    raise talk.untrue(reason)
                 yield self.key(ask.digest), reply
-
-    def _untrue(self, what: str) -> JobFailed:
-        return JobFailed(f"backend {self._job.backend.name!r} gave {what}")
-
-    def _send(self, channel: Channel, kind: str, **fields: Any) -> None:
-        self._send_frame(channel, encode(kind, **fields))
-
-    def _send_frame(self, channel: Channel, frame: bytes) -> None:
-        try:
-            channel.send(frame)
-        except OSError:
-            raise JobFailed(self._epitaph(channel)) from None
-
-    def _expect(self, channel: Channel, *kinds: str) -> Message:
-        """The next message of one of these kinds; signs of life are passed over."""
-        while True:
-            message = self._receive(channel)
-            if message["kind"] in kinds:
-                return message
-            if message["kind"] == "failed":
-                raise JobFailed(message["message"])
-            if message["kind"] != "progress":
-                raise JobFailed(f"the worker said {message['kind']!r} when {kinds[0]!r} was due")
-
-    def _receive(self, channel: Channel) -> Message:
-        try:
-            frame = channel.receive(self._timeout)
-        except TimeoutError:
-            raise JobFailed(
-                f"the worker gave no sign of life for {self._timeout:g} seconds (--timeout)"
-            ) from None
-        if frame is None:
-            raise JobFailed(self._epitaph(channel))
-        try:
-            return decode(frame)
-        except ProtocolError as error:
-            raise JobFailed(f"the worker does not speak the protocol: {error}") from None
-
-    def _epitaph(self, channel: Channel) -> str:
-        """Why a worker is gone: what it said itself, if it got to say it, else what the system says."""
-        try:
-            while (frame := channel.receive(0.1)) is not None:
-                message = decode(frame)
-                if message["kind"] == "failed":
-                    return str(message["message"])
-        except (TimeoutError, ProtocolError):
-            pass
-        return channel.last_words()
 
 
 # ---- what a stranger's engine says, checked -----------------------------------------------------------
@@ -371,27 +272,14 @@ def _impossible(logprobs: tuple[float, ...]) -> str | None:
     return None
 
 
-def _misdescribed(info: Any) -> str | None:
-    """The first field of a model's description that is missing or of another type."""
-    kinds = get_type_hints(ModelInfo)
-    if not isinstance(info, dict) or info.keys() != kinds.keys():
-        return f"its fields are not those of ModelInfo: {', '.join(kinds)}"
-    wrong = (name for name, kind in kinds.items() if type(info[name]) is not kind)
-    return next((f"{name} is {reprlib.repr(info[name])}, not {kinds[name].__name__}" for name in wrong), None)
-
-
-def _is_plain(options: Any) -> bool:
-    return isinstance(options, dict) and all(isinstance(each, OptionValue) for each in options.values())
-
-
 # ---- what is left to ask -----------------------------------------------------------------------------
 
 
-def _requests(unit: Opened) -> int:
+def _requests(unit: Question) -> int:
     return sum(map(len, unit[1]))
 
 
-def halves(unit: Opened) -> tuple[Opened, ...]:
+def halves(unit: Question) -> tuple[Question, ...]:
     """Both halves of a unit; none where it is one context or prompt, of which no half can be asked.
 
     One question that an engine refuses must not take others with it, which may be of another task.
@@ -413,7 +301,7 @@ def halves(unit: Opened) -> tuple[Opened, ...]:
     return tuple((part, part.asks()) for part in parts)
 
 
-def without(unit: Unit, asks: tuple[tuple[Ask, ...], ...], known: Set[str]) -> Opened | None:
+def without(unit: Unit, asks: tuple[tuple[Ask, ...], ...], known: Set[str]) -> Question | None:
     """The unit with what it asks, less what is known, by digest; ``None`` when nothing is left.
 
     A unit of which nothing is known stays as it was planned, so that it gives the same bits.

@@ -16,13 +16,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import BinaryIO, TypeVar
 
 from slmeval import __version__
 from slmeval.api import Backend
 from slmeval.errors import SlmevalError, Unanswerable, UsageError
 from slmeval.frames import read_frame, write_frame
+from slmeval.holding import Holder
 from slmeval.plan import GenerateUnit, ScoreUnit, Unit
 from slmeval.protocol import PROTOCOL, Message, decode, encode, pack_replies, unpack_unit
 from slmeval.registry import load, pick
@@ -53,8 +53,7 @@ class Worker:
         self._cancelled = threading.Event()
         self._class: type[Backend] | None = None
         self._options: dict[str, OptionValue] = {}
-        self._backend: Backend | None = None
-        self._tokenizer: FastTokenizer | None = None
+        self._holder: Holder | None = None
         self._last_sign = time.monotonic()
 
     def cancel(self) -> None:
@@ -75,14 +74,16 @@ class Worker:
             traceback.print_exc()
             self._say("failed", error=type(error).__name__, message=_one_line(error))
         finally:
-            if self._backend is not None:
-                self._backend.close()
+            if self._holder is not None:
+                self._holder.close()
 
     def _handle(self, message: Message) -> None:
         if message["kind"] == "describe":
             self._describe(message)
+        elif message["kind"] == "model":
+            self._name_model(message)
         elif message["kind"] == "open":
-            self._open(message)
+            self._say("opened", **self._model.told())
         elif message["kind"] == "unit":
             try:
                 self._answer(message["number"], unpack_unit(message["unit"]))
@@ -94,43 +95,36 @@ class Worker:
         self._options = message["options"]
         self._say("described", fingerprint=self._class.fingerprint(self._options))
 
-    def _open(self, message: Message) -> None:
-        assert self._class is not None, "open before describe"
+    def _name_model(self, message: Message) -> None:
+        assert self._class is not None, "a model before an engine"
         ref = ModelRef(message["location"], message["revision"])
-        self._tokenizer = FastTokenizer(**message["tokenizer"])
-        self._backend = self._class(ref, self._options)
-        self._say(
-            "opened",
-            info=asdict(self._backend.model_info()),
-            difference=self._backend.verify_tokenizer(self._tokenizer),
-            notes=self._backend.notes(),
-            lacking=dict(self._backend.lacking()),
-        )
+        self._holder = Holder(self._class, self._options, ref, FastTokenizer(**message["tokenizer"]))
+
+    @property
+    def _model(self) -> Holder:
+        assert self._holder is not None, "work before a model"
+        return self._holder
 
     def _answer(self, number: int, unit: Unit) -> None:
-        assert self._backend is not None, "a unit before open"
+        backend = self._model.backend
         replies = list(self._pulsing(self._replies(unit)))
         wanted = len(unit.groups) if isinstance(unit, ScoreUnit) else len(unit.prompts)
         if len(replies) != wanted:
-            raise SlmevalError(
-                f"backend {self._backend.name!r} gave {len(replies)} answers to {wanted} requests"
-            )
-        self._say("answers", number=number, replies=pack_replies(replies), notes=self._backend.notes())
+            raise SlmevalError(f"backend {backend.name!r} gave {len(replies)} answers to {wanted} requests")
+        self._say("answers", number=number, replies=pack_replies(replies), notes=backend.notes())
 
     def _replies(self, unit: Unit) -> Iterator[tuple[Reply, ...]]:
-        assert self._backend is not None
-        assert self._tokenizer is not None
+        backend = self._model.backend
         if isinstance(unit, GenerateUnit):
-            for completion in self._backend.generate(unit.prompts, unit.settings, self._decode):
+            for completion in backend.generate(unit.prompts, unit.settings, self._decode):
                 yield (completion,)
         else:
-            yield from self._backend.score(unit.groups)
+            yield from backend.score(unit.groups)
 
     def _decode(self, ids: Sequence[int]) -> str:
         # an engine that looks for stop strings lives, though no text of its batch has ended for long
-        assert self._tokenizer is not None
         self._show_life()
-        return self._tokenizer.decode(ids)
+        return self._model.tokenizer.decode(ids)
 
     def _pulsing(self, items: Iterator[ItemT]) -> Iterator[ItemT]:
         """Pass the items on, each one a sign of life."""
