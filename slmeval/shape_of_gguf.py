@@ -1,0 +1,212 @@
+"""From a GGUF file's header to a shape: metadata under llama.cpp's keys, and the tensors themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from slmeval.errors import ModelError
+from slmeval.gguf_file import GGUFHeader, Tensor
+from slmeval.shape import Attention, FeedForward, Layer, Shape, Weight, looking
+
+#: architectures whose layers all attend in the common way, and the activation that llama.cpp computes
+_KNOWN = {
+    **dict.fromkeys(
+        (
+            "llama", "qwen", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "phi3", "stablelm", "olmo", "olmo2",
+            "minicpm", "minicpm3", "deepseek2", "openelm", "smollm3", "granite",
+        ),
+        "silu",
+    ),
+    **dict.fromkeys(("gptneox", "phi2", "gemma", "gemma2", "gemma3", "bloom", "gpt2", "starcoder2"), "gelu"),
+}  # fmt: skip
+#: architectures whose head is always the embedding, also where a file holds it twice
+_ALWAYS_TIED = ("gemma", "gemma2", "gemma3", "bloom", "gpt2")
+#: every which layer looks at everything, where layers differ and the header does not say
+_TURNS = {"gemma2": 2, "gemma3": 6}
+_TABLES = re.compile(r"^rope_(freqs|factors_long|factors_short)\.weight$")
+_MOST_LAYERS = 10_000
+_MOST = 1 << 31
+#: bytes of two matrices that are compared: others are not alike by chance
+_COMPARED = 1 << 16
+
+
+def shape_of_gguf(header: GGUFHeader, place: Path) -> Shape:
+    """What the header tells; of an architecture that is not known here, its tensors and sizes alone.
+
+    :raises ModelError: a value is not what it can be.
+    """
+    return _Header(header, place).shape()
+
+
+def _weight(tensor: Tensor) -> Weight:
+    bits = 8 * tensor.bytes / tensor.weights if tensor.weights else 0.0
+    return Weight(tensor.name, tensor.shape[::-1], tensor.kind, bits)
+
+
+class _Header:
+    def __init__(self, header: GGUFHeader, place: Path) -> None:
+        self.header, self.place = header, place
+        self.tensors = {tensor.name: tensor for tensor in header.tensors}
+        self.notes: list[str] = []
+
+    def shape(self) -> Shape:
+        kind = self.header.architecture
+        tied = self._tied()
+        stored = tuple(_weight(tensor) for tensor in self.header.tensors)
+        embedding = self.tensors.get("token_embd.weight")
+        layers = tuple(self._layers()) if kind in _KNOWN else ()
+        if not layers:
+            self.notes.append(f"the architecture {kind!r} is not known here: its layers cannot be told")
+        return Shape(
+            architecture=kind,
+            layers=layers,
+            weights=tuple(weight for weight in stored if self._is_own(weight, tied)),
+            stored=stored,
+            hidden=self._number("embedding_length"),
+            vocabulary=embedding.shape[-1] if embedding is not None and embedding.shape else None,
+            tied=tied,
+            context=self._number("context_length"),
+            activation=_KNOWN.get(kind),
+            norm=self._norm(),
+            dtype=self.header.quantization,
+            dtype_bits=self.header.bits_per_weight,
+            notes=tuple(self.notes),
+        )
+
+    def _is_own(self, weight: Weight, tied: bool | None) -> bool:
+        again = tied and weight.name == "output.weight"
+        return not again and not _TABLES.search(weight.name)
+
+    def _tied(self) -> bool | None:
+        head, embedding = self.tensors.get("output.weight"), self.tensors.get("token_embd.weight")
+        if head is None or self.header.architecture in _ALWAYS_TIED:
+            return embedding is not None or None
+        if embedding is None or head.shape != embedding.shape:
+            return False
+        if head.kind == embedding.kind:
+            return _beginning(head) == _beginning(embedding)
+        self.notes.append(
+            f"whether output.weight ({head.kind}) is token_embd.weight ({embedding.kind}) in another type "
+            "cannot be told: it counts as its own"
+        )
+        return None
+
+    def _norm(self) -> str | None:
+        if self.header.of_architecture("attention.layer_norm_rms_epsilon") is not None:
+            return "RMSNorm"
+        named = self.header.of_architecture("attention.layer_norm_epsilon")
+        return None if named is None else "LayerNorm"
+
+    # ---- metadata --------------------------------------------------------------------------------------
+
+    def _number(self, key: str, most: int = _MOST) -> int | None:
+        value = self.header.of_architecture(key)
+        return None if value is None else self._whole(key, value, most)
+
+    def _needed(self, key: str, most: int = _MOST) -> int:
+        found = self._number(key, most)
+        if found is None:
+            raise ModelError(f"{self.place} does not give {self.header.architecture}.{key}")
+        return found
+
+    def _each(self, key: str, layers: int) -> list[int] | None:
+        """A number for each layer; the header gives one for all, or an array."""
+        value = self.header.of_architecture(key)
+        if value is None:
+            return None
+        if not isinstance(value, tuple):
+            return [self._whole(key, value, _MOST)] * layers
+        if len(value) != layers:
+            raise ModelError(f"{self.place} gives {len(value)} {key} for {layers} layers")
+        return [self._whole(key, item, _MOST) for item in value]
+
+    def _whole(self, key: str, value: Any, most: int) -> int:
+        if type(value) is not int or not 1 <= value <= most:
+            raise ModelError(
+                f"{self.place} gives {str(value)[:40]} as {self.header.architecture}.{key}, which must be a "
+                f"whole number from 1 to {most}"
+            )
+        return value
+
+    # ---- layers ----------------------------------------------------------------------------------------
+
+    def _layers(self) -> Iterator[Layer]:
+        count = self._needed("block_count", _MOST_LAYERS)
+        for index, look in enumerate(self._looks(count)):
+            yield Layer(look, self._feed_forward(index, count))
+
+    def _looks(self, count: int) -> Iterator[Attention]:
+        heads = self._each("attention.head_count", count)
+        if heads is None:
+            raise ModelError(f"{self.place} does not give {self.header.architecture}.attention.head_count")
+        groups = self._each("attention.head_count_kv", count) or heads
+        if self.header.of_architecture("attention.kv_lora_rank") is not None:
+            yield from [self._latent(heads[0])] * count
+            return
+        windows = self._windows(count)
+        for query, kv, window in zip(heads, groups, windows, strict=True):
+            keys, values = (self._head_size(key, query) for key in ("key_length", "value_length"))
+            yield looking(query, kv, keys, values, window)
+
+    def _head_size(self, key: str, heads: int) -> int:
+        told = self._number(f"attention.{key}")
+        return told if told is not None else max(1, self._needed("embedding_length") // heads)
+
+    def _latent(self, heads: int) -> Attention:
+        rope = self._needed("rope.dimension_count")
+        keys = self._number("attention.key_length_mla") or self._needed("attention.key_length")
+        values = self._number("attention.value_length_mla") or self._head_size("value_length", heads)
+        rank = self._needed("attention.kv_lora_rank")
+        return Attention("latent", heads, heads, keys, values, kv_rank=rank, rope_size=rope)
+
+    def _windows(self, count: int) -> list[int | None]:
+        window = self.header.of_architecture("attention.sliding_window")
+        # llama.cpp has no window of Llama's and Qwen's, whatever the header says
+        if not window or self.header.architecture not in (*_TURNS, "phi3"):
+            return [None] * count
+        size = self._whole("attention.sliding_window", window, _MOST)
+        return [size if slides else None for slides in self._slides(count)]
+
+    def _slides(self, count: int) -> list[bool]:
+        told = self.header.of_architecture("attention.sliding_window_pattern")
+        if isinstance(told, tuple) and len(told) == count:
+            return [bool(each) for each in told]
+        turn = told if type(told) is int and told > 0 else _TURNS.get(self.header.architecture)
+        return [turn is None or (index + 1) % turn != 0 for index in range(count)]
+
+    def _feed_forward(self, index: int, count: int) -> FeedForward | None:
+        block = f"blk.{index}."
+        sizes = self._each("feed_forward_length", count)
+        if f"{block}ffn_up_exps.weight" in self.tensors or f"{block}ffn_gate_exps.weight" in self.tensors:
+            return self._experts(block, sizes[index] if sizes else None)
+        if sizes is None:
+            return None
+        return FeedForward(sizes[index], self._is_gated(block, sizes[index]))
+
+    def _is_gated(self, block: str, size: int) -> bool:
+        up = self.tensors.get(f"{block}ffn_up.weight")
+        # Phi-3 has both in one matrix
+        both = up is not None and up.shape[-1] == 2 * size
+        return both or f"{block}ffn_gate.weight" in self.tensors
+
+    def _experts(self, block: str, size: int | None) -> FeedForward:
+        width = self._number("expert_feed_forward_length") or size
+        if width is None:
+            raise ModelError(f"{self.place} does not tell how wide its experts are")
+        shared = self.tensors.get(f"{block}ffn_up_shexp.weight")
+        return FeedForward(
+            width,
+            f"{block}ffn_gate_exps.weight" in self.tensors,
+            self._needed("expert_count"),
+            self._needed("expert_used_count"),
+            shared.shape[-1] if shared is not None else 0,
+        )
+
+
+def _beginning(tensor: Tensor) -> bytes:
+    with tensor.path.open("rb") as file:
+        file.seek(tensor.offset)
+        return file.read(min(tensor.bytes, _COMPARED))

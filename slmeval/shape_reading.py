@@ -1,0 +1,64 @@
+"""From a model's folder or GGUF file to its shape, by configuration and headers: no weights are loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slmeval.errors import ModelError
+from slmeval.gguf_file import read_gguf
+from slmeval.safetensors_header import read_headers
+from slmeval.shape import Shape
+from slmeval.shape_of_config import shape_of_config
+from slmeval.shape_of_gguf import shape_of_gguf
+from slmeval.shape_of_tensors import with_tensors
+
+
+def shape_of(place: Path) -> Shape:
+    """The shape of the model in a folder (``config.json``, and safetensors where they are) or GGUF file.
+
+    :raises ModelError: there is no such model, or what tells of it is damaged, in one sentence.
+    """
+    if place.is_dir():
+        config = read_config(place / "config.json")
+        shape = shape_of_config(config, str(place / "config.json"))
+        headers = read_headers(place)
+        return with_tensors(shape, headers, config) if headers else _without(shape)
+    if not place.is_file():
+        raise ModelError(f"there is no model {place}")
+    return shape_of_gguf(read_gguf(place), place)
+
+
+def _without(shape: Shape) -> Shape:
+    return replace(shape, notes=(*shape.notes, "no safetensors are here: what is stored is not known"))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A configuration.
+
+    :raises ModelError: it is missing or damaged.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path.parent} has no {path.name}: it is not a model folder")
+    try:
+        return parse_config(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def parse_config(content: bytes, place: str) -> dict[str, Any]:
+    """The content of a configuration; ``place`` is named in errors.
+
+    :raises ModelError: it is not one object of JSON.
+    """
+    try:
+        values = json.loads(content)
+    except RecursionError:
+        raise ModelError(f"{place} is damaged: it is nested too deeply") from None
+    except ValueError as error:
+        raise ModelError(f"{place} is damaged: {error}") from None
+    if not isinstance(values, dict):
+        raise ModelError(f"{place} is damaged: it holds no object")
+    return values
