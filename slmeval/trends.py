@@ -23,6 +23,8 @@ EFFECT = 5.0
 ALPHA = 0.05
 #: noise, however much alike from one value to the next, does not move by so many of its own deviations
 BEYOND_NOISE = 5.0
+#: the correlation of noise from one value to the next is taken for at most this
+MOST_ALIKE = 0.9
 #: longer series are looked at in as many blocks, each by its median: every value is compared with every other
 BLOCKS = 120
 #: throttled is what slows down while the clock falls by such a share,
@@ -75,8 +77,8 @@ def trend(values: Sequence[float], *, effect: float = EFFECT) -> Trend:
 
     Noise that is alike from one value to the next (other processes come and go) looks like a trend: the
     variances are raised by what the ranks of the remainder have in common with their neighbours (Hamed and
-    Rao, J. Hydrology 204, 1998, with the first lag alone, as in Yue and Wang 2004), unless the change is
-    :data:`BEYOND_NOISE`.
+    Rao, J. Hydrology 204, 1998; by the first lag alone, with its bias in short series taken out as in Hamed,
+    J. Hydrology 368, 2009), unless the change is :data:`BEYOND_NOISE`.
 
     :raises ValueError: there are too few values, or one is not positive.
     """
@@ -217,7 +219,9 @@ def _inflation(rest: Sequence[float], change: float) -> float:
     deviation = 1.4826 * median(abs(value) for value in rest)
     if abs(change) >= BEYOND_NOISE * deviation:
         return 1.0
-    n, alike = len(rest), max(0.0, _alike(_ranks(rest)))
+    n = len(rest)
+    # a remainder looks less alike than the noise was, the more so the fewer values there are
+    alike = min(max(0.0, (n * _alike(_ranks(rest)) + 2) / (n - 4)), MOST_ALIKE)
     return 1 + 2 * math.fsum((1 - lag / n) * alike**lag for lag in range(1, n))
 
 
