@@ -1,0 +1,200 @@
+"""Whether a model stays as fast as it was: runs that begin at a fixed interval, with the machine beside them.
+
+Of the i-th run, of n = ``new_tokens`` tokens at t₁ to tₙ, counts sᵢ = (tₙ - t₁)/(n - 1). Of all runs::
+
+    latency   = 1000 median(s)                    ms for one token
+    drift     = by how much s changed, in percent of its beginning, and the verdict on it
+    variation = 100 deviation(s) / mean(s)        percent
+
+The verdict is "stable" where nothing changed by 5% and more that is not chance (:mod:`slmeval.trends`), and
+"drifting" else; "throttled" where it got slower while the clock fell, or the heat came to its limit, and no
+other process took the cores.
+
+Series: ``tokens``, run after run, of each its ``new_tokens`` times since its start, in seconds; ``begun``,
+when each run began, in seconds after the first; and of the machine after each run, where it tells, ``clock``,
+``load``, ``busy`` and ``temperature`` (see :class:`slmeval.types.Conditions`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from slmeval.api import Demand, Option, Probe, Session
+from slmeval.medians import LEAST, exact_figure, joined, median_figure, spread_interval, unavailable
+from slmeval.option_kinds import count
+from slmeval.repeating import warm_up
+from slmeval.statistics import Z95
+from slmeval.trends import Trend, trend, verdict
+from slmeval.types import Conditions, Figure, Measurement, Series, Timing, Verdict
+from slmeval_runtime.axes import NEW_TOKENS, Settings
+from slmeval_runtime.timed import step
+
+#: what is noted of the machine after each run, with its unit
+MACHINE = {"clock": "MHz", "load": "processes", "busy": "share", "temperature": "°C"}
+#: the worker shows that it lives at least so often while it waits (seconds)
+NAP = 1.0
+
+
+def runs(text: str) -> int:
+    """A number of runs, as many as a trend needs at least.
+
+    :raises ValueError: it is none.
+    """
+    number = count(text)
+    if number < LEAST:
+        raise ValueError(f"{number} runs show no drift: {LEAST} or more")
+    return number
+
+
+def interval(text: str) -> float:
+    """Seconds, or 0.
+
+    :raises ValueError: it is no such number.
+    """
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{text} is no time in seconds")
+    return number
+
+
+class Stability(Probe):
+    """Drift, with its verdict, and how much runs differ."""
+
+    name = "stability"
+    version = "1.0"
+    options = (
+        Option("interval", interval, 1.0, "seconds from the start of a run to that of the next; 0: no pause"),
+        Option("runs", runs, 20, f"runs of the model, {LEAST} at least"),
+        NEW_TOKENS.single("64"),
+    )
+
+    def demand(self, settings: Settings) -> Demand:
+        """One sequence."""
+        return Demand(_new_tokens(settings))
+
+    def measure(self, session: Session) -> Measurement:
+        """All runs, after it is warm."""
+        asked = session.settings
+        every, times = float(str(asked["interval"])), int(str(asked["runs"]))
+        with session.timed(session.workload(1, _new_tokens(asked))) as run:
+            warm_up(run, step)
+            done = _in_step(session, run, every, times)
+        return Measurement(_series(done), notes=_notes(done, every))
+
+    def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
+        """The latency, the drift and the variation of the runs."""
+        steps = _steps(series["tokens"].values, _new_tokens(settings))
+        if not steps:
+            return _unavailable(series["tokens"].note)
+        if min(steps) <= 0:
+            return _unavailable("the tokens come faster than the clock tells")
+        found = trend(steps)
+        judged = verdict(found, _conditions(series))
+        latencies = [1000 * each for each in steps]
+        return [
+            median_figure("latency", latencies, unit="ms/token", higher_is_better=False, verdict=judged),
+            _drift(found, judged),
+            _variation(steps),
+        ]
+
+
+# ---- measuring -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run: when it began, its times, and how the machine was after it."""
+
+    begun: float
+    timing: Timing
+    machine: Conditions
+
+
+def _in_step(session: Session, run: Callable[[], Timing], every: float, times: int) -> list[_Run]:
+    """So many runs, one ``every`` so many seconds, or later where the one before is not done."""
+    began = time.perf_counter()
+    done = []
+    for turn in range(times):
+        _wait(session, began + turn * every)
+        begun = time.perf_counter() - began
+        timing = run()
+        # the clock and the heat are still those of the work
+        done.append(_Run(begun, timing, session.note_conditions()))
+    return done
+
+
+def _wait(session: Session, until: float) -> None:
+    while (left := until - time.perf_counter()) > 0:
+        session.show_life()
+        time.sleep(min(left, NAP))
+
+
+def _series(done: Sequence[_Run]) -> tuple[Series, ...]:
+    tokens = tuple(at for each in done for at in each.timing.tokens)
+    begun = tuple(each.begun for each in done)
+    machine = (_machine(name, unit, done) for name, unit in MACHINE.items())
+    return (Series("tokens", "s", tokens), Series("begun", "s", begun), *machine)
+
+
+def _machine(name: str, unit: str, done: Sequence[_Run]) -> Series:
+    values = [getattr(each.machine, name) for each in done]
+    if None in values:
+        return Series(name, unit, (), "unavailable", "the machine does not tell it after each run")
+    return Series(name, unit, tuple(values))
+
+
+def _notes(done: Sequence[_Run], every: float) -> tuple[str, ...]:
+    late = sum(each.begun > (turn + 0.5) * every for turn, each in enumerate(done))
+    if not every or not late:
+        return ()
+    return (f"runs take longer than {every:g} s: {late} of {len(done)} began late, without a pause",)
+
+
+# ---- figures -------------------------------------------------------------------------------------------
+
+
+def _new_tokens(settings: Settings) -> int:
+    return NEW_TOKENS.values(settings)[0]
+
+
+def _steps(times: Sequence[float], size: int) -> list[float]:
+    """Seconds from token to token in each run."""
+    return [step(Timing(None, tuple(times[at : at + size]))) for at in range(0, len(times), size)]
+
+
+def _conditions(series: Mapping[str, Series]) -> list[Conditions]:
+    """The machine after each run, as far as it told."""
+    begun = series["begun"].values
+    told = (series[name].values or (None,) * len(begun) for name in ("clock", "busy", "temperature"))
+    return [
+        Conditions(at, clock=clock, busy=busy, temperature=heat)
+        for at, clock, busy, heat in zip(begun, *told, strict=True)
+    ]
+
+
+def _unavailable(reason: str) -> list[Figure]:
+    units = {"latency": "ms/token", "drift": "%", "variation": "%"}
+    return [unavailable(name, unit, reason) for name, unit in units.items()]
+
+
+def _drift(found: Trend, judged: Verdict) -> Figure:
+    error = (found.high - found.low) / (2 * Z95)
+    note = joined(found.told, f"chance alone does as much in {100 * found.p:.2g}%")
+    return Figure(
+        "drift", found.percent, error, (found.low, found.high), found.n, "%", "measured", note, verdict=judged
+    )
+
+
+def _variation(steps: Sequence[float]) -> Figure:
+    """The coefficient of variation; its interval is the deviation's, for the mean is known better."""
+    share = 100 / fmean(steps)
+    if min(steps) == max(steps):
+        return exact_figure("variation", 0.0, unit="%", n=len(steps), higher_is_better=False)
+    error, low, high = (share * each for each in spread_interval(steps))
+    return Figure(
+        "variation", share * stdev(steps), error, (low, high), len(steps), "%", higher_is_better=False
+    )
