@@ -187,15 +187,16 @@ def _place(ref: ModelRef) -> Path:
             )
         return path
     repository, colon, file = ref.location.partition(":")
-    if colon and file.endswith(_GGUF) and not _looks_like_path(repository):
+    if colon and file.endswith(_GGUF) and not looks_like_path(repository):
         return _file_from_hub(ref, repository, file)
-    if _looks_like_path(ref.location):
+    if looks_like_path(ref.location):
         kind = "file" if path.suffix == _GGUF else "folder"
         raise ModelMissing(f"there is no model {kind} {ref.location}")
     return _from_hub(ref)
 
 
-def _looks_like_path(location: str) -> bool:
+def looks_like_path(location: str) -> bool:
+    """Whether a name can be no hub's."""
     return location.startswith((".", "/", "~", "\\")) or location.count("/") != 1 or location.endswith("/")
 
 
