@@ -41,7 +41,8 @@ class Conversation:
         self._job, self._timeout = job, timeout
         began = time.perf_counter()
         taken = head_start.take(job) if head_start else None
-        self._channel: Channel = taken or start(executor, job.backend, job.python)
+        probes = {cell.probe.name: cell.probe for cell in job.probes}
+        self._channel: Channel = taken or start(executor, job.backend, job.python, probes)
         try:
             self._greet()
             #: seconds from its start until it answered; ``None`` where it was started before

@@ -9,24 +9,26 @@ from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
 
-from slmeval.api import Backend, Channel, Executor, Launch
+from slmeval.api import Backend, Channel, Executor, Launch, Probe
 from slmeval.children import AWAY
 from slmeval.errors import JobFailed, UsageError
 from slmeval.plan import Job
 from slmeval.protocol import encode
 from slmeval.types import OptionValue
-from slmeval.worker import serve
+from slmeval.worker import Known, serve
 
 #: a worker, wherever it is started
 _WORKER = f"{AWAY}from slmeval.worker import main; main()"
 
 
-def start(executor: Executor, backend: type[Backend], python: str) -> Channel:
-    """A worker for ``backend`` in the interpreter ``python``.
+def start(
+    executor: Executor, backend: type[Backend], python: str, probes: Mapping[str, Probe] | None = None
+) -> Channel:
+    """A worker for ``backend`` in the interpreter ``python``, and for ``probes`` if it is in this process.
 
     :raises JobFailed: none can be started.
     """
-    launch = Launch((python, "-c", _WORKER), partial(serve, known=backend))
+    launch = Launch((python, "-c", _WORKER), partial(serve, known=Known(backend, probes or {})))
     try:
         return executor.start(launch)
     except UsageError as error:

@@ -110,3 +110,17 @@ def m003_thoughts(db: sqlite3.Connection) -> None:
     count = "thought_tokens /* generate: how many of the ids are thought, its marks included */ INTEGER"
     db.execute(f"ALTER TABLE answers ADD COLUMN {text}")
     db.execute(f"ALTER TABLE answers ADD COLUMN {count}")
+
+
+@migration
+def m004_measurements(db: sqlite3.Connection) -> None:
+    """What probes measured, worker by worker, so that a run goes on where it was ended."""
+    db.execute("""
+        CREATE TABLE measurements (
+          run TEXT NOT NULL,       -- runs.id
+          probe TEXT NOT NULL,     -- probe, engine and model, with the hash of all that its figures hang on
+          worker INTEGER NOT NULL, -- place of the worker that measured, from 0
+          created TEXT NOT NULL,   -- when it was saved: ISO 8601, UTC
+          document TEXT NOT NULL,  -- JSON: the raw series, the machine's conditions, notes
+          PRIMARY KEY (run, probe, worker)
+        ) WITHOUT ROWID""")

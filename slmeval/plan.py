@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Literal
 
-from slmeval.api import Backend, Filter, Metric, Task
+from slmeval.api import Backend, Filter, Metric, Probe, Task
 from slmeval.models import FoundModel
 from slmeval.tokenizing import FastTokenizer
 from slmeval.types import (
@@ -178,6 +178,20 @@ class GroupCell:
 
 
 @dataclass(frozen=True)
+class ProbeCell:
+    """One probe with its settings, ready to be measured."""
+
+    probe: Probe
+    settings: Mapping[str, OptionValue]
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """As hooks and progress name it."""
+        return self.probe.name
+
+
+@dataclass(frozen=True)
 class Job:
     """One model on one backend with all its cells, so that the weights load once.
 
@@ -196,6 +210,7 @@ class Job:
     notes: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
     template: str = ""
+    probes: tuple[ProbeCell, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,11 +235,15 @@ class Plan:
             for cell in job.cells:
                 found[f"rows of {cell.label}"] = cell.data.sha256 + cell.data.shots_sha256
                 found[f"task {cell.label}"] = cell.task.version
+            for measured in job.probes:
+                found[f"probe {measured.label}"] = measured.probe.version
         return found
 
     @property
     def cells(self) -> tuple[str, ...]:
         """Every cell, as ``task@shots on backend:model``."""
         return tuple(
-            f"{cell.label} on {job.backend.name}:{job.label}" for job in self.jobs for cell in job.cells
+            f"{label} on {job.backend.name}:{job.label}"
+            for job in self.jobs
+            for label in (*(cell.label for cell in job.cells), *(probe.label for probe in job.probes))
         )

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from slmeval.api import Backend, Option, Task
+from slmeval.api import Backend, Option, Probe, Task
 from slmeval.asking import Asker, cut_units
 from slmeval.bos import bos_notes
 from slmeval.conversions import origin_of
@@ -20,10 +21,11 @@ from slmeval.head_start import HeadStart
 from slmeval.manners import Manner, check_manners, manners_of, template_for
 from slmeval.models import UNTOLD, FoundModel
 from slmeval.pairing import Pair, Refusal, best_backend, pair
-from slmeval.plan import Cell, Chat, GroupCell, Item, Job, Plan, Unit
+from slmeval.plan import Cell, Chat, Item, Job, Plan, ProbeCell, Unit
 from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
-from slmeval.selection import Wish, select
+from slmeval.room import check_room
+from slmeval.selection import Selection, Wish, select
 from slmeval.templates import Template
 from slmeval.tokenizing import TEXT_ORIGIN, FastTokenizer, read_tokenizer
 from slmeval.types import OptionValue, RunOptions
@@ -47,9 +49,8 @@ def plan(
     selection = select(options, parts)
     backends = _choose_backends(options, parts)
     _check_pythons(options, backends)
-    source = open_source(options, demo=not options.models)
-    drafts = tuple(_draft(options, wish, parts, source) for wish in selection.wishes)
-    _check_engine_options(options, backends)
+    drafts = _drafts(options, selection, parts)
+    _check_engine_options(options, (*backends, *selection.probes))
     if head_start is not None:
         _begin(head_start, options, backends[0])
     pairing = pair(options, backends, file_hash)
@@ -58,7 +59,7 @@ def plan(
     jobs = []
     for each in pairing.pairs:
         try:
-            jobs.append(_job(options, each, laid.asked(each.model), selection.groups))
+            jobs.append(_job(options, each, laid.asked(each.model), selection))
         except (ModelError, DataError) as error:
             # of the data all is well: this model has no room for what they ask
             refusals.append(Refusal(each.backend.name, each.label, error))
@@ -108,53 +109,67 @@ def _begin(head_start: HeadStart, options: RunOptions, backend: type[Backend]) -
 # ---- options of engines -------------------------------------------------------------------------------
 
 
-def resolve_options(backend: type[Backend], options: RunOptions) -> dict[str, OptionValue]:
-    """Every option that the backend declares, with the value given or its default.
+class Configurable(Protocol):
+    """What takes options: a backend, or a probe."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def options(self) -> tuple[Option, ...]: ...
+
+
+def resolve_options(part: Configurable, options: RunOptions) -> dict[str, OptionValue]:
+    """Every option that a backend or probe declares, with the value given or its default.
 
     :raises UsageError: a value that the option does not take.
     """
-    given = _given(backend, options)
+    given = _given(part, options)
     return {
-        option.name: _value(backend, option, given[option.name]) if option.name in given else option.default
-        for option in backend.options
+        option.name: _value(part, option, given[option.name]) if option.name in given else option.default
+        for option in part.options
     }
 
 
-def _check_engine_options(options: RunOptions, backends: Iterable[type[Backend]]) -> None:
-    own = {backend.name: {option.name for option in backend.options} for backend in backends}
+def _check_engine_options(options: RunOptions, parts: Iterable[Configurable]) -> None:
+    own = {part.name: {option.name for option in part.options} for part in parts}
     known = {name for names in own.values() for name in names}
     for name in options.engine_options:
         meant, dot, option = name.partition(".")
         if not dot and name not in known:
             raise UnknownName("option", name, known)
         if dot and meant not in own:
-            raise UnknownName("backend of this run", meant, own)
+            raise UnknownName("backend or probe of this run", meant, own)
         if dot and option not in own[meant]:
-            raise UnknownName(f"option of backend {meant!r}", option, own[meant])
+            raise UnknownName(f"option of {meant!r}", option, own[meant])
     if options.dtype is not None and "dtype" not in known:
         raise UnknownName("option", "dtype", known)
 
 
-def _given(backend: type[Backend], options: RunOptions) -> dict[str, str]:
-    """What was given for a backend: for all of them, and, which goes before that, for it alone."""
+def _given(part: Configurable, options: RunOptions) -> dict[str, str]:
+    """What was given for a part: for all of them, and, which goes before that, for it alone."""
     dtype = {} if options.dtype is None else {"dtype": options.dtype}
     shared = {name: text for name, text in options.engine_options.items() if "." not in name}
     own = {
         name.partition(".")[2]: text
         for name, text in options.engine_options.items()
-        if name.startswith(f"{backend.name}.")
+        if name.startswith(f"{part.name}.")
     }
     return {**shared, **dtype, **own}
 
 
-def _value(backend: type[Backend], option: Option, text: str) -> OptionValue:
-    where = f"-o {option.name}={text} (backend {backend.name!r})"
+def _value(part: Configurable, option: Option, text: str) -> OptionValue:
+    where = f"-o {option.name}={text} ({_kind(part)} {part.name!r})"
     if option.choices and text not in option.choices:
         raise UsageError(f"{where}: choose from {', '.join(option.choices)}")
     try:
         return option.kind(text)
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from None
+
+
+def _kind(part: Configurable) -> str:
+    return "probe" if isinstance(part, Probe) else "backend"
 
 
 # ---- jobs ------------------------------------------------------------------------------------------
@@ -204,6 +219,13 @@ class _LaidOut:
         return _Asked(tokenizer, cells, tuple(cut_units(cells)), template.sha256 if template else "", notes)
 
 
+def _drafts(options: RunOptions, selection: Selection, parts: Parts) -> tuple[Draft, ...]:
+    if not selection.wishes:
+        return ()
+    source = open_source(options, demo=not options.models)
+    return tuple(_draft(options, wish, parts, source) for wish in selection.wishes)
+
+
 def _draft(options: RunOptions, wish: Wish, parts: Parts, source: DataSource) -> Draft:
     made = draft(options, wish.task, wish.shots, parts, source)
     return replace(made, notes=(*made.notes, wish.note)) if wish.note else made
@@ -230,7 +252,7 @@ def _cell(manner: Manner, draft: Draft, tokenizer: FastTokenizer, context: int, 
     )
 
 
-def _job(options: RunOptions, pair: Pair, asked: _Asked, groups: tuple[GroupCell, ...]) -> Job:
+def _job(options: RunOptions, pair: Pair, asked: _Asked, selection: Selection) -> Job:
     backend = pair.backend
     for cell in asked.cells:
         _check_capability(backend, cell.task, options)
@@ -244,11 +266,19 @@ def _job(options: RunOptions, pair: Pair, asked: _Asked, groups: tuple[GroupCell
         _python(options, backend),
         asked.cells,
         asked.units,
-        tuple(replace(group, chat=chat) for chat in chats for group in groups),
+        tuple(replace(group, chat=chat) for chat in chats for group in selection.groups),
         (*_origin(pair.model), *_ignored_options(backend, options), *asked.notes),
         options.blocked_plugins,
         asked.template,
+        tuple(_probe_cell(options, probe, pair.model) for probe in selection.probes),
     )
+
+
+def _probe_cell(options: RunOptions, probe: Probe, model: FoundModel) -> ProbeCell:
+    """:raises ModelError: what it asks does not fit the model or this machine."""
+    settings = resolve_options(probe, options)
+    check_room(probe, settings, model)
+    return ProbeCell(probe, settings, options.seed)
 
 
 def _python(options: RunOptions, backend: type[Backend]) -> str:

@@ -9,6 +9,10 @@ In order of a job::
     parent  unit         {number, unit}                  -> worker  progress, ...
                                                             worker  answers {number, replies, notes}
                                                             or      unanswerable {number, message}
+    parent  probe        {number, probe, settings, seed, beginning} -> worker  progress, ...
+                                                            worker  measured {number, lacks, measurement,
+                                                                              info, notes, lacking}
+                                                            or      unmeasured {number, message}
     parent  cancel                                       -> worker  cancelled
     worker  failed       {error, message}                at any time; the worker then ends
     end of file                                          whoever reads it ends

@@ -330,7 +330,9 @@ def collect(seats: Sequence[Seat]) -> Parts:
     :raises UsageError: two plugins bring a part of one kind and name, or a group is named as a task is.
     """
     named = {kind: _collect_named(seats, kind) for kind in (*_KINDS, "commands")}
-    return Parts(**named, groups=_collect_groups(seats, named["tasks"]))
+    if both := sorted(named["tasks"].keys() & named["probes"].keys()):
+        raise UsageError(f"there are a task and a probe named {both[0]!r}: switch one's plugin off with -p")
+    return Parts(**named, groups=_collect_groups(seats, {**named["tasks"], **named["probes"]}))
 
 
 def _collect_named(seats: Sequence[Seat], kind: str) -> dict[str, Any]:
@@ -345,11 +347,12 @@ def _collect_named(seats: Sequence[Seat], kind: str) -> dict[str, Any]:
     return {name: found[name][1] for name in sorted(found)}
 
 
-def _collect_groups(seats: Sequence[Seat], tasks: Mapping[str, Task]) -> dict[str, Group]:
+def _collect_groups(seats: Sequence[Seat], parts: Mapping[str, Task | Probe]) -> dict[str, Group]:
     found: dict[str, tuple[str, Group]] = {}
     for owner, group in ((seat.name, group) for seat in seats for group in seat.brought["groups"]):
-        if group.name in tasks:
-            raise UsageError(f"plugin {owner!r} names a group {group.name!r}, but that is a task")
+        if group.name in parts:
+            kind = "task" if isinstance(parts[group.name], Task) else "probe"
+            raise UsageError(f"plugin {owner!r} names a group {group.name!r}, but that is a {kind}")
         first, before = found.get(group.name, (owner, replace(group, members=())))
         found[group.name] = (first, _joined(first, before, owner, group))
     return {name: found[name][1] for name in sorted(found)}

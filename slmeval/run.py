@@ -17,6 +17,7 @@ from slmeval.finishing import Finisher, Measured
 from slmeval.head_start import HeadStart
 from slmeval.machine import this_machine
 from slmeval.plan import Cell, Job, Plan
+from slmeval.probing import ProbeRun, failed_together
 from slmeval.registry import Registry, Seat, pick
 from slmeval.runner import JobRun, Progress
 from slmeval.scoring import answered
@@ -119,6 +120,34 @@ class Run:
         return result
 
     def _run_job(self, job: Job) -> None:
+        if job.cells:
+            self._run_tasks(job)
+        if job.probes:
+            self._run_probes(job)
+
+    def _run_probes(self, job: Job) -> None:
+        timeout = self._plan.options.timeout
+        run = ProbeRun(job, self._executor, self._store, self._id, timeout, self._progress, self._head_start)
+        run.run()
+        if (report := run.report()) is not None:
+            self._add_model(report)
+        for cell in run.cells():
+            self._add_cell(cell)
+        for reason in failed_together(run.failures):
+            self._failures.append(Failure(job.backend.name, job.label, reason))
+
+    def _add_model(self, report: ModelReport) -> None:
+        """A model that was asked and measured is told of once."""
+        same = [each for each in self._models if (each.label, each.backend) == (report.label, report.backend)]
+        if not same:
+            self._models.append(report)
+            return
+        (before,) = same
+        notes = tuple(dict.fromkeys((*before.notes, *report.notes)))
+        joined = replace(before, info=before.info or report.info, notes=notes)
+        self._models[self._models.index(before)] = joined
+
+    def _run_tasks(self, job: Job) -> None:
         run = JobRun(
             job, self._executor, self._store, self._plan.options.timeout, self._progress, self._head_start
         )

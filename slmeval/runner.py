@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol, get_args
 
 from slmeval.api import Executor
@@ -21,6 +21,7 @@ from slmeval.types import (
     Likelihood,
     ModelInfo,
     ModelReport,
+    OptionValue,
     Reply,
     ScoreGroup,
 )
@@ -39,9 +40,9 @@ Question = tuple[Unit, tuple[tuple[Ask, ...], ...]]
 
 
 class Progress(Protocol):
-    """Who is told how far a run is. Counts are requests: one continuation, or one generated text."""
+    """Who is told how far a run is, in requests (a continuation, a generated text) or in probes."""
 
-    def begin(self, label: str, total: int) -> None: ...
+    def begin(self, label: str, total: int, unit: str = "req") -> None: ...
 
     def advance(self, done: int) -> None: ...
 
@@ -123,18 +124,7 @@ class JobRun:
 
     def report(self) -> ModelReport:
         """What the model and its engine are."""
-        return ModelReport(
-            label=self._job.label,
-            backend=self._job.backend.name,
-            reference=str(self._job.model.ref),
-            model_hash=self._job.model.sha256,
-            tokenizer=self._job.tokenizer.origin,
-            tokenizer_hash=self._job.tokenizer.sha256,
-            options=dict(self._resolved),
-            info=self._info,
-            notes=tuple(dict.fromkeys((*self._job.notes, *self._kept_notes, *self._notes))),
-            template_hash=self._job.template,
-        )
+        return model_report(self._job, self._resolved, self._info, (*self._kept_notes, *self._notes))
 
     # ---- the conversation --------------------------------------------------------------------------
 
@@ -226,6 +216,24 @@ class JobRun:
                 if reason := _misfit(ask, reply):
                     raise talk.untrue(reason)
                 yield self.key(ask.digest), reply
+
+
+def model_report(
+    job: Job, resolved: Mapping[str, OptionValue], info: ModelInfo | None, notes: Iterable[str]
+) -> ModelReport:
+    """What a job's model and its engine are, with what the engine resolved its options to."""
+    return ModelReport(
+        label=job.label,
+        backend=job.backend.name,
+        reference=str(job.model.ref),
+        model_hash=job.model.sha256,
+        tokenizer=job.tokenizer.origin,
+        tokenizer_hash=job.tokenizer.sha256,
+        options=dict(resolved),
+        info=info,
+        notes=tuple(dict.fromkeys((*job.notes, *notes))),
+        template_hash=job.template,
+    )
 
 
 # ---- what a stranger's engine says, checked -----------------------------------------------------------

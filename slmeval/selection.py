@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slmeval.api import Task
+from slmeval.api import Probe, Task
 from slmeval.errors import UnknownName, UsageError
 from slmeval.plan import CellKey, GroupCell
 from slmeval.registry import Parts
@@ -26,10 +26,12 @@ class Wish:
 
 @dataclass(frozen=True)
 class Selection:
-    """All that a run asks, each task with its fewest shots first, and the groups, members before groups."""
+    """All that a run asks, each task with its fewest shots first, and the groups, members before groups;
+    and the probes that it measures with."""
 
     wishes: tuple[Wish, ...]
     groups: tuple[GroupCell, ...]
+    probes: tuple[Probe, ...] = ()
 
 
 def select(options: RunOptions, parts: Parts) -> Selection:
@@ -62,6 +64,7 @@ class _Chosen:
         self._tasks: dict[str, Task] = {}
         self._wishes: dict[str, dict[int, Wish]] = {}
         self._groups: dict[CellKey, GroupCell] = {}
+        self._probes: dict[str, Probe] = {}
 
     def add(self, name: str, shots: int | None, above: tuple[str, ...]) -> list[_Found]:
         """Add what ``name`` stands for; ``shots`` are those of the groups ``above`` it."""
@@ -69,23 +72,31 @@ class _Chosen:
             raise UsageError(f"group {name!r} contains itself")
         if name in self._parts.groups:
             return self._add_group(self._parts.groups[name], shots, (*above, name))
-        return [found for task in self._named(name) for found in self._add_task(task, shots)]
+        found: list[_Found] = []
+        for part in self._named(name):
+            if isinstance(part, Task):
+                found += self._add_task(part, shots)
+            else:
+                self._probes[part.name] = part
+        return found
 
-    def _named(self, name: str) -> Iterator[Task]:
-        tasks = self._parts.tasks
-        if name in tasks:
-            yield tasks[name]
+    def _named(self, name: str) -> Iterator[Task | Probe]:
+        parts: dict[str, Task | Probe] = {**self._parts.tasks, **self._parts.probes}
+        if name in parts:
+            yield parts[name]
         elif name.endswith(SUFFIX):
             yield self._of_file(name)
-        elif matches := fnmatch.filter(tasks, name) if any(mark in name for mark in "*?[") else []:
-            yield from (tasks[each] for each in matches)
+        elif matches := fnmatch.filter(parts, name) if any(mark in name for mark in "*?[") else []:
+            yield from (parts[each] for each in matches)
         else:
-            raise UnknownName("task", name, (*tasks, *self._parts.groups))
+            raise UnknownName("task", name, (*parts, *self._parts.groups))
 
     def _of_file(self, path: str) -> Task:
         task = read_task_file(Path(path))
-        if task.name in self._parts.tasks or task.name in self._parts.groups:
-            raise UsageError(f"{path}: there is a task or group named {task.name!r}: choose another name")
+        if any(task.name in parts for parts in (self._parts.tasks, self._parts.probes, self._parts.groups)):
+            raise UsageError(
+                f"{path}: there is a task, probe or group named {task.name!r}: choose another name"
+            )
         return task
 
     def _add_task(self, task: Task, shots: int | None) -> Iterator[_Found]:
@@ -157,7 +168,7 @@ class _Chosen:
     def selection(self) -> Selection:
         """What was gathered."""
         wishes = (self._wishes[name][shots] for name in self._wishes for shots in sorted(self._wishes[name]))
-        return Selection(tuple(wishes), tuple(self._groups.values()))
+        return Selection(tuple(wishes), tuple(self._groups.values()), tuple(self._probes.values()))
 
 
 def _rotated(name: str) -> str:

@@ -27,7 +27,16 @@ from slmeval.document import from_document, from_plain, to_json, to_plain
 from slmeval.errors import StoreError, UnknownName, UsageError
 from slmeval.file_hash import sha256_of
 from slmeval.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
-from slmeval.types import Completion, EndReason, Likelihood, ModelInfo, Reply, RunOptions, RunResult
+from slmeval.types import (
+    Completion,
+    EndReason,
+    Likelihood,
+    Measurement,
+    ModelInfo,
+    Reply,
+    RunOptions,
+    RunResult,
+)
 
 #: older SQLite takes no more than 999 variables in one statement
 _CHUNK = 900
@@ -291,6 +300,20 @@ class Store:
             return json.loads(text)
         except ValueError as error:
             raise StoreError(f"the store {self.path} is damaged: run {run_id} cannot be read") from error
+
+    # ---- measurements ------------------------------------------------------------------------------
+
+    def save_measurement(self, run_id: str, probe: str, worker: int, measurement: Measurement) -> None:
+        """Save what a probe measured in one worker of a run."""
+        row = (run_id, probe, worker, _now(), json.dumps(to_plain(measurement), allow_nan=False))
+        with self._writing():
+            self._db.execute("INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)", row)
+
+    def measurement(self, run_id: str, probe: str, worker: int) -> Measurement | None:
+        """What was saved so, or ``None``."""
+        statement = "SELECT document FROM measurements WHERE run = ? AND probe = ? AND worker = ?"
+        found = self._select(statement, run_id, probe, worker)
+        return from_plain(Measurement, self._json(found[0][0], run_id), probe) if found else None
 
     # ---- models and files --------------------------------------------------------------------------
 

@@ -51,6 +51,11 @@ class FastTokenizer(Tokenizer):
         with _failures(self.origin, "cannot decode a text"):
             return str(self._inner.decode(list(ids), skip_special_tokens=True))
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are, special ones included."""
+        return int(self._inner.get_vocab_size(with_added_tokens=True))
+
     def token(self, token_id: int) -> str | None:
         """The text of one token as the vocabulary writes it."""
         found = self._inner.id_to_token(token_id)

@@ -14,18 +14,21 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import BinaryIO, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, TypeVar
 
 from slmeval import __version__
-from slmeval.api import Backend
+from slmeval.api import Backend, Probe
+from slmeval.document import to_plain
 from slmeval.errors import SlmevalError, Unanswerable, UsageError
 from slmeval.frames import read_frame, write_frame
 from slmeval.holding import Holder
 from slmeval.plan import GenerateUnit, ScoreUnit, Unit
 from slmeval.protocol import PROTOCOL, Message, decode, encode, pack_replies, unpack_unit
 from slmeval.registry import load, pick
+from slmeval.sessions import WorkerSession, lacking
 from slmeval.tokenizing import FastTokenizer
 from slmeval.types import ModelRef, OptionValue, Reply
 
@@ -41,15 +44,23 @@ class _CancelledError(Exception):
     """The parent does not want the rest."""
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a worker in the parent's own process need not look up among the installed plugins."""
+
+    backend: type[Backend]
+    probes: Mapping[str, Probe]
+
+
 class Worker:
     """Serves one job: messages in through ``inbox``, messages out through ``out``."""
 
-    def __init__(
-        self, inbox: queue.Queue[Message | None], out: BinaryIO, known: type[Backend] | None
-    ) -> None:
+    def __init__(self, inbox: queue.Queue[Message | None], out: BinaryIO, known: Known | None) -> None:
         self._inbox = inbox
         self._out = out
         self._known = known
+        self._blocked: list[str] = []
+        self._described_in = 0.0
         self._cancelled = threading.Event()
         self._class: type[Backend] | None = None
         self._options: dict[str, OptionValue] = {}
@@ -84,6 +95,8 @@ class Worker:
             self._name_model(message)
         elif message["kind"] == "open":
             self._say("opened", **self._model.told())
+        elif message["kind"] == "probe":
+            self._measure(message)
         elif message["kind"] == "unit":
             try:
                 self._answer(message["number"], unpack_unit(message["unit"]))
@@ -91,9 +104,12 @@ class Worker:
                 self._say("unanswerable", number=message["number"], message=str(error))
 
     def _describe(self, message: Message) -> None:
-        self._class = self._known or _installed(message["backend"], message["blocked"])
-        self._options = message["options"]
-        self._say("described", fingerprint=self._class.fingerprint(self._options))
+        self._blocked, self._options = message["blocked"], message["options"]
+        self._class = self._known.backend if self._known else _installed(message["backend"], self._blocked)
+        began = time.perf_counter()
+        fingerprint = self._class.fingerprint(self._options)
+        self._described_in = time.perf_counter() - began
+        self._say("described", fingerprint=fingerprint)
 
     def _name_model(self, message: Message) -> None:
         assert self._class is not None, "a model before an engine"
@@ -112,6 +128,44 @@ class Worker:
         if len(replies) != wanted:
             raise SlmevalError(f"backend {backend.name!r} gave {len(replies)} answers to {wanted} requests")
         self._say("answers", number=number, replies=pack_replies(replies), notes=backend.notes())
+
+    def _measure(self, message: Message) -> None:
+        """Measure with one probe; whatever it raises is of this probe alone, and its model is closed."""
+        number = message["number"]
+        try:
+            measured = self._measured(message)
+        except _CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  a probe or its engine may raise anything
+            if not isinstance(error, SlmevalError):
+                traceback.print_exc()
+            told = str(error) if isinstance(error, SlmevalError) else _one_line(error)
+            self._say("unmeasured", number=number, message=told)
+            self._model.close()
+        else:
+            self._say("measured", number=number, **measured)
+
+    def _measured(self, message: Message) -> dict[str, Any]:
+        parts = load(self._blocked).parts
+        probes = self._known.probes if self._known else parts.probes
+        probe = pick("probe", message["probe"], probes)
+        beginning = {"engine": self._described_in, **message["beginning"]}
+        session = WorkerSession(
+            self._model,
+            message["settings"],
+            message["seed"],
+            beginning,
+            self._show_life,
+            meters=parts.meters,
+            own_process=self._known is None,
+        )
+        if (reason := lacking(session, probe)) is not None:
+            return {"lacks": reason, **self._model.told()}
+        session.note_conditions()
+        measurement = probe.measure(session)
+        session.note_conditions()
+        kept = replace(measurement, conditions=tuple(session.conditions))
+        return {"lacks": None, "measurement": to_plain(kept), **self._model.told()}
 
     def _replies(self, unit: Unit) -> Iterator[tuple[Reply, ...]]:
         backend = self._model.backend
@@ -160,13 +214,13 @@ def _one_line(error: BaseException) -> str:
 def serve(
     reader: BinaryIO,
     writer: BinaryIO,
-    known: type[Backend] | None = None,
+    known: Known | None = None,
     at_end: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve one job on two streams; ``at_end`` is called when the parent's end is gone.
 
-    In the parent's own process the backend is ``known``; elsewhere it is looked up among the installed
-    plugins. A thread reads, so that a cancel is heard while a unit is worked on.
+    In the parent's own process backend and probes are ``known``; elsewhere they are looked up among the
+    installed plugins. A thread reads, so that a cancel is heard while a unit is worked on.
     """
     inbox: queue.Queue[Message | None] = queue.Queue()
     worker = Worker(inbox, writer, known)

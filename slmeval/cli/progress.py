@@ -19,8 +19,8 @@ class Bar:
         self._out = out
         self._bar: Any = None
 
-    def begin(self, label: str, total: int) -> None:
-        """A job begins that has ``total`` requests to ask."""
+    def begin(self, label: str, total: int, unit: str = "req") -> None:
+        """A job begins that has ``total`` requests to ask, or another ``unit`` of work to do."""
         if total == 0 or self._out is None:
             return
         from tqdm import tqdm
@@ -29,7 +29,7 @@ class Bar:
             self._bar = tqdm(
                 total=total,
                 desc=clean(label),
-                unit="req",
+                unit=unit,
                 file=self._out,
                 mininterval=0.1 if self._out.isatty() else 10.0,
                 dynamic_ncols=True,

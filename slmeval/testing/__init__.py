@@ -22,7 +22,7 @@ __all__ = ["BackendContract", "Silent", "evaluate"]
 class Silent:
     """Progress that nobody watches."""
 
-    def begin(self, label: str, total: int) -> None:
+    def begin(self, label: str, total: int, unit: str = "req") -> None:
         """A job begins."""
 
     def advance(self, done: int) -> None:

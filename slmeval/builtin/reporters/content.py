@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from slmeval.builtin.reporters.blocks import Block, Command, Listing, Paragraph
 from slmeval.builtin.reporters.figures import against_chance, columns, figure_table, fold, task_text
+from slmeval.builtin.reporters.runtime import conditions, spreads
 from slmeval.builtin.reporters.text import plural
 from slmeval.types import CellResult, Machine, ModelInfo, ModelReport, OptionValue, RunOptions, RunResult
 
@@ -50,7 +51,9 @@ def report(run: RunResult) -> Iterator[Block]:
 
 
 def _demo_rows(run: RunResult) -> str:
-    sources = {cell.data.source.partition(" ")[0] for cell in run.cells}
+    sources = {cell.data.source.partition(" ")[0] for cell in run.cells if cell.kind != "probe"}
+    if not sources and run.cells:
+        return "random tokens"
     own = sorted(sources & {"archive", "folder", "file"})
     return f"rows of {'an' if own[0] == 'archive' else 'a'} {own[0]}" if own else "bundled sample rows"
 
@@ -79,6 +82,8 @@ def _remarks(run: RunResult) -> Iterator[Block]:
         ("Sample: fewer rows than the data set has", _samples(run.cells)),
         ("Chance (95% intervals)", _chance(named)),
         ("Counts", _counts(named)),
+        ("Spread (percentiles)", spreads(named)),
+        ("Conditions", conditions(named)),
         ("Notes", _notes(run, named)),
     )
     for title, lines in remarks:
@@ -192,9 +197,17 @@ def _choices(options: RunOptions) -> Iterator[tuple[str, str]]:
 
 def _data_lines(cell: CellResult) -> Iterator[str]:
     data = cell.data
+    if cell.kind == "probe":
+        yield f"{cell.name} {cell.version}: {data.source}{_settings(cell.settings)}"
+        return
     yield f"{cell.name} {cell.version}: {data.source}, hash {_hash(data.sha256)}"
     if data.shots_source:
         yield f"{cell.name} shots: {data.shots_source}, hash {_hash(data.shots_sha256)}"
+
+
+def _settings(settings: Mapping[str, OptionValue]) -> str:
+    told = [f"{name}={value}" for name, value in settings.items() if value not in (None, "")]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _hash(digest: str) -> str:

@@ -17,7 +17,7 @@ _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 COLUMNS = (
     "run", "demo", "status", "kind", "task", "version", "shots", "seed", "backend", "model", "sample",
     "figure", "value", "stderr", "ci95_low", "ci95_high", "n", "unit", "source", "note", "higher_is_better",
-    "rows", "data_source", "data_sha256", "chat", "repeats",
+    "rows", "data_source", "data_sha256", "chat", "repeats", "verdict",
 )  # fmt: skip
 
 
@@ -46,7 +46,8 @@ class CsvReporter(Reporter):
 def _records(run: RunResult) -> Iterator[tuple[object, ...]]:
     for cell in run.cells:
         for figure in cell.figures:
-            yield (run.id, run.demo, run.status, *_cell_fields(cell), *_figure_fields(figure), *_data(cell))
+            head = (run.id, run.demo, run.status, *_cell_fields(cell))
+            yield (*head, *_figure_fields(figure), *_data(cell), figure.verdict)
 
 
 def _cell_fields(cell: CellResult) -> tuple[object, ...]:

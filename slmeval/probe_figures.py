@@ -1,0 +1,169 @@
+"""From what probes measured to cells: no figure without its unit, its n, its interval and its source."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from slmeval.conditions import told_load
+from slmeval.errors import JobFailed
+from slmeval.machine import this_machine
+from slmeval.plan import Job, ProbeCell
+from slmeval.types import CellResult, Conditions, DataOrigin, Figure, Measurement, Series, Source, Verdict
+
+
+def merged(measurements: Sequence[Measurement]) -> tuple[Series, ...]:
+    """The series of several workers, the values of those with one name one after the other.
+
+    :raises ValueError: of one name they have different units.
+    """
+    found: dict[str, Series] = {}
+    for series in (series for measurement in measurements for series in measurement.series):
+        before = found.get(series.name)
+        found[series.name] = series if before is None else _joined(before, series)
+    return tuple(found.values())
+
+
+def _joined(one: Series, other: Series) -> Series:
+    if one.unit != other.unit:
+        raise ValueError(f"series {one.name!r} is in {one.unit!r} and in {other.unit!r}")
+    # what one worker had and another had not is told as it was had, with the reason of the one that had not
+    best = one if one.values or not other.values else other
+    note = "; ".join(dict.fromkeys(filter(None, (one.note, other.note))))
+    return Series(one.name, one.unit, (*one.values, *other.values), best.source, note)
+
+
+def measured_cell(job: Job, cell: ProbeCell, measurements: Sequence[Measurement]) -> CellResult:
+    """What a probe's measurements come to.
+
+    :raises JobFailed: the probe fails at making figures, or one of them lacks what it must have.
+    """
+    probe = cell.probe
+    try:
+        series = merged(measurements)
+        figures = tuple(probe.figures(cell.settings, {each.name: each for each in series}))
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise JobFailed(f"probe {probe.name!r} makes no figures of what it measured: {told}") from error
+    if (wrong := unfit(figures)) is not None:
+        raise JobFailed(f"probe {probe.name!r} gave {wrong}")
+    notes = [note for each in measurements for note in each.notes]
+    # said once, of the first worker that it is true of
+    loads = (told_load(each.conditions, this_machine().cores) for each in measurements)
+    notes += [load for load in loads if load][:1]
+    conditions = tuple(seen for each in measurements for seen in each.conditions)
+    return _cell(job, cell, figures, series, conditions, tuple(dict.fromkeys(notes)))
+
+
+def unavailable_cell(job: Job, cell: ProbeCell, reason: str) -> CellResult:
+    """A probe of which nothing can be measured here, and why."""
+    figure = Figure(cell.probe.name, None, None, None, 0, "", "unavailable", reason)
+    return _cell(job, cell, (figure,), (), (), ())
+
+
+def _cell(
+    job: Job,
+    cell: ProbeCell,
+    figures: tuple[Figure, ...],
+    series: tuple[Series, ...],
+    conditions: tuple[Conditions, ...],
+    notes: tuple[str, ...],
+) -> CellResult:
+    return CellResult(
+        kind="probe",
+        name=cell.probe.name,
+        version=cell.probe.version,
+        backend=job.backend.name,
+        model=job.label,
+        shots=0,
+        seed=cell.seed,
+        n=max((figure.n for figure in figures), default=0),
+        sample=False,
+        figures=figures,
+        counts={},
+        data=DataOrigin("random tokens", "", 0),
+        notes=notes,
+        settings=dict(cell.settings),
+        series=series,
+        conditions=conditions,
+    )
+
+
+# ---- what a stranger's probe says, checked ------------------------------------------------------------
+
+
+def unfit(figures: Iterable[Any]) -> str | None:
+    """The first thing wrong with a probe's figures, or ``None``: none of them, or what one of them lacks."""
+    names: set[str] = set()
+    for figure in figures:
+        if not isinstance(figure, Figure) or not _is_text(figure.name):
+            return f"{reprlib.repr(figure)} in place of a figure with a name"
+        if figure.name in names:
+            return f"two figures named {figure.name!r}"
+        names.add(figure.name)
+        if (lack := _lack(figure)) is not None:
+            return f"figure {figure.name!r} {lack}"
+    return None if names else "no figures"
+
+
+def _lack(figure: Figure) -> str | None:
+    if figure.source not in get_args(Source):
+        return f"with the source {figure.source!r}, which is none of {', '.join(get_args(Source))}"
+    if figure.verdict not in get_args(Verdict):
+        return f"with the verdict {figure.verdict!r}"
+    if not isinstance(figure.note, str) or not isinstance(figure.unit, str):
+        return "with a note or a unit that is no text"
+    if figure.source == "unavailable":
+        if figure.value is not None or not figure.note:
+            return "that is unavailable, and has a value or no reason"
+        return None
+    return _lack_of_value(figure)
+
+
+def _lack_of_value(figure: Figure) -> str | None:
+    if not _is_number(figure.value):
+        return f"with the value {figure.value!r}"
+    if not figure.unit:
+        return "without a unit"
+    if type(figure.n) is not int or figure.n < 1:
+        return f"with n {figure.n!r}"
+    if figure.stderr is not None and not (_is_number(figure.stderr) and figure.stderr >= 0):
+        return f"with the standard error {figure.stderr!r}"
+    if not _are_numbers(figure.percentiles):
+        return f"with percentiles that are no numbers: {reprlib.repr(figure.percentiles)}"
+    return _lack_of_interval(figure.value, figure.ci95)
+
+
+def _lack_of_interval(value: Any, interval: Any) -> str | None:
+    if not isinstance(interval, tuple) or len(interval) != 2 or not all(map(_is_number, interval)):
+        return "without a 95% interval"
+    if not interval[0] <= value <= interval[1]:
+        return f"whose interval {interval} does not hold its value {value}"
+    return None
+
+
+def misfit(measurement: Measurement) -> str | None:
+    """What is wrong with a measurement that came from a worker, or ``None``."""
+    names = [series.name for series in measurement.series]
+    if twice := [name for name in names if names.count(name) > 1]:
+        return f"two series named {twice[0]!r}"
+    for series in measurement.series:
+        if not series.name or not all(map(_is_number, series.values)):
+            return f"a series {series.name!r} that has no name or is not of numbers"
+        if (series.source == "unavailable") == bool(series.values) or not (series.values or series.note):
+            return f"a series {series.name!r} that is {series.source} and has {len(series.values)} values"
+    return None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_numbers(table: object) -> bool:
+    return isinstance(table, Mapping) and all(map(_is_text, table)) and all(map(_is_number, table.values()))

@@ -1,0 +1,65 @@
+"""Whether what a probe asks fits a model and this machine: refused beforehand, with the arithmetic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from slmeval.api import Demand, Probe
+from slmeval.available import available_memory
+from slmeval.errors import ModelError, UsageError
+from slmeval.machine import this_machine
+from slmeval.models import FoundModel
+from slmeval.shape_reading import shape_of
+from slmeval.types import OptionValue
+
+#: bits of a key or value where the engine is not asked: what all engines have unless they are told otherwise
+_KV_BITS = 16
+_GIB = 2**30
+
+
+def check_room(probe: Probe, settings: Mapping[str, OptionValue], model: FoundModel) -> None:
+    """Look at what a probe asks at most.
+
+    :raises ModelError: the sequences are longer than the model's context, or the model and its cache are
+        more than the memory that is free.
+    :raises UsageError: the probe's settings make no sense to it.
+    """
+    try:
+        demand = probe.demand(settings)
+    except ValueError as error:
+        raise UsageError(f"probe {probe.name!r}: {error}") from None
+    if demand is None:
+        return
+    if demand.tokens > model.context:
+        raise ModelError(
+            f"probe {probe.name!r} asks sequences of {demand.tokens:,} tokens, and the context of "
+            f"{model.ref} has {model.context:,}: ask for less (slmeval list probes shows its options)"
+        )
+    if model.form != "server":
+        _check_memory(probe, demand, model)
+
+
+def _check_memory(probe: Probe, demand: Demand, model: FoundModel) -> None:
+    free = largest_memory()
+    try:
+        shape = shape_of(model.place)
+        weights, cache = shape.weight_bytes(), shape.kv_bytes(demand.tokens, _KV_BITS) * demand.sequences
+    except ModelError:
+        return  # of an unknown architecture nothing can be computed; the engine will say what does not fit
+    if free is None or weights + cache <= free:
+        return
+    raise ModelError(
+        f"probe {probe.name!r} asks more memory than is free: {weights / _GIB:,.1f} GiB of weights and "
+        f"{cache / _GIB:,.1f} GiB of keys and values ({demand.sequences:,} × {demand.tokens:,} tokens in "
+        f"{_KV_BITS} bits) are {(weights + cache) / _GIB:,.1f} GiB, and {free / _GIB:,.1f} GiB are free: "
+        "ask for fewer tokens or sequences"
+    )
+
+
+def largest_memory() -> int | None:
+    """Bytes free in main memory, or of the largest accelerator where that has more."""
+    free = available_memory()
+    told = (re.search(r"(\d+) MiB", name) for name in this_machine().accelerators)
+    devices = [int(found[1]) * 2**20 for found in told if found]
+    return max([free, *devices]) if free is not None else None
