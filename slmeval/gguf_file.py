@@ -219,13 +219,30 @@ def read_gguf(path: Path) -> GGUFHeader:
     return GGUFHeader(headers[0].metadata, tensors)
 
 
+def read_beginning(content: bytes, path: Path, size: int) -> GGUFHeader | None:
+    """The header of a file of ``size`` bytes that begins with ``content``; ``None``: it goes on beyond that.
+
+    ``path`` is named in errors and in the tensors; nothing is read from there.
+
+    :raises ModelError: it is not GGUF, damaged, or cut short, in one sentence.
+    """
+    try:
+        return _Reader(path, content, size).header()
+    except (struct.error, _EndError):
+        if len(content) >= size:
+            raise ModelError(f"{path} is damaged or cut short: its header ends in the middle") from None
+        return None
+    except UnicodeDecodeError:
+        raise ModelError(f"{path} is damaged: a name in its header is no text") from None
+
+
 def _read_one(path: Path) -> GGUFHeader:
     try:
         with path.open("rb") as file:
             if not file.seek(0, 2):
                 raise ModelError(f"{path} is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _Reader(path, content).header()
+                return _Reader(path, content, len(content)).header()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
     except (struct.error, UnicodeDecodeError, _EndError):
@@ -237,11 +254,15 @@ class _EndError(Exception):
 
 
 class _Reader:
-    """Reads values one after the other; every length is held against what is left of the file."""
+    """Reads values one after the other; every length is held against what is left of ``content``.
 
-    def __init__(self, path: Path, content: mmap.mmap) -> None:
+    ``size`` is the whole file's, in bytes.
+    """
+
+    def __init__(self, path: Path, content: mmap.mmap | bytes, size: int) -> None:
         self._path = path
         self._content = content
+        self._size = size
         self._at = 0
 
     def header(self) -> GGUFHeader:
@@ -319,8 +340,6 @@ class _Reader:
         start = -(-self._at // alignment) * alignment
         placed = [replace(tensor, offset=start + tensor.offset) for tensor in tensors]
         end = max((tensor.offset + tensor.bytes for tensor in placed), default=0)
-        if end > len(self._content):
-            raise ModelError(
-                f"{self._path} is cut short: {len(self._content)} bytes of {end}; fetch it again"
-            )
+        if end > self._size:
+            raise ModelError(f"{self._path} is cut short: {self._size} bytes of {end}; fetch it again")
         return placed

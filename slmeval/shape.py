@@ -124,8 +124,9 @@ class Shape:
     """What is known of a model; what is not is ``None``, or empty, and ``notes`` say why.
 
     ``layers`` are empty where the architecture is not known here. ``weights`` are the model's own, each once
-    (a tied head is not among them); ``stored`` is how they lie in files, ``None`` where no file was read.
-    ``read`` names the fields that come from tensors, all others come from a configuration or a header.
+    (a tied head is not among them), ``counted`` in files or else planned by the configuration; ``stored`` is
+    how they lie in files, ``None`` where no file was read. ``told_by`` names where everything else is from, but for
+    ``by_architecture``: "norm", "activation" and "gate", as far as they are known of the architecture alone.
     """
 
     architecture: str
@@ -141,6 +142,9 @@ class Shape:
     dtype: str | None = None
     dtype_bits: float | None = None
     notes: tuple[str, ...] = ()
+    told_by: str = "config.json"
+    counted: bool = False
+    by_architecture: frozenset[str] = frozenset()
 
     # ---- parameters ------------------------------------------------------------------------------------
 

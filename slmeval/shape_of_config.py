@@ -93,6 +93,7 @@ class _Plan:
             dtype=self.dtype,
             dtype_bits=bits,
             notes=(*notes, *self.assumed),
+            by_architecture=frozenset(("norm", "gate", *(("activation",) if self.family.activation else ()))),
         )
 
     # ---- fields ----------------------------------------------------------------------------------------
@@ -295,7 +296,7 @@ class _Plan:
             yield f"{name}.bias", (size,)
 
     def _of_layer(self, layer: Layer) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for number in range(self.family.norms):
+        for number in range(self._norms()):
             yield from self._norm(f"norm_{number}", self.hidden)
         if layer.attention.kind == "recurrent":
             yield from self._of_recurrence()
@@ -305,6 +306,11 @@ class _Plan:
             yield from self._of_attention(layer.attention)
         if layer.ffn is not None:
             yield from self._of_ffn(layer.ffn)
+
+    def _norms(self) -> int:
+        # one norm before both parts of such a layer; GPT-NeoX has two all the same
+        parallel = self.kind == "stablelm" and self.fields.flag("use_parallel_residual", False)
+        return 1 if parallel else self.family.norms
 
     def _linear(self, name: str, to: int, of: int, bias: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"{name}.weight", (to, of)

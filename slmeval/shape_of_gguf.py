@@ -74,6 +74,9 @@ class _Header:
             dtype=self.header.quantization,
             dtype_bits=self.header.bits_per_weight,
             notes=tuple(self.notes),
+            told_by="GGUF header",
+            counted=True,
+            by_architecture=frozenset(("activation",)),
         )
 
     def _is_own(self, weight: Weight, tied: bool | None) -> bool:
@@ -86,11 +89,11 @@ class _Header:
             return embedding is not None or None
         if embedding is None or head.shape != embedding.shape:
             return False
-        if head.kind == embedding.kind:
+        if head.kind == embedding.kind and head.path.is_file():
             return _beginning(head) == _beginning(embedding)
         self.notes.append(
-            f"whether output.weight ({head.kind}) is token_embd.weight ({embedding.kind}) in another type "
-            "cannot be told: it counts as its own"
+            f"whether output.weight ({head.kind}) is token_embd.weight ({embedding.kind}) once more cannot "
+            "be told: it counts as its own"
         )
         return None
 

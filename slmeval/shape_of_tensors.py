@@ -44,6 +44,25 @@ def _of_plan(shape: Shape, stored: Sequence[Weight], packed: str) -> Shape:
         return replace(shape, stored=tuple(stored), notes=(*shape.notes, note))
     bits = 8 * bytes_of(stored) / shape.parameters
     weights = tuple(replace(weight, bits=bits, dtype=packed) for weight in shape.weights)
+    notes = (*shape.notes, *_notes(shape, weights))
+    return replace(shape, stored=tuple(stored), weights=weights, counted=True, notes=notes)
+
+
+def _packed_otherwise(config: Mapping[str, Any]) -> str | None:
+    """How the weights are packed, where the files do not tell how many there are."""
+    told = config.get("quantization_config")
+    # MLX writes the same table under both names
+    if not isinstance(told, dict) or isinstance(config.get("quantization"), dict):
+        return None
+    return str(told.get("quant_method") or "an unknown way")
+
+
+def _of_plan(shape: Shape, stored: Sequence[Weight], packed: str) -> Shape:
+    note = f"the weights are packed ({packed}): how many there are is computed from the configuration"
+    if not shape.weights:
+        return replace(shape, stored=tuple(stored), notes=(*shape.notes, note))
+    bits = 8 * bytes_of(stored) / shape.parameters
+    weights = tuple(replace(weight, bits=bits, dtype=packed) for weight in shape.weights)
     return replace(shape, stored=tuple(stored), weights=weights, notes=(*shape.notes, note))
 
 

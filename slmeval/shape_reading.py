@@ -25,14 +25,15 @@ def shape_of(place: Path) -> Shape:
         config = read_config(place / "config.json")
         shape = shape_of_config(config, str(place / "config.json"))
         headers = read_headers(place)
-        return with_tensors(shape, headers, config) if headers else _without(shape)
+        return with_tensors(shape, headers, config) if headers else without_tensors(shape)
     if not place.is_file():
         raise ModelError(f"there is no model {place}")
     return shape_of_gguf(read_gguf(place), place)
 
 
-def _without(shape: Shape) -> Shape:
-    return replace(shape, notes=(*shape.notes, "no safetensors are here: what is stored is not known"))
+def without_tensors(shape: Shape) -> Shape:
+    """``shape``, with a note that no file was read."""
+    return replace(shape, notes=(*shape.notes, "it has no safetensors: what is stored is not known"))
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -151,15 +151,16 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(302, b"", {**headers, **linked, "Location": self.hub.elsewhere + self.path})
         if name in self.hub.damaged:
             data = data[::-1]
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if self.command == "HEAD" or not asked:
             return self._send(200, data, headers, name)
         self.hub.ranges.append(f"{name} {asked[0]}")
         if not self.hub.knows_ranges:
             return self._send(200, data, headers, name)
         start = 0 if self.hub.other_part else int(asked[1])
-        headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        return self._send(206, data[start:], headers, name)
+        end = min(int(asked[2]) + 1, len(data)) if asked[2] else len(data)
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+        return self._send(206, data[start:end], headers, name)
 
     def _listing(self, verb: str, repository: str, commit: str, files: Mapping[str, bytes]) -> object:
         if verb == "revision":

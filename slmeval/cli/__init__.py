@@ -15,7 +15,19 @@ from slmeval.cli.output import complain
 from slmeval.errors import ExitCode, SlmevalError, UnknownName
 
 #: each lives in a module of its name, imported when it is asked for
-_COMMANDS = ("run", "parity", "convert", "list", "doctor", "runs", "show", "rescore", "export", "data")
+_COMMANDS = (
+    "run",
+    "parity",
+    "convert",
+    "list",
+    "doctor",
+    "inspect",
+    "runs",
+    "show",
+    "rescore",
+    "export",
+    "data",
+)
 
 
 class Commands(click.Group):
