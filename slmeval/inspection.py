@@ -139,7 +139,7 @@ def _fact(name: str, label: str, value: Value, source: str, unit: str = "", word
 
 def _sizes(shape: Shape) -> Iterator[Fact]:
     counted = _FROM_TENSORS if shape.counted else f"{COMPUTED} from {shape.told_by}"
-    stored = shape.parameters_stored if shape.counted or shape.stored is None else None
+    stored = shape.parameters_stored
     yield _fact("architecture", "architecture", shape.architecture or None, _read(shape))
     yield _fact("parameters", "parameters, unique", _told(lambda: shape.parameters), counted)
     yield _fact("parameters_stored", "parameters, stored", stored, _FROM_TENSORS)

@@ -125,8 +125,8 @@ class Shape:
 
     ``layers`` are empty where the architecture is not known here. ``weights`` are the model's own, each once
     (a tied head is not among them), ``counted`` in files or else planned by the configuration; ``stored`` is
-    how they lie in files, ``None`` where no file was read. ``told_by`` names where everything else is from, but for
-    ``by_architecture``: "norm", "activation" and "gate", as far as they are known of the architecture alone.
+    how they lie in files, ``None`` where no file was read. ``told_by`` names where everything else is from,
+    but for ``by_architecture``: of "norm", "activation" and "gate" those that only the architecture tells.
     """
 
     architecture: str
@@ -160,8 +160,13 @@ class Shape:
 
     @property
     def parameters_stored(self) -> int | None:
-        """Numbers in the files: a tied head that lies there counts again, and so do masks and tables."""
-        return None if self.stored is None else sum(weight.size for weight in self.stored)
+        """Numbers in the files: a tied head that lies there counts again, and so do masks and tables.
+
+        ``None``: there are no files, or they hold numbers packed so that they cannot be counted.
+        """
+        if self.stored is None or not self.counted:
+            return None
+        return sum(weight.size for weight in self.stored)
 
     @property
     def parameters_untied(self) -> int:

@@ -19,33 +19,17 @@ _OF_PACKED = ("scales", "biases")
 
 
 def with_tensors(shape: Shape, stored: Sequence[Weight], config: Mapping[str, Any]) -> Shape:
-    """``shape`` with the weights that lie in the files; where the two disagree, a note says so."""
+    """``shape`` with the weights that lie in the files; where the two disagree, a note says so.
+
+    :raises ModelError: a tensor is of a type that is not known.
+    """
     packed = _packed_otherwise(config)
     if packed is not None:
         return _of_plan(shape, stored, packed)
-    weights = tuple(_own(shape, _unpacked(stored, config)))
-    return replace(
-        shape, stored=tuple(stored), weights=weights, notes=(*shape.notes, *_notes(shape, weights))
-    )
-
-
-def _packed_otherwise(config: Mapping[str, Any]) -> str | None:
-    """How the weights are packed, where the files do not tell how many there are."""
-    told = config.get("quantization_config")
-    # MLX writes the same table under both names
-    if not isinstance(told, dict) or isinstance(config.get("quantization"), dict):
-        return None
-    return str(told.get("quant_method") or "an unknown way")
-
-
-def _of_plan(shape: Shape, stored: Sequence[Weight], packed: str) -> Shape:
-    note = f"the weights are packed ({packed}): how many there are is computed from the configuration"
-    if not shape.weights:
-        return replace(shape, stored=tuple(stored), notes=(*shape.notes, note))
-    bits = 8 * bytes_of(stored) / shape.parameters
-    weights = tuple(replace(weight, bits=bits, dtype=packed) for weight in shape.weights)
+    meant = tuple(_unpacked(stored, config))
+    weights = tuple(_own(shape, meant))
     notes = (*shape.notes, *_notes(shape, weights))
-    return replace(shape, stored=tuple(stored), weights=weights, counted=True, notes=notes)
+    return replace(shape, stored=meant, weights=weights, counted=True, notes=notes)
 
 
 def _packed_otherwise(config: Mapping[str, Any]) -> str | None:
@@ -67,29 +51,37 @@ def _of_plan(shape: Shape, stored: Sequence[Weight], packed: str) -> Shape:
 
 
 def _unpacked(stored: Sequence[Weight], config: Mapping[str, Any]) -> Iterator[Weight]:
-    """Each matrix that MLX packed as what it means: as many columns as it has groups of numbers."""
+    """Each matrix that MLX packed as what it means, with the bits of all that belongs to it."""
+    by_name = {weight.name: weight for weight in stored}
     told = config.get("quantization")
-    group = told.get("group_size") if isinstance(told, dict) else None
-    scales = {weight.name: weight for weight in stored if weight.name.endswith(".scales")}
     for weight in stored:
         owner, _, part = weight.name.rpartition(".")
-        of_packed = scales.get(f"{owner}.scales")
-        if of_packed is None or type(group) is not int:
+        scales, group = by_name.get(f"{owner}.scales"), _group(told, owner)
+        if scales is None or group is None:
             yield weight
         elif part == "weight":
-            beside = [each for each in stored if each.name in {f"{owner}.{name}" for name in _OF_PACKED}]
-            yield _meant(weight, of_packed, group, beside)
+            beside = [by_name[name] for part in _OF_PACKED if (name := f"{owner}.{part}") in by_name]
+            yield _meant(weight, scales, group, beside)
         elif part not in _OF_PACKED:
             yield weight
 
 
+def _group(told: Any, owner: str) -> int | None:
+    """How many numbers of a matrix share a scale."""
+    if not isinstance(told, dict):
+        return None
+    own = told.get(owner)
+    size = own.get("group_size") if isinstance(own, dict) else told.get("group_size")
+    return size if type(size) is int and size > 0 else None
+
+
 def _meant(weight: Weight, scales: Weight, group: int, beside: Sequence[Weight]) -> Weight:
-    shape = (*weight.shape[:-1], scales.shape[-1] * group)
-    meant = replace(weight, shape=shape)
+    """As many columns as there are groups of numbers, whatever they are packed in."""
+    meant = replace(weight, shape=(*weight.shape[:-1], *(size * group for size in scales.shape[-1:])))
     return replace(meant, bits=8 * bytes_of((weight, *beside)) / max(1, meant.size))
 
 
-def _own(shape: Shape, stored: Iterator[Weight]) -> Iterator[Weight]:
+def _own(shape: Shape, stored: Sequence[Weight]) -> Iterator[Weight]:
     for weight in stored:
         again = shape.tied and weight.role == "head" and weight.name.endswith(".weight")
         if not again and not _NOT_LEARNED.search(weight.name):
