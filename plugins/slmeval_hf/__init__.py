@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 
 from slmeval import hookimpl
-from slmeval.api import Backend, Option, Tokenizer
+from slmeval.api import Backend, Option, Reading, Tokenizer
 from slmeval.option_kinds import count, truth
 from slmeval.types import (
     Completion,
@@ -20,8 +20,10 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 
 
@@ -37,7 +39,7 @@ class HFBackend(Backend):
     name = "hf"
     extra = "hf"
     preference = 50
-    capabilities = frozenset({"score", "generate", "sample", "top_logprobs"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "time", "force", "memory"})
     options = (
         Option(
             "dtype",
@@ -109,6 +111,22 @@ class HFBackend(Backend):
         :raises ValueError: ``ids`` do not fit the model, or it has no ``k`` tokens.
         """
         return self._engine.top_logprobs(ids, k)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """As the port says, in plain passes of transformers with the model's own cache and attention.
+
+        :raises ValueError: the workload does not fit the model.
+        :raises slmeval.errors.JobFailed: memory runs out, or transformers cannot run this workload rightly:
+            several sequences at once, or several tokens behind a depth, of some models with a state.
+        """
+        return self._engine.time(workload)
+
+    def memory(self) -> tuple[Reading, ...]:
+        """As the port says; what the device has given out is told by CUDA and Metal, and not on a CPU."""
+        return self._engine.memory()
+
+    def lacking(self) -> Mapping[str, str]:
+        return self._engine.lacking()
 
     def notes(self) -> tuple[str, ...]:
         return self._engine.notes()

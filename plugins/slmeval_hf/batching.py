@@ -50,7 +50,7 @@ def within_memory(work: Callable[[], T], texts: int) -> T:
 
     :raises JobFailed: memory runs out.
     """
-    found = _within_memory(lambda: [work()])
+    found = unless_memory_runs_out(lambda: [work()])
     if found is None:
         raise JobFailed(
             f"memory ran out while {texts} texts were written: say with -o batch_tokens how many tokens all "
@@ -72,7 +72,7 @@ class PassBudget:
         :raises JobFailed: there is not enough for one token.
         """
         while True:
-            found = _within_memory(lambda: [work(self.tokens)])
+            found = unless_memory_runs_out(lambda: [work(self.tokens)])
             if found is not None:
                 return found[0]
             if self.tokens == 1:
@@ -96,7 +96,7 @@ def run_in_batches(
     told = 0
     while waiting:
         batch = waiting[: budget.rows(columns[waiting[0]])]
-        results = _within_memory(partial(work, batch))
+        results = unless_memory_runs_out(partial(work, batch))
         if results is None:
             budget.halve(columns[batch[0]], len(batch))
             continue
@@ -107,7 +107,7 @@ def run_in_batches(
             told += 1
 
 
-def _within_memory(work: Callable[[], Sequence[T]]) -> Sequence[T] | None:
+def unless_memory_runs_out(work: Callable[[], Sequence[T]]) -> Sequence[T] | None:
     """What ``work`` gives, or ``None`` where the memory ran out."""
     try:
         return work()

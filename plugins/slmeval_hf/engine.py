@@ -11,7 +11,7 @@ from importlib.metadata import version
 import torch
 from transformers import GenerationConfig
 
-from slmeval.api import Tokenizer
+from slmeval.api import Reading, Tokenizer
 from slmeval.errors import ModelError
 from slmeval.fitting import Fitting
 from slmeval.sampling import sampler_of
@@ -26,8 +26,10 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 from slmeval_hf.attention import NAME
 from slmeval_hf.batching import Budget, PassBudget, run_in_batches
@@ -37,10 +39,13 @@ from slmeval_hf.forest_passes import ForestPasses
 from slmeval_hf.forest_scoring import score_forest
 from slmeval_hf.generation import Pen, generate_cached, generate_plainly
 from slmeval_hf.loading import open_checkpoint, quiet
+from slmeval_hf.memory import forget_peak, readings
+from slmeval_hf.own_passes import OwnPasses
 from slmeval_hf.passes import Passes, State
 from slmeval_hf.room import free_memory, texts_at_once, tokens_of_pass
 from slmeval_hf.scoring import score_cached, score_whole
 from slmeval_hf.shape import context_of, reach_of, stored_parameters, unique_parameters, vocabulary_of
+from slmeval_hf.timing import Timer
 from slmeval_hf.tokenizers import first_difference, own_tokenizer
 from slmeval_hf.top import top_cached, top_forest, top_whole
 from slmeval_hf.trial import fault_of_cache, fault_of_forest, fault_of_state
@@ -63,6 +68,7 @@ class Engine:
             torch.set_num_threads(int(options["threads"]))
         self._trusted = bool(options["trust_remote_code"])
         self._tokenizer_notes: tuple[str, ...] = ()
+        forget_peak(device)
         self._checkpoint = open_checkpoint(ref, options, device)
         model = self._checkpoint.model
         # a checkpoint's own settings for generation (a penalty, say) are not what is measured
@@ -86,6 +92,9 @@ class Engine:
             self._choose(str(options["attention"]))
         if self._forest is not None:
             self._pass_budget = PassBudget(given or tokens_of_pass(model, self._vocabulary, self._free))
+        self._timer = Timer(
+            OwnPasses(self._passes), self._vocabulary, self._as_opened, proven=self._fault is None
+        )
         # units of one block follow each other, and begin with the same examples
         self._prefix = lru_cache(maxsize=1)(self._run_prefix)
 
@@ -145,12 +154,12 @@ class Engine:
             for budget in (self._budget, self._pass_budget)
             if budget.halved
         ]
-        return tuple(notes)
+        return (*notes, *self._timer.notes())
 
     def close(self) -> None:
         """Give back the memory."""
         self._prefix.cache_clear()
-        del self._passes, self._forest, self._checkpoint
+        del self._passes, self._forest, self._checkpoint, self._timer
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -230,6 +239,25 @@ class Engine:
             with self._as_opened():
                 return top_whole(self._passes, ids, k)
         return top_cached(self._passes, ids, k, self._budget.positions)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """Run ``workload`` once for each timing that is asked for.
+
+        :raises ValueError: it does not fit the model.
+        :raises slmeval.errors.JobFailed: what this model cannot do is timed, or memory runs out.
+        """
+        self._fitting.check_workload(workload)
+        self._timer.refuse(workload)
+        return self._timer.runs(workload)
+
+    def memory(self) -> tuple[Reading, ...]:
+        """What is held now, and what the device tells of it."""
+        return readings(self._checkpoint.model, self._timer.under_way)
+
+    def lacking(self) -> dict[str, str]:
+        """What this very model has not got."""
+        fault = self._timer.fault()
+        return dict.fromkeys(("time", "force"), fault) if fault else {}
 
     def _reaches_beyond(self, lengths: Iterable[int]) -> bool:
         """Whether a call with sequences of such ``lengths`` must run each one whole and alone."""
