@@ -24,6 +24,7 @@ pytest.importorskip("llama_cpp", reason="the llamacpp backend needs llama-cpp-py
 gguf = pytest.importorskip("gguf", reason="these tests write GGUF files with the gguf library")
 
 from slmeval.errors import JobFailed, ModelError  # noqa: E402
+from slmeval.gguf_file import read_gguf  # noqa: E402
 from slmeval.token_tree import common_length as common  # noqa: E402
 from slmeval.tokenizing import read_tokenizer  # noqa: E402
 from slmeval.types import (  # noqa: E402
@@ -271,14 +272,14 @@ def tokens_run(backend: LlamaCppBackend) -> Iterator[list[int]]:
     list(backend.score([ScoreGroup(some_ids(5), ((1,),))]))
     run: list[int] = []
     context = backend._engine._context
-    decoded, context._decode = (
-        context._decode,
-        lambda: (run.append(context._arrays.batch.n_tokens), decoded()),
+    decoded, context.decode = (
+        context.decode,
+        lambda arrays: (run.append(arrays.batch.n_tokens), decoded(arrays)),
     )
     try:
         yield run
     finally:
-        del context._decode
+        del context.decode
 
 
 def nodes(fed: Iterable[TokenIds]) -> int:
@@ -693,7 +694,7 @@ def test_a_cache_that_grows_changes_no_bit(tmp_path: Path) -> None:
 
 
 def size_of_cache(backend: LlamaCppBackend) -> float:
-    return sum(reading.value for reading in backend.memory() if reading.scope.startswith("cache"))
+    return next(reading.value for reading in backend.memory() if reading.scope == "kv cache (CPU)")
 
 
 def test_numbers_that_overflow(tmp_path: Path, decode: Callable[[Sequence[int]], str]) -> None:
@@ -751,13 +752,40 @@ def test_what_was_opened(plain: LlamaCppBackend) -> None:
     assert "keys cached as f16, values as f16; flash attention off" in plain.notes()
 
 
+def held(backend: LlamaCppBackend) -> dict[str, float]:
+    """The readings of memory; one is in tokens."""
+    readings = backend.memory()
+    assert all(each.unit == ("tokens" if each.scope == "kv cache room" else "bytes") for each in readings)
+    assert all(each.source for each in readings)
+    found = {each.scope: each.value for each in readings}
+    assert len(found) == len(readings)
+    return found
+
+
 def test_memory_is_what_llama_cpp_says(plain: LlamaCppBackend) -> None:
-    found = {reading.scope.split(" ")[0]: reading for reading in plain.memory()}
-    assert set(found) == {"weights", "cache", "compute", "logits"}
+    list(plain.score([ScoreGroup((5,), (some_ids(300),))]))
+    found = held(plain)
+    parts = {"weights (CPU)", "kv cache (CPU)", "kv cache room", "compute (CPU)", "logits (CPU)"}
+    assert set(found) == parts
+    assert found["kv cache room"] == CONTEXT
     # keys and values of 4 layers with 2 heads of 64 numbers, in two bytes each
-    assert found["cache"].value == 2 * 4 * 2 * 64 * 2 * CONTEXT
-    assert found["weights"].value == pytest.approx((DEMO / "model.gguf").stat().st_size, rel=0.02)
-    assert {reading.unit for reading in plain.memory()} == {"bytes"}
+    assert found["kv cache (CPU)"] == 2 * 4 * 2 * 64 * 2 * CONTEXT
+    header = read_gguf(DEMO / "model.gguf")
+    assert found["weights (CPU)"] == sum(tensor.bytes for tensor in header.tensors)
+    # a batch of the default size, all its logits wanted
+    assert found["logits (CPU)"] == 4 * VOCABULARY * 256
+
+
+def test_a_model_is_opened_with_a_small_cache() -> None:
+    backend = open_model(DEMO / "model.gguf")
+    assert held(backend)["kv cache room"] == 256
+    backend.close()
+
+
+def test_a_state_is_held_apart_from_keys(tmp_path: Path) -> None:
+    backend = open_model(write_mamba(tmp_path / "model.gguf"))
+    assert set(held(backend)) == {"weights (CPU)", "state (CPU)", "compute (CPU)", "logits (CPU)"}
+    backend.close()
 
 
 @pytest.mark.parametrize(
@@ -830,6 +858,9 @@ def test_the_fingerprint_says_what_was_resolved() -> None:
     assert "llama.cpp" in str(found["version"])
     assert "CPU : " in str(found["build"])
     assert found["threads"] not in (0, "auto")
+    # as it was before it could be 0: what was answered then is still the same
+    assert found["batch_tokens"] == 256
+    assert LlamaCppBackend.fingerprint({**defaults, "batch_tokens": 64})["batch_tokens"] == 64
     exact = LlamaCppBackend.fingerprint({**defaults, "dtype": "float32"})
     assert (exact["dtype"], exact["kv_type"]) == ("float32", "f32")
     assert LlamaCppBackend.fingerprint({**defaults, "kv_type": "q8_0"})["flash_attention"] == "on"

@@ -20,8 +20,10 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 from slmeval_llamacpp.converter import LlamaCppConverter
 
@@ -53,12 +55,12 @@ def threads(text: str) -> int:
 
 
 def batch(text: str) -> int:
-    """A number of tokens that is worth a batch.
+    """A number of tokens that is worth a batch, or 0.
 
     :raises ValueError: it is none.
     """
     number = int(text)
-    if number < 32:
+    if number and number < 32:
         raise ValueError(f"{number} is too small: a batch holds 32 tokens or more")
     return number
 
@@ -70,7 +72,7 @@ class LlamaCppBackend(Backend):
     extra = "llamacpp"
     preference = 40
     forms = ("gguf",)
-    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "memory"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "memory", "time", "force"})
     options = (
         Option(
             "dtype",
@@ -92,12 +94,18 @@ class LlamaCppBackend(Backend):
             "flash_attention",
             str,
             "auto",
-            "on or off; auto: off, which is the more exact, unless the cached values are quantized",
+            "on or off; auto: off, which is the more exact, unless the cached values are quantized; "
+            "as llama.cpp chooses in what is timed",
             choices=("auto", "on", "off"),
         ),
         Option("threads", threads, 0, "threads on the CPU; 0: one for each core"),
         Option("gpu_layers", int, -1, "layers on the GPU; -1: all, where llama.cpp was built for one"),
-        Option("batch_tokens", batch, 256, "tokens that are run at once"),
+        Option(
+            "batch_tokens",
+            batch,
+            0,
+            "tokens that are run at once; 0: 256, and 512, llama.cpp's own, in what is timed",
+        ),
         Option(
             "repack",
             truth,
@@ -159,6 +167,14 @@ class LlamaCppBackend(Backend):
         :raises ValueError: ``ids`` do not fit the model, or ``k`` does not fit the vocabulary.
         """
         return self._engine.top_logprobs(ids, k)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """As the port says; it is run as llama-bench does it, and answers' cache is given back before.
+
+        :raises ValueError: the workload does not fit the model.
+        :raises slmeval.errors.JobFailed: llama.cpp has no memory, or gives no numbers.
+        """
+        return self._engine.time(workload)
 
     def memory(self) -> tuple[Reading, ...]:
         return self._engine.memory()

@@ -22,22 +22,30 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
-from slmeval_llamacpp.context import SEQUENCES, Context
+from slmeval_llamacpp.context import Context, Room
 from slmeval_llamacpp.distributions import graded, top
 from slmeval_llamacpp.loading import load
 from slmeval_llamacpp.memory import readings
 from slmeval_llamacpp.native import engine_version, library
 from slmeval_llamacpp.packing import Limits, Pack, Row
 from slmeval_llamacpp.settings import resolve
+from slmeval_llamacpp.timing import Timer, check_batch, room_for, timed_note
 from slmeval_llamacpp.tokenizers import OwnTokenizer, first_difference
 from slmeval_llamacpp.trunk import Trunk
 from slmeval_llamacpp.writing import Work, Writer
 
-#: cells that a cache has at first; it grows with what is asked, for a model of 131,072 tokens of context
-#: would fill a laptop's memory with what nobody asked for
+#: sequences at once, the trunk's among them; llama.cpp has room for 256, and reserves memory for each
+SEQUENCES = 64
+#: cells of the cache that a model is opened with: the fewest that llama.cpp makes, for it only shows that the
+#: options suit the model, and may be the only one beside those of what is timed
+OPENING_CELLS = 256
+#: cells that the cache of answers has at first; it grows with what is asked, for a model of 131,072 tokens of
+#: context would fill a laptop's memory with what nobody asked for
 FIRST_CELLS = 4096
 #: texts that are written at once; each token is multiplied with the cells of all of them
 TEXTS = 12
@@ -57,8 +65,9 @@ class Engine:
         self._rewinds = self._loaded.rewinds
         self._context: Context | None = None
         self._cells = self._calls = 0
+        self._timed: dict[str, None] = {}
         try:
-            self._trunk = self._reserve(1)
+            self._trunk = self._open(min(OPENING_CELLS, self._loaded.context))
         except SlmevalError:
             self.close()
             raise
@@ -102,18 +111,24 @@ class Engine:
             )
         if settings.widened and self._loaded.device != "cpu":
             notes.append("a GPU may multiply float32 in fewer bits than it is stored in (TF32)")
-        return tuple(notes)
+        return (*notes, *self._timed)
 
     def memory(self) -> tuple[Reading, ...]:
-        """The buffers that llama.cpp reserved, in bytes."""
-        said = self._context.said if self._context else ()
-        return tuple(readings((*self._loaded.said, *said)))
+        """The buffers that llama.cpp reserved, in bytes, and the cache's room in tokens."""
+        exact = {"weights": (library().llama_model_size(self._loaded.pointer), "llama_model_size")}
+        context = self._context
+        if context is None:
+            return tuple(readings(self._loaded.said, exact))
+        exact["logits"] = (4 * self._loaded.vocabulary * context.rows, "the rows that were asked for")
+        found = list(readings((*self._loaded.said, *context.said), exact))
+        if any(each.scope.startswith("kv cache") for each in found):
+            found.append(Reading(float(context.cells), "tokens", 0.0, "kv cache room", "llama_n_ctx"))
+        return tuple(found)
 
     def close(self) -> None:
         """Give back the memory."""
-        if self._context:
-            self._context.close()
-        self._context = None
+        self._calls += 1
+        self._release()
         self._loaded.close()
 
     # ---- what is asked -------------------------------------------------------------------------------
@@ -148,6 +163,31 @@ class Engine:
         """
         self._fitting.check_top(ids, k)
         return self._top(Row(ids, 0), k)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """Run ``workload`` once for each timing that is asked for.
+
+        :raises ValueError: the workload does not fit the model.
+        """
+        self._fitting.check_workload(workload)
+        check_batch(workload)
+        return self._time(workload)
+
+    def _time(self, workload: Workload) -> Iterator[Timing]:
+        self._calls += 1
+        call = self._calls
+        self._release()
+        self._context = context = Context(self._loaded, self._settings, room_for(workload, self._settings))
+        self._timed[timed_note(context, self._settings)] = None
+        try:
+            timer = Timer(context, workload, rewinds=self._rewinds)
+            while True:
+                yield timer.run()
+                self._check(call)
+        finally:
+            # a later call has closed it
+            if call == self._calls:
+                self._release()
 
     # ---- likelihoods ---------------------------------------------------------------------------------
 
@@ -268,15 +308,30 @@ class Engine:
         :raises JobFailed: there is not enough memory.
         """
         cells = self._cells_for(need)
-        if self._context and cells <= self._cells:
-            return self._trunk
-        if self._context:
-            self._context.close()
-        self._context, self._cells = None, cells
-        self._context = Context(self._loaded, self._settings, cells, SEQUENCES if self._rewinds else 1)
+        return self._trunk if cells <= self._cells else self._open(cells)
+
+    def _open(self, cells: int) -> Trunk:
+        """A cache in place of the one there is, if any."""
+        self._release()
+        settings = self._settings
+        room = Room(
+            cells=cells,
+            sequences=SEQUENCES if self._rewinds else 1,
+            batch=settings.batch_tokens,
+            pass_tokens=settings.batch_tokens,
+            flash_attention=int(settings.flash_attention),
+        )
+        self._context = Context(self._loaded, settings, room)
+        self._cells = cells
         if not self._context.has_memory:
             raise ModelError(f"{self._loaded.path} ({self._loaded.header.architecture}) does not write text")
         return Trunk(self._context, rewinds=self._rewinds)
+
+    def _release(self) -> None:
+        """Give back the cache, if there is one."""
+        if self._context:
+            self._context.close()
+        self._context, self._cells = None, 0
 
 
 def _answers(

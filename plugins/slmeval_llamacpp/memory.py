@@ -1,31 +1,46 @@
-"""What llama.cpp says of its memory while it opens a model, and whether a cache will fit."""
+"""What llama.cpp says of its memory, and whether a cache will fit."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from slmeval.api import Reading
 from slmeval.gguf_file import GGUFHeader
 from slmeval_llamacpp.settings import Settings
 
-_BUFFER = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([\d.]+) MiB")
-_SCOPES = {
+#: a file that is mapped into memory is the CPU's
+_BUFFER = re.compile(r"(\S+?)(?:_Mapped)?\s+(model|KV|RS|compute|output) buffer size =\s+([\d.]+) MiB")
+_PARTS = {
     "model": "weights",
-    "KV": "cache",
-    "RS": "recurrent state",
+    "KV": "kv cache",
+    "RS": "state",
     "compute": "compute",
     "output": "logits",
 }
 
 
-def readings(lines: Iterable[str]) -> Iterator[Reading]:
-    """The buffers in the lines of its log, in bytes; it rounds them to a hundredth of a MiB."""
+def readings(lines: Iterable[str], exact: Mapping[str, tuple[int, str]]) -> Iterator[Reading]:
+    """The buffers in the lines of its log, in bytes, which it rounds to a hundredth of a MiB.
+
+    ``exact``: of a part, all its bytes and who says so; they are used where it lies on one device.
+    """
+    logged = _logged(lines)
+    devices = Counter(part for part, _ in logged)
+    for (part, device), size in logged.items():
+        value, source = exact[part] if part in exact and devices[part] == 1 else (size, "llama.cpp's log")
+        yield Reading(float(value), "bytes", 0.0, f"{part} ({device})", source)
+
+
+def _logged(lines: Iterable[str]) -> dict[tuple[str, str], int]:
+    """Bytes by part and device: a file in pieces, or a cache of two kinds, has several lines."""
+    sizes: Counter[tuple[str, str]] = Counter()
     for line in lines:
         if found := _BUFFER.search(line):
-            scope = f"{_SCOPES[found[2]]} ({found[1]})"
-            yield Reading(round(float(found[3]) * 2**20), "bytes", 0.0, scope, "llama.cpp's log")
+            sizes[_PARTS[found[2]], found[1]] += round(float(found[3]) * 2**20)
+    return sizes
 
 
 def cache_bytes(header: GGUFHeader, settings: Settings, cells: int) -> int:

@@ -23,6 +23,10 @@ _GGML_TYPES = {
     "iq4_nl": 20,
     "bf16": 30,
 }
+#: tokens that are run at once: more take longer in trees of questions (docs/performance.md)
+BATCH = 256
+#: llama.cpp's own default
+TIMED_BATCH = 512
 #: weights in a block of each quantized type of the cache
 BLOCK = 32
 #: bits of a number in the cache, the scale of its block included
@@ -41,7 +45,11 @@ _BITS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Options with "auto" resolved; ``gpu_layers`` is -1 for all of them."""
+    """Options with "auto" resolved; ``gpu_layers`` is -1 for all of them.
+
+    What begins with ``timed_`` goes for what is timed, the rest for answers (and where there is none, for
+    both): timed is llama.cpp as it comes. Flash attention has llama.cpp's numbers there, -1 lets it choose.
+    """
 
     widened: bool
     kv_type_k: str
@@ -51,6 +59,8 @@ class Settings:
     gpu_layers: int
     batch_tokens: int
     repack: bool
+    timed_batch_tokens: int
+    timed_flash_attention: int
 
     @property
     def kv_types(self) -> tuple[int, int]:
@@ -76,15 +86,20 @@ def resolve(options: Mapping[str, OptionValue]) -> Settings:
     widened = options["dtype"] == "float32"
     keys = _first_named(options["kv_type"], "f32" if widened else "f16")
     values = _first_named(options["kv_type_v"], keys)
+    flash = _flash_attention(str(options["flash_attention"]), values)
+    # in exact arithmetic there is none
+    chosen = options["flash_attention"] == "auto" and not widened
     return Settings(
         widened=widened,
         kv_type_k=keys,
         kv_type_v=values,
-        flash_attention=_flash_attention(str(options["flash_attention"]), values),
+        flash_attention=flash,
         threads=int(options["threads"] or 0) or _cores(),
         gpu_layers=_gpu_layers(int(options["gpu_layers"] or 0)),
-        batch_tokens=int(options["batch_tokens"] or 0),
+        batch_tokens=int(options["batch_tokens"] or 0) or BATCH,
         repack=_repack(bool(options["repack"])),
+        timed_batch_tokens=int(options["batch_tokens"] or 0) or TIMED_BATCH,
+        timed_flash_attention=-1 if chosen else int(flash),
     )
 
 
@@ -152,4 +167,5 @@ def surroundings(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
         "flash_attention": "on" if settings.flash_attention else "off",
         "threads": settings.threads if settings.gpu_layers >= 0 else None,
         "gpu_layers": settings.gpu_layers,
+        "batch_tokens": settings.batch_tokens,
     }
