@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +24,7 @@ from slmeval.sampling import Sampler
 from slmeval.testing import BackendContract, toy
 from slmeval.testing.clauses import Clauses
 from slmeval.testing.subject import Subject, model_for, options_for
-from slmeval.types import GenerationSettings, ModelRef, OptionValue, Prompt, ScoreGroup, TokenIds
+from slmeval.types import GenerationSettings, ModelRef, OptionValue, Prompt, ScoreGroup, TokenIds, Workload
 from slmeval_vllm import VllmBackend
 
 #: of tokens: what a CPU's cache has by default
@@ -422,7 +423,7 @@ class TestOwn(Clauses):
     def test_a_share_of_memory_is_kept_to(self) -> None:
         """The cache has the share that was asked for."""
         with _opened("toy", memory_share="0.01") as backend:
-            (cache,) = backend.memory()
+            cache, _ = backend.memory()
         assert 1e6 < cache.value < 0.011 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
     def test_tied_weights_count_once(self, tmp_path: Path) -> None:
@@ -471,6 +472,95 @@ class TestOwn(Clauses):
 
     # ---- helpers --------------------------------------------------------------------------------------
 
+    # ---- what it costs --------------------------------------------------------------------------------
+
+    def test_a_workload_is_timed(self) -> None:
+        """Its times do not fall, lie within those of whoever waits, and a prefill ends with its token."""
+        backend = self.toy.backend
+        runs = backend.time(_workload(3, 40, 6))
+        for _ in range(3):
+            began = time.perf_counter()
+            timing = next(runs)
+            assert 0 < timing.tokens[0] <= sorted(timing.tokens)[0]
+            assert list(timing.tokens) == sorted(timing.tokens)
+            assert len(timing.tokens) == 6
+            assert timing.tokens[-1] < time.perf_counter() - began
+            assert timing.prefill == timing.tokens[0]
+        alone = next(backend.time(_workload(1, 40, 0)))
+        assert alone.tokens == ()
+        assert alone.prefill is not None
+        assert any("its time has that choice in it" in note for note in backend.notes())
+
+    def test_no_run_profits_from_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The same prompts are computed whole each time; and what is asked afterwards is right."""
+        runs = self.toy.backend.time(_workload(2, 3 * BLOCK + 1, 2))
+        with _cached(self.toy, monkeypatch) as found:
+            for _ in range(3):
+                next(runs)
+        assert found == [[0, 0]] * 6
+        runs.close()  # type: ignore[attr-defined]
+        self.exact(*self._one(self.toy), "after something was timed")
+
+    @pytest.mark.parametrize(("depth", "cached"), [(BLOCK - 1, 0), (2 * BLOCK, 2 * BLOCK), (70, 2 * BLOCK)])
+    def test_whole_blocks_of_a_depth_are_in_the_cache(
+        self, monkeypatch: pytest.MonkeyPatch, depth: int, cached: int
+    ) -> None:
+        """And the report says how much was."""
+        runs = self.toy.backend.time(_workload(2, depth + 9, 3, depth))
+        for _ in range(2):
+            with _cached(self.toy, monkeypatch) as found:
+                next(runs)
+            assert found[-3:] == [[cached, cached]] * 3
+        told = f"of a depth of {depth} tokens {cached} were in the cache"
+        assert any(told in note for note in self.toy.backend.notes()) == (depth != cached)
+
+    def test_sequences_that_are_begun_in_several_steps_are_decoded_together(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those that write first go on until the last one has its tokens."""
+        with _cached(self.toy, monkeypatch) as found:
+            timing = next(self.toy.backend.time(_workload(60, 150, 4)))
+        assert len(timing.tokens) == 4
+        # 4,096 tokens of a step hold 27 prompts
+        assert [len(step) for step in found] == [27, 54, 60, 60, 60, 60]
+
+    def test_what_cannot_be_under_way_at_once_is_refused(self) -> None:
+        """Before anything is run, with the numbers."""
+        with pytest.raises(JobFailed, match="257 sequences are more than the 256"):
+            self.toy.backend.time(_workload(257, 4, 1))
+        with pytest.raises(
+            JobFailed, match=r"need 1250 blocks .*, which has \d+: -o batch_tokens= makes room"
+        ):
+            self.toy.backend.time(_workload(250, 150, 8))
+        with pytest.raises(ValueError, match="do not fit the model's context"):
+            self.toy.backend.time(_workload(1, toy.CONTEXT, 2))
+        with pytest.raises(NotImplementedError, match="does not declare force"):
+            self.toy.backend.time(replace(_workload(1, 4, 1), forced=((3,),)))
+
+    def test_an_engine_that_stops_while_it_is_timed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is a failed job, and the next run begins anew."""
+
+        def stop() -> None:
+            raise RuntimeError("CUDA error: an illegal access. More of it")
+
+        runs = self.toy.backend.time(_workload(2, 20, 3))
+        with monkeypatch.context() as patched:
+            patched.setattr(_engine(self.toy)._opened.engine, "step", stop)
+            with pytest.raises(JobFailed, match="vLLM stopped: CUDA error: an"):
+                next(runs)
+        assert len(next(self.toy.backend.time(_workload(2, 20, 3))).tokens) == 3
+
+    def test_the_cache_is_as_large_as_its_room(self) -> None:
+        """Its bytes are those of keys and values of so many tokens."""
+        cache, room = self.toy.backend.memory()
+        assert (cache.unit, cache.scope, room.unit, room.scope) == (
+            "bytes",
+            "kv cache",
+            "tokens",
+            "kv cache room",
+        )
+        assert cache.value == room.value * 2 * toy.KV_HEADS * toy.HEAD_DIM * 4
+
     def _furthest(self, subject: Subject, groups: Sequence[ScoreGroup]) -> float:
         """The largest difference of a summed log-probability from the truth."""
         return max(
@@ -492,6 +582,27 @@ def _some(seed: int) -> tuple[TokenIds, ...]:
 
 def _engine(subject: Subject) -> Any:
     return subject.backend._engine  # type: ignore[attr-defined]
+
+
+def _workload(batch: int, prompt: int, new: int, depth: int = 0) -> Workload:
+    return Workload(tuple(toy.text_ids(prompt, seed) for seed in range(batch)), new, depth)
+
+
+@contextmanager
+def _cached(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
+    """How many tokens of their prompts the requests of each step read from the cache."""
+    found: list[list[int]] = []
+    desk = _engine(subject)._desk
+    step = desk.step
+
+    def watched() -> list[Any]:
+        outputs: list[Any] = step()
+        found.append([output.num_cached_tokens for output in outputs])
+        return outputs
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk, "step", watched)
+        yield found
 
 
 @contextmanager

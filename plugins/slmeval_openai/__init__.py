@@ -21,6 +21,8 @@ from slmeval.types import (
     Prompt,
     ScoreGroup,
     Served,
+    Timing,
+    Workload,
 )
 
 #: what changes in how servers are asked, or how their answers are read, gets a new number
@@ -43,7 +45,7 @@ class OpenAIBackend(Backend):
     name = "openai"
     extra = "openai"
     forms = ("server",)
-    capabilities = frozenset({"score", "generate", "sample"})
+    capabilities = frozenset({"score", "generate", "sample", "time"})
     options = (
         Option(
             "api",
@@ -114,6 +116,21 @@ class OpenAIBackend(Backend):
         :raises slmeval.errors.JobFailed: the server refuses, or fails again and again.
         """
         return self._engine.generate(prompts, settings, decode)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """As the port says, but for what a client cannot see or do.
+
+        There is no time of a prefill. A server cannot be told what to have in its cache, so the tokens of a
+        depth are run with the prompt, within the time; and where a server takes no ids, words are sent that
+        come to as many tokens by its own count. Each run's prompt is the workload's tokens (or the words) in
+        another order with another beginning, for a server keeps what it was asked: no run profits from
+        another. A request that fails is not sent again.
+
+        :raises ValueError: the workload does not fit the model.
+        :raises slmeval.errors.JobFailed: the server refuses, fails, ends texts early, or sends tokens so that
+            it cannot be told when each came.
+        """
+        return self._engine.time(workload)
 
     def notes(self) -> tuple[str, ...]:
         return self._engine.notes()

@@ -74,6 +74,8 @@ class Caller:
 
     def __init__(self, address: Address, key: Key, timeout: float, retries: int) -> None:
         self._address, self._key = address, key
+        #: seconds that one request may take
+        self.timeout = timeout
         self._wire = Wire(address, key, timeout)
         self._backoff = Backoff(retries, waiting.BASE)
         self._quiet_until = 0.0
@@ -113,7 +115,7 @@ class Caller:
         for attempt in range(most):
             await self._hold()
             try:
-                return read(parse(self._accepted(await self._wire.send(url, body), url)))
+                return read(parse(self.accepted(await self._wire.send(url, body), url)))
             except Garbled as garbled:
                 last = Trouble(f"its answer is damaged: {self.shown(str(garbled))}", damaged=True)
             except Trouble as trouble:
@@ -145,8 +147,8 @@ class Caller:
         # those that waited alike do not come back in one instant
         return trouble.wait + min(1.0, self._backoff.wait(0))
 
-    def _accepted(self, response: Response, url: str) -> bytes:
-        """The body of an answer.
+    def accepted(self, response: Response, url: str) -> bytes:
+        """The body of an answer of ``url``.
 
         :raises Trouble: there is none now.
         :raises Refused: there will be none.

@@ -16,7 +16,9 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
+    Workload,
 )
 from slmeval_openai.asking import Caller
 from slmeval_openai.generation import Writer
@@ -24,6 +26,7 @@ from slmeval_openai.lanes import Lanes
 from slmeval_openai.lookup import Facts, address_and_key, facts_of
 from slmeval_openai.opening import SOME_IDS, Manner, Opening
 from slmeval_openai.scoring import Scorer, known_case, refused
+from slmeval_openai.timing import Timer
 from slmeval_openai.tokenizers import Comparison, is_text
 from slmeval_openai.watching import Watch, check_planned
 
@@ -47,6 +50,7 @@ class Engine:
         timeout, retries = float(options["timeout"] or 1), int(options["retries"] or 0)
         self._caller = Caller(self._address, self._key, timeout, retries)
         self._lanes = Lanes(int(options["concurrency"] or 1))
+        self._timer: Timer | None = None
         try:
             self._facts, self._manner = self._lanes.run(self._open(model, str(options["api"])))
         except BaseException:
@@ -165,9 +169,29 @@ class Engine:
             return Fitting(_UNTOLD, _UNTOLD)
         return Fitting(self._facts.room or _UNTOLD, self._facts.vocabulary or _UNTOLD)
 
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """One timing for each that is asked for, without end; all prompts are sent at once.
+
+        :raises ValueError: the workload does not fit the model.
+        :raises NotImplementedError: tokens are forced, which no server can be told.
+        :raises JobFailed: the server fails or serves something else, or what it sends cannot be timed.
+        """
+        if workload.forced:
+            raise NotImplementedError("backend 'openai' does not declare force")
+        self._fitting().check_workload(workload)
+        if self._timer is None:
+            self._timer = Timer(self._caller, self._address, self._key, self._manner, self._facts.name)
+        return self._timings(self._timer, workload)
+
+    def _timings(self, timer: Timer, workload: Workload) -> Iterator[Timing]:
+        while True:
+            self._watch.look_again(self._lanes.run)
+            yield self._lanes.run(timer.run(workload))
+
     def notes(self) -> tuple[str, ...]:
         """What the report must say about how this was measured."""
-        return (*self._how_asked(), *self._writer.notes())
+        timed = self._timer.notes() if self._timer else ()
+        return (*self._how_asked(), *self._writer.notes(), *timed)
 
     def _how_asked(self) -> Iterator[str]:
         manner = self._manner
@@ -188,4 +212,9 @@ class Engine:
 
     def close(self) -> None:
         """Close all connections, and end what is under way."""
-        self._lanes.close(self._caller.close)
+        self._lanes.close(self._end)
+
+    async def _end(self) -> None:
+        if self._timer:
+            await self._timer.close()
+        await self._caller.close()

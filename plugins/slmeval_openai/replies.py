@@ -13,7 +13,7 @@ _ENDED = frozenset({"stop", "eos_token", "stop_sequence", "content_filter"})
 
 
 #: where chat servers that take a thought out of the text put it: llama-server, SGLang; vLLM, mlx_lm, Ollama
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def read_chat(document: Any, most: int) -> Written:
 
 def _thought(message: dict[str, Any]) -> str | None:
     """The thought that the server took out of the text; ``None``: it says nothing of any."""
-    told = [name for name in _THOUGHTS if name in message]
+    told = [name for name in THOUGHTS if name in message]
     given = [field(message, name, str) for name in told if message[name] is not None]
     return max(given, key=len, default="") if told else None
 

@@ -45,6 +45,13 @@ class Watch:
         :raises JobFailed: the server serves something else now, or does not say what.
         """
         yield from answers
+        self.look_again(run)
+
+    def look_again(self, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """A look, if there was none for a while.
+
+        :raises JobFailed: as :meth:`until_the_end`.
+        """
         if time.monotonic() - self._looked >= _EVERY:
             run(self._look())
 

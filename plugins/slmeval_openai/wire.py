@@ -52,24 +52,7 @@ class Wire:
 
     def __init__(self, address: Address, key: Key, timeout: float) -> None:
         self._key, self._timeout = key, timeout
-        try:
-            httpx2.URL(address.base)
-        except httpx2.InvalidURL as error:
-            raise ModelError(f"{address.base} is no address of a server: {clean(str(error))}") from None
-        try:
-            self._client = httpx2.AsyncClient(
-                headers={"Connection": "close", "Accept-Encoding": "identity", **key.headers},
-                timeout=httpx2.Timeout(timeout),
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
-                trust_env=not address.on_this_machine,
-                follow_redirects=False,
-            )
-        except (httpx2.InvalidURL, ValueError, ImportError, OSError) as error:
-            # what the environment says of proxies may hold a password: it is not quoted
-            raise ModelError(
-                "the proxy (HTTP_PROXY, ALL_PROXY, ...) or the certificates (SSL_CERT_FILE, ...) that the "
-                f"environment names cannot be used: {type(error).__name__}"
-            ) from None
+        self._client = client_for(address, key, timeout)
 
     async def send(self, url: str, body: Mapping[str, Any] | None) -> Response:
         """A GET, or a POST of ``body`` as JSON; the whole answer within the time-out.
@@ -84,15 +67,14 @@ class Wire:
                 "-o concurrency= asks for fewer at once)"
             ) from None
         except httpx2.TransportError as error:
-            raise Trouble(self._reason(error)) from None
+            raise Trouble(broken(error, self._key)) from None
 
     async def _exchange(self, url: str, body: Mapping[str, Any] | None) -> Response:
         content = None if body is None else json.dumps(body).encode()
         method = "GET" if body is None else "POST"
         kind = {} if body is None else {"Content-Type": "application/json"}
         async with self._client.stream(method, url, content=content, headers=kind) as response:
-            if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise Trouble("the answer is compressed, which was not asked for")
+            check_plain(response)
             parts, size = [], 0
             async for part in response.aiter_raw():
                 size += len(part)
@@ -101,16 +83,51 @@ class Wire:
                 parts.append(part)
             return Response(response.status_code, dict(response.headers), b"".join(parts))
 
-    def _reason(self, error: httpx2.TransportError) -> str:
-        said = self._key.hide(clean(str(error) or str(error.__cause__ or "")))
-        if isinstance(error, httpx2.ConnectError):
-            secure = "certificate" in said.lower() or "ssl" in said.lower()
-            what = "no secure connection" if secure else "no connection"
-            return f"{what} can be made ({said or 'no reason is given'})"
-        if isinstance(error, httpx2.ProxyError):
-            return f"the proxy that the environment names refuses ({said})"
-        return f"the connection broke before the answer was whole ({said or type(error).__name__})"
-
     async def close(self) -> None:
         """Close what is open."""
         await self._client.aclose()
+
+
+def client_for(address: Address, key: Key, timeout: float, *, keep: bool = False) -> httpx2.AsyncClient:
+    """What makes connections to one server; with ``keep`` they stay open for the next request.
+
+    :raises ModelError: as :class:`Wire`.
+    """
+    try:
+        httpx2.URL(address.base)
+    except httpx2.InvalidURL as error:
+        raise ModelError(f"{address.base} is no address of a server: {clean(str(error))}") from None
+    way = {} if keep else {"Connection": "close"}
+    kept = None if keep else 0
+    try:
+        return httpx2.AsyncClient(
+            headers={**way, "Accept-Encoding": "identity", **key.headers},
+            timeout=httpx2.Timeout(timeout),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=kept, keepalive_expiry=None),
+            trust_env=not address.on_this_machine,
+            follow_redirects=False,
+        )
+    except (httpx2.InvalidURL, ValueError, ImportError, OSError) as error:
+        # what the environment says of proxies may hold a password: it is not quoted
+        raise ModelError(
+            "the proxy (HTTP_PROXY, ALL_PROXY, ...) or the certificates (SSL_CERT_FILE, ...) that the "
+            f"environment names cannot be used: {type(error).__name__}"
+        ) from None
+
+
+def check_plain(response: httpx2.Response) -> None:
+    """:raises Trouble: the answer is compressed."""
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Trouble("the answer is compressed, which was not asked for")
+
+
+def broken(error: httpx2.TransportError, key: Key) -> str:
+    """Why there was no whole answer, in words that can be shown."""
+    said = key.hide(clean(str(error) or str(error.__cause__ or "")))
+    if isinstance(error, httpx2.ConnectError):
+        secure = "certificate" in said.lower() or "ssl" in said.lower()
+        what = "no secure connection" if secure else "no connection"
+        return f"{what} can be made ({said or 'no reason is given'})"
+    if isinstance(error, httpx2.ProxyError):
+        return f"the proxy that the environment names refuses ({said})"
+    return f"the connection broke before the answer was whole ({said or type(error).__name__})"

@@ -22,8 +22,10 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 
 
@@ -50,7 +52,7 @@ class VllmBackend(Backend):
     name = "vllm"
     extra = "vllm"
     preference = 30
-    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "memory"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "time", "memory"})
     options = (
         Option(
             "dtype",
@@ -153,6 +155,16 @@ class VllmBackend(Backend):
         :raises ValueError: ``ids`` do not fit the model, or ``k`` does not fit the vocabulary.
         """
         return self._engine.top_logprobs(ids, k)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """As the port says, but that a prefill's time has the choice of a token in it, which ends its step.
+
+        Of the tokens of a depth whole blocks are in the cache, and the others are run within the time.
+
+        :raises ValueError: the workload does not fit the model.
+        :raises slmeval.errors.JobFailed: its sequences cannot be under way at once, or vLLM stops.
+        """
+        return self._engine.time(workload)
 
     def memory(self) -> tuple[Reading, ...]:
         return self._engine.memory()

@@ -20,17 +20,21 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 from slmeval_vllm.drawing import COLDEST, our_rule, own_rule
 from slmeval_vllm.driver import run
 from slmeval_vllm.loading import collect, open_model
+from slmeval_vllm.memory import readings
 from slmeval_vllm.requests import Desk
 from slmeval_vllm.routes import likelihoods, routes
 from slmeval_vllm.shape import parameters_of
 from slmeval_vllm.surroundings import device, vllm_version
 from slmeval_vllm.texts import Work, params_of, write
+from slmeval_vllm.timing import Timer
 from slmeval_vllm.tokenizers import first_difference, own_tokenizer
 from slmeval_vllm.top import tops
 from slmeval_vllm.trial import case_for, choose
@@ -51,6 +55,7 @@ class Engine:
         self._opened = opened = open_model(ref, options)
         self._fitting = Fitting(opened.context, opened.vocabulary)
         self._desk = Desk(opened.engine)
+        self._timer = Timer(self._desk, opened)
         try:
             self._choose()
         except SlmevalError:
@@ -105,21 +110,16 @@ class Engine:
         if self._faults:
             told = "; ".join(f"{name}: {fault}" for name, fault in self._faults.items())
             notes.append(f"asked by way of {self._taken}, for others are not right ({told})")
-        return (*notes, *self._tokenizer_notes, *self._of_draws)
+        return (*notes, *self._tokenizer_notes, *self._of_draws, *self._timer.notes())
 
     def memory(self) -> tuple[Reading, ...]:
-        """What vLLM reserved for its cache, on each GPU or on the CPU, in bytes.
-
-        Not its weights: on a CPU they are packed into what it does not tell of.
-        """
-        core = self._opened.engine.engine_core.engine_core
-        reserved = float(core.available_gpu_memory_for_kv_cache)
-        return (Reading(reserved, "bytes", 0.0, "cache", "vLLM's reservation"),)
+        """What vLLM tells of its memory."""
+        return tuple(readings(self._opened))
 
     def close(self) -> None:
         """Give back memory, threads and files."""
         self._opened.close()
-        del self._opened, self._desk
+        del self._opened, self._desk, self._timer
         collect()
 
     # ---- what is asked -------------------------------------------------------------------------------
@@ -180,6 +180,23 @@ class Engine:
         """
         self._fitting.check_top(ids, k)
         return tops(self._desk, ids, k)
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """One timing for each that is asked for, without end.
+
+        :raises ValueError: the workload does not fit the model.
+        :raises NotImplementedError: tokens are forced, which vLLM does not do.
+        :raises JobFailed: its sequences cannot be under way at once.
+        """
+        if workload.forced:
+            raise NotImplementedError("backend 'vllm' does not declare force")
+        self._fitting.check_workload(workload)
+        self._timer.check(workload)
+        return self._timings(workload)
+
+    def _timings(self, workload: Workload) -> Iterator[Timing]:
+        while True:
+            yield self._timer.run(workload)
 
 
 def _tokens(group: ScoreGroup) -> int:

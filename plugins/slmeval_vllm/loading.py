@@ -23,7 +23,7 @@ from slmeval_vllm.surroundings import block_size_of, device, undisturbed
 #: logits that one batch of a prompt may give, over all positions and the whole vocabulary
 _LOGITS = 1 << 28
 #: sequences, and tokens, that one batch holds at most
-_SEQUENCES, _BATCH = 256, 4096
+SEQUENCES, _BATCH = 256, 4096
 #: the engines that this process has open, by their identity
 _OPEN: set[int] = set()
 
@@ -92,7 +92,7 @@ def _open(folder: Path, options: Mapping[str, OptionValue]) -> Opened:
     # only a whole configuration knows the shape of the model
     config = arguments.create_engine_config()
     vocabulary = int(config.model_config.get_vocab_size())
-    arguments.max_num_batched_tokens = max(_SEQUENCES, min(_BATCH, _LOGITS // vocabulary))
+    arguments.max_num_batched_tokens = max(SEQUENCES, min(_BATCH, _LOGITS // vocabulary))
     if not _shares_gpu(options) and config.cache_config.kv_cache_memory_bytes is None:
         arguments.kv_cache_memory_bytes = _cache_bytes(config, context, options)
     our_rule = takes_our_rule(config)
@@ -125,7 +125,7 @@ def _arguments(folder: Path, context: int, options: Mapping[str, OptionValue]) -
         "tensor_parallel_size": options["tensor_parallel"],
         # the last token of a continuation is predicted and never read, but counts
         "max_model_len": context + 1,
-        "max_num_seqs": _SEQUENCES,
+        "max_num_seqs": SEQUENCES,
         "block_size": block_size_of(options),
         "enforce_eager": bool(options["eager"]),
         # a batch must follow from what is asked, and not from when the one before it ends
