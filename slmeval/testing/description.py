@@ -85,12 +85,13 @@ class DescriptionClauses(Clauses):
         expect(same, "the three likeliest tokens are not those of the whole vocabulary")
 
     def test_memory_is_read(self) -> None:
-        """ "memory": at least one reading, in bytes, above zero, that says what it covers and who says so."""
+        """ "memory": a reading at least, in bytes (a room in tokens), with what it covers and who says so."""
         needs(self.backend, "memory")
         readings = self.toy.backend.memory()
         expect(bool(readings), "memory is declared, and there is no reading")
         for each in readings:
-            right = each.unit in {"B", "bytes"} and 0 < each.value < math.inf and each.scope and each.source
+            units = {"tokens"} if each.scope.startswith("kv cache room") else {"B", "bytes"}
+            right = each.unit in units and 0 < each.value < math.inf and each.scope and each.source
             expect(bool(right), f"not a reading of memory: {each}")
 
     def test_what_is_not_declared_is_refused(self) -> None:
