@@ -570,11 +570,12 @@ def test_another_tokenizer_is_noticed(demo: MLXBackend, demo_model: Path) -> Non
     assert "to mlx-lm" in difference
 
 
-def test_memory_is_what_mlx_counts(demo: MLXBackend) -> None:
-    peak, active = demo.memory()
-    assert (peak.scope, active.scope) == ("peak", "active")
+def test_memory_is_that_of_the_weights_and_what_mlx_counts(demo: MLXBackend) -> None:
+    weights, active, peak = demo.memory()
+    assert [reading.scope for reading in (weights, active, peak)] == ["weights", "active", "peak"]
+    assert weights.value == 4 * 3_672_320
     assert peak.source == "mlx.core.get_peak_memory"
-    assert peak.value >= active.value >= 4 * 3_672_320
+    assert peak.value >= active.value >= weights.value
 
 
 def test_the_fingerprint_says_what_auto_means() -> None:
@@ -613,6 +614,13 @@ def test_a_quantized_model_opens_and_is_near(
     groups = [ScoreGroup(text[:8], (text[8:],))]
     (((found,),), ((exact,),)) = (list(each.score(groups)) for each in (backend, oracle))
     assert 0.01 < abs(found.logprob - exact.logprob) < 0.25 * abs(exact.logprob)
+
+
+def test_quantized_weights_are_held_with_their_scales(four_bit: ModelRef) -> None:
+    backend = opened(four_bit)
+    bits = float(backend.notes()[0].split(" ")[0])
+    held = {reading.scope: reading.value for reading in backend.memory()}
+    assert held["weights"] == pytest.approx(bits / 8 * backend.model_info().parameters, rel=0.001)
 
 
 def test_quantized_weights_are_computed_as_exactly_as_plain_ones(

@@ -23,8 +23,10 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 from slmeval_mlx.forms import FORMS
 
@@ -54,7 +56,7 @@ class MLXBackend(Backend):
     name = "mlx"
     extra = "mlx"
     preference = 60 if _APPLE_SILICON else 20
-    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "memory"})
+    capabilities = frozenset({"score", "generate", "sample", "top_logprobs", "memory", "time", "force"})
     options = (
         Option(
             "dtype",
@@ -125,8 +127,23 @@ class MLXBackend(Backend):
         """
         return self._engine.top_logprobs(ids, k)
 
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """As the port says, as mlx-lm itself runs a model: the next pass is under way while a token is read.
+
+        The last token of a prompt has a pass of its own. What scoring and writing have kept is given back.
+
+        :raises ValueError: the workload does not fit the model.
+        :raises slmeval.errors.JobFailed: as for ``score``, when the first timing is asked for.
+        """
+        return self._engine.time(workload)
+
     def memory(self) -> tuple[Reading, ...]:
-        """As MLX counts it, in bytes: "peak" since the model was opened, and "active" now."""
+        """As the port says: the arrays of the weights and of a workload's cache, and what MLX counts.
+
+        The cache has room for some tokens more than are in it, for mlx-lm makes it larger by 256 at a time;
+        of layers with a sliding window "kv cache room" tells nothing. "active" and "peak" are without what
+        MLX keeps of freed buffers.
+        """
         return self._engine.memory()
 
     def notes(self) -> tuple[str, ...]:

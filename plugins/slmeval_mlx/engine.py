@@ -24,8 +24,10 @@ from slmeval.types import (
     OptionValue,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 from slmeval_mlx import shape
 from slmeval_mlx.devices import computing, resolve_device, wired
@@ -34,7 +36,9 @@ from slmeval_mlx.generation import WRITTEN_AT_ONCE, Limits, Work, write_alone, w
 from slmeval_mlx.loading import UNREADABLE, Checkpoint, open_checkpoint, reason
 from slmeval_mlx.memory import memory_guard
 from slmeval_mlx.packed import AT_ONCE, LOGITS, Choice, Packed, teach
+from slmeval_mlx.readings import readings
 from slmeval_mlx.scoring import score_group, score_tree
+from slmeval_mlx.timing import Runs
 from slmeval_mlx.tokenizers import first_difference, own_tokenizer
 from slmeval_mlx.trial import worst_difference
 from slmeval_mlx.trunk import Passes, Trunk
@@ -61,6 +65,8 @@ class Engine:
         )
         self._fitting = Fitting(self._checkpoint.context, self._checkpoint.vocabulary)
         self._tokenizer_notes: tuple[str, ...] = ()
+        #: workloads that are being timed
+        self._timed: list[Runs] = []
 
     def model_info(self) -> ModelInfo:
         """What was opened."""
@@ -97,11 +103,8 @@ class Engine:
         )
 
     def memory(self) -> tuple[Reading, ...]:
-        """What MLX counts, in bytes: at most since the model was opened, and now."""
-        return (
-            Reading(float(mx.get_peak_memory()), "bytes", 0.0, "peak", "mlx.core.get_peak_memory"),
-            Reading(float(mx.get_active_memory()), "bytes", 0.0, "active", "mlx.core.get_active_memory"),
-        )
+        """What is held now, with the caches of workloads under way, and what MLX counts."""
+        return tuple(readings(self._checkpoint.model, [runs.cache for runs in self._timed]))
 
     def close(self) -> None:
         """Give back the memory."""
@@ -153,27 +156,48 @@ class Engine:
         for piece in self._working(len(ids), lambda: top_logprobs(self._passes, ids, k)):
             yield from piece
 
-    def _working(self, tokens: int, begun: Callable[[], Iterator[T]]) -> Iterator[T]:
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        """Run ``workload`` once for each timing that is asked for.
+
+        :raises ValueError: it does not fit the model.
+        """
+        self._fitting.check_workload(workload)
+        return self._timings(workload)
+
+    def _timings(self, workload: Workload) -> Iterator[Timing]:
+        with computing(self._device):
+            # what was kept of earlier calls makes room
+            self._trunk = Trunk(self._passes)
+            runs = Runs(self._passes, workload)
+        self._timed.append(runs)
+        try:
+            yield from self._working(workload.longest, runs.timings, len(workload.prompts))
+        finally:
+            self._timed.remove(runs)
+            runs.close()
+
+    def _working(self, tokens: int, begun: Callable[[], Iterator[T]], rows: int = 1) -> Iterator[T]:
         """What comes of ``begun``, computed where it should be, sequences having at most ``tokens``."""
         with wired(self._checkpoint.model, self._device):
-            with self._at_work(tokens):
+            with self._at_work(tokens, rows):
                 pieces = begun()
             while True:
-                with self._at_work(tokens):
+                with self._at_work(tokens, rows):
                     piece = next(pieces, None)
                 if piece is None:
                     return
                 yield piece
 
     @contextmanager
-    def _at_work(self, tokens: int) -> Iterator[None]:
+    def _at_work(self, tokens: int, rows: int) -> Iterator[None]:
         window = self._checkpoint.window
         if window is not None and tokens > window:
             raise JobFailed(
                 f"{tokens} tokens are more than this model's sliding window of {window}, which mlx-lm does "
                 "not compute: ask for fewer shots, or take another backend"
             )
-        with computing(self._device), memory_guard(f"{tokens} tokens"):
+        what = f"{tokens} tokens" if rows == 1 else f"{rows} sequences of {tokens} tokens"
+        with computing(self._device), memory_guard(what):
             yield
 
 

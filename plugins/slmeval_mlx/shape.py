@@ -72,8 +72,12 @@ def _form(module: Any) -> str:
 
 def bits_per_weight(model: Any) -> float:
     """All bytes in memory over all weights: scales, and what is not quantized, count."""
-    held = sum(int(value.nbytes) for _, value in tree_flatten(model.parameters()))
-    return 8 * held / parameters_of(model)
+    return 8 * held_by(model) / parameters_of(model)
+
+
+def held_by(model: Any) -> int:
+    """Bytes in memory: weights, and the scales of those that are quantized."""
+    return sum(int(value.nbytes) for _, value in tree_flatten(model.parameters()))
 
 
 def unquantized_matrices(model: Any) -> int:

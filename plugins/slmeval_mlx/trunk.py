@@ -55,7 +55,11 @@ class Passes:
 
     def run(self, cache: list[Any], rows: Sequence[TokenIds]) -> Any:
         """Logits after each token of ``rows``, which are equally long: [rows, columns, vocabulary]."""
-        return self.model(mx.array(list(rows)), cache=cache)
+        return self.logits(cache, mx.array(list(rows)))
+
+    def logits(self, cache: list[Any], ids: Any) -> Any:
+        """The same of ``ids`` that are on the device, [rows, columns]; not computed yet."""
+        return self.model(ids, cache=cache)
 
     def fill(self, cache: list[Any], ids: TokenIds, step: int | None = None) -> None:
         """Put ``ids`` into the cache of a single sequence; no logits are computed."""

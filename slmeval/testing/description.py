@@ -12,9 +12,9 @@ from slmeval.testing.subject import Subject, expect, needs, options_for
 from slmeval.testing.toy_files import parameters
 from slmeval.types import GenerationSettings, Prompt, ScoreGroup, TokenIds, TopLogprobs
 
-#: what a backend may declare; "time" and "profile" are names for later
+#: what a backend may declare; what no clause asks for yet is below
 CAPABILITIES = ("score", "generate", "sample", "top_logprobs", "memory")
-_LATER = ("time", "profile")
+_LATER = ("time", "force", "profile")
 
 
 class DescriptionClauses(Clauses):
