@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 
@@ -42,6 +43,17 @@ def positive(text: str) -> int:
     number = count(text)
     if not number:
         raise ValueError("0 is too small")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A time above zero.
+
+    :raises ValueError: it is none.
+    """
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{text} is no time in seconds")
     return number
 
 

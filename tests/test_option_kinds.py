@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slmeval.option_kinds import counted, counts, listed
+from slmeval.option_kinds import counted, counts, listed, seconds
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,10 @@ def test_a_range_begins_with_its_first_and_ends_within_its_last(
     assert found[0] == first
     assert found[-1] <= last < (found[-1] * by if sign == "*" else found[-1] + by)
     assert list(found) == sorted(found)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", ""])
+def test_a_time_is_above_zero_and_comes_to_an_end(text: str) -> None:
+    assert seconds("2.5") == 2.5
+    with pytest.raises(ValueError, match="no time in seconds|could not convert"):
+        seconds(text)
