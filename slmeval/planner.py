@@ -267,7 +267,7 @@ def _job(options: RunOptions, pair: Pair, asked: _Asked, selection: Selection) -
         asked.cells,
         asked.units,
         tuple(replace(group, chat=chat) for chat in chats for group in selection.groups),
-        (*_origin(pair.model), *_ignored_options(backend, options), *asked.notes),
+        (*_origin(pair.model), *_ignored_options(backend, options, selection.probes), *asked.notes),
         options.blocked_plugins,
         asked.template,
         tuple(_probe_cell(options, probe, pair.model) for probe in selection.probes),
@@ -302,7 +302,8 @@ def _check_capability(backend: type[Backend], task: Task, options: RunOptions) -
         raise UsageError(f"backend {backend.name!r} writes greedy texts alone: leave out --temperature")
 
 
-def _ignored_options(backend: type[Backend], options: RunOptions) -> tuple[str, ...]:
-    own = {option.name for option in backend.options}
+def _ignored_options(backend: type[Backend], options: RunOptions, probes: Sequence[Probe]) -> tuple[str, ...]:
+    parts: tuple[Configurable, ...] = (backend, *probes)
+    own = {option.name for part in parts for option in part.options}
     ignored = [name for name in _given(backend, options) if name not in own]
     return tuple(f"{backend.name} has no option {name!r}, which was given" for name in ignored)

@@ -144,8 +144,10 @@ def _lack_of_interval(value: Any, interval: Any) -> str | None:
     return None
 
 
-def misfit(measurement: Measurement) -> str | None:
-    """What is wrong with a measurement that came from a worker, or ``None``."""
+def misfit(measurement: Any) -> str | None:
+    """What is wrong with what a probe says that it measured, or ``None``."""
+    if not isinstance(measurement, Measurement):
+        return f"{reprlib.repr(measurement)} in place of a measurement"
     names = [series.name for series in measurement.series]
     if twice := [name for name in names if names.count(name) > 1]:
         return f"two series named {twice[0]!r}"

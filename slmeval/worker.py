@@ -26,6 +26,7 @@ from slmeval.errors import SlmevalError, Unanswerable, UsageError
 from slmeval.frames import read_frame, write_frame
 from slmeval.holding import Holder
 from slmeval.plan import GenerateUnit, ScoreUnit, Unit
+from slmeval.probe_figures import misfit
 from slmeval.protocol import PROTOCOL, Message, decode, encode, pack_replies, unpack_unit
 from slmeval.registry import load, pick
 from slmeval.sessions import WorkerSession, lacking
@@ -164,6 +165,8 @@ class Worker:
         session.note_conditions()
         measurement = probe.measure(session)
         session.note_conditions()
+        if (wrong := misfit(measurement)) is not None:
+            raise SlmevalError(f"probe {probe.name!r} gave {wrong}")
         kept = replace(measurement, conditions=tuple(session.conditions))
         return {"lacks": None, "measurement": to_plain(kept), **self._model.told()}
 

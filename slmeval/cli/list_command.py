@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import click
 
-from slmeval.api import Backend, Task
+from slmeval.api import Backend, Option, Task
 from slmeval.cli.output import print_text
 from slmeval.environments import python_of
 from slmeval.errors import UnknownName
@@ -134,11 +134,22 @@ def _named(kind: str) -> Callable[[Registry], Rows]:
     return rows
 
 
+def _probes(registry: Registry) -> Rows:
+    return [
+        (name, probe.version, _first_line(probe), " ".join(map(_default, probe.options)))
+        for name, probe in registry.parts.probes.items()
+    ]
+
+
+def _default(option: Option) -> str:
+    return f"{option.name}={'' if option.default is None else option.default}"
+
+
 _KINDS: dict[str, tuple[tuple[str, ...], Callable[[Registry], Iterable[tuple[str, ...]]]]] = {
     "backends": (("backend", "here", "can"), _backends),
     "tasks": (("task", "version", "kind", "shots", "chance", "rows", "data", "licence"), _tasks),
     "groups": (("group", "mean of", "shots", "members"), _groups),
-    "probes": (("probe", "what it measures"), _named("probes")),
+    "probes": (("probe", "version", "what it measures", "options (-o NAME=VALUE)"), _probes),
     "metrics": (("metric", "what it is"), _named("metrics")),
     "filters": (("filter", "what it finds"), _named("filters")),
     "reporters": (("format", "what it writes"), _named("reporters")),

@@ -47,9 +47,11 @@ def figure_table(run: RunResult) -> Table:
 
 
 def _detailed(run: RunResult) -> Table:
+    told = [(cell, figure) for cell in run.cells for figure in _in_order(cell)]
+    judged = any(figure.verdict for _, figure in told)
     head = ("Task", "Shots", "Figure", "Value ± stderr", "95% CI", "n", "Unit")
-    rows = tuple(_detail(cell, figure) for cell in run.cells for figure in _in_order(cell))
-    return Table(head, rows, frozenset({"Shots", "n"}))
+    rows = tuple((*_detail(cell, figure), *((figure.verdict,) if judged else ())) for cell, figure in told)
+    return Table((*head, *(("Over time",) if judged else ())), rows, frozenset({"Shots", "n"}))
 
 
 def _detail(cell: CellResult, figure: Figure) -> tuple[str, ...]:
@@ -81,10 +83,16 @@ def _row(
     line: Line, figures: dict[Column, tuple[CellResult, Figure]], found: tuple[Column, ...]
 ) -> tuple[str, ...]:
     name, shots, _, figure_name = line
-    values = [value_text(figures[column][1]) if column in figures else "" for column in found]
+    values = [_value(figures[column][1]) if column in figures else "" for column in found]
     n = " / ".join(dict.fromkeys(_n(cell, figure) for cell, figure in figures.values()))
     unit = " / ".join(dict.fromkeys(figure.unit for _, figure in figures.values()))
     return (name, shots, figure_name, *values, n, unit)
+
+
+def _value(figure: Figure) -> str:
+    """Side by side there is no column for a verdict; that it stayed as it was goes without saying."""
+    unsteady = f" ({figure.verdict})" if figure.verdict not in ("", "stable") else ""
+    return value_text(figure) + unsteady
 
 
 def _in_order(cell: CellResult) -> list[Figure]:

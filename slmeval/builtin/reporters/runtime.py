@@ -8,6 +8,8 @@ from slmeval.builtin.reporters.text import number
 from slmeval.types import CellResult, Conditions, Figure
 
 Named = tuple[str, CellResult]
+#: the others stand in the JSON report
+_SHOWN = ("p5", "p50", "p95", "p99")
 
 
 def spreads(named: Iterable[Named]) -> Iterator[tuple[str, str]]:
@@ -19,7 +21,9 @@ def spreads(named: Iterable[Named]) -> Iterator[tuple[str, str]]:
 
 
 def _percentiles(figure: Figure, scale: float) -> str:
-    told = ", ".join(f"{name} {number(value, scale)}" for name, value in figure.percentiles.items())
+    told = ", ".join(
+        f"{name} {number(value, scale)}" for name, value in figure.percentiles.items() if name in _SHOWN
+    )
     return f"{told} {figure.unit}".rstrip()
 
 

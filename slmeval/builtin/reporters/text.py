@@ -25,7 +25,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def value_text(figure: Figure) -> str:
-    """``0.4125 ± 0.0219``, with its verdict, its source if not measured, its note if it has no error."""
+    """``0.4125 ± 0.0219``, with its source where it was not measured and its note where it has no error."""
     if figure.value is None or figure.source == "unavailable":
         return f"unavailable ({figure.note or 'no reason given'})"
     if not math.isfinite(figure.value):
@@ -34,7 +34,6 @@ def value_text(figure: Figure) -> str:
     if figure.stderr is not None and math.isfinite(figure.stderr):
         text += f" ± {number(figure.stderr, figure.value)}"
     told = ["estimated"] if figure.source == "estimated" else []
-    told += [figure.verdict] if figure.verdict else []
     told += [figure.note] if figure.note and figure.stderr is None else []
     return f"{text} ({', '.join(told)})" if told else text
 

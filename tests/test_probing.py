@@ -1,0 +1,417 @@
+"""Probes in a run: what they measure is kept, their figures lack nothing, and what fails fails alone."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toys
+
+from slmeval.api import Demand, Option, Probe, Session
+from slmeval.errors import ModelError, UsageError
+from slmeval.medians import median_figure
+from slmeval.option_kinds import positive
+from slmeval.plan import Job
+from slmeval.planner import plan
+from slmeval.probe_figures import merged, misfit, unfit
+from slmeval.registry import load
+from slmeval.run import execute
+from slmeval.sessions import untimely
+from slmeval.store import Store
+from slmeval.testing import Silent, evaluate
+from slmeval.types import (
+    CellResult,
+    Figure,
+    Measurement,
+    OptionValue,
+    RunOptions,
+    RunResult,
+    Series,
+    Timing,
+    Workload,
+)
+
+GOOD = Figure("latency", 2.0, 0.1, (1.5, 2.5), 6, "ms")
+LACKING: dict[str, Any] = {
+    "no unit": {"unit": ""},
+    "a unit that is no text": {"unit": None},
+    "no n": {"n": 0},
+    "half an n": {"n": 1.5},
+    "no interval": {"ci95": None},
+    "half an interval": {"ci95": (1.0,)},
+    "an interval beside its value": {"ci95": (3.0, 4.0)},
+    "an interval of no numbers": {"ci95": (-math.inf, math.inf)},
+    "no source": {"source": ""},
+    "a source of its own": {"source": "guessed"},
+    "no value": {"value": None},
+    "a value that is no number": {"value": math.nan},
+    "a value that is the truth": {"value": True},
+    "an error below zero": {"stderr": -1.0},
+    "an error that is no number": {"stderr": math.inf},
+    "no name": {"name": ""},
+    "unavailable with a value": {"source": "unavailable", "note": "it is not"},
+    "unavailable for no reason": {"source": "unavailable", "value": None},
+    "percentiles of no numbers": {"percentiles": {"p5": math.nan}},
+    "a verdict of its own": {"verdict": "fine"},
+    "a note that is no text": {"note": None},
+}
+
+
+def test_a_whole_figure_is_taken() -> None:
+    unavailable = Figure("peak", None, None, None, 0, "", "unavailable", "not told here")
+    assert unfit([GOOD, replace(GOOD, name="x", stderr=None, source="estimated"), unavailable]) is None
+
+
+@pytest.mark.parametrize("change", LACKING.values(), ids=LACKING.keys())
+def test_no_probe_can_emit_a_figure_that_lacks_something(change: dict[str, Any]) -> None:
+    wrong = replace(GOOD, **change)
+    assert unfit([wrong])
+    assert unfit([replace(GOOD, name="before"), wrong])
+
+
+def test_nor_none_at_all_nor_two_of_one_name() -> None:
+    assert unfit([]) == "no figures"
+    assert unfit([GOOD, GOOD]) == "two figures named 'latency'"
+    assert unfit([None]) == "None in place of a figure with a name"  # type: ignore[list-item]
+
+
+# ---- a toy engine and toy probes ---------------------------------------------------------------------------
+
+MODULE = '''
+"""An engine that takes the time it is told to, and probes that misbehave."""
+import os, signal, time
+from slmeval import hookimpl
+from slmeval.api import Backend, Option, Probe
+from slmeval.medians import median_figure
+from slmeval.types import Figure, Measurement, ModelInfo, Series, Timing
+
+
+class Ticking(Backend):
+    name = "ticking"
+    capabilities = frozenset({"time"})
+    options = (Option("trouble", str, "none", "what goes wrong"),)
+
+    def __init__(self, model, options):
+        self._trouble = options["trouble"]
+
+    def model_info(self):
+        return ModelInfo("Toy", 1, 1, "float64", "cpu", 64, 8, "toy", "1")
+
+    def score(self, groups):
+        yield from ()
+
+    def generate(self, prompts, settings, decode):
+        yield from ()
+
+    def lacking(self):
+        return {"time": "this very model cannot"} if self._trouble == "lacking" else {}
+
+    def time(self, workload):
+        if len(workload.prompts[0]) > 60:
+            raise ValueError("more than 60 tokens")
+        while True:
+            time.sleep(0.001)
+            if self._trouble == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if self._trouble == "memory":
+                raise MemoryError
+            tokens = tuple(0.001 * (at + 2) for at in range(workload.new_tokens))
+            if self._trouble == "ends":
+                return
+            if self._trouble == "backwards":
+                tokens = tokens[::-1]
+            yield Timing(0.001, tokens[1:] if self._trouble == "few" else tokens)
+
+
+class Toy(Probe):
+    """A toy."""
+
+    version = "1"
+
+    def __init__(self, name, workers=0, trouble="none"):
+        self.name, self.workers, self._trouble = name, workers, trouble
+        self.needs = frozenset({"memory"}) if trouble == "needy" else frozenset({"time"})
+
+    def measure(self, session):
+        if "TOY_LOG" in os.environ:
+            with open(os.environ["TOY_LOG"], "a") as log:
+                log.write(f"{self.name} {os.getpid()}\\\\n")
+        if self._trouble == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self._trouble == "raise":
+            raise ValueError("one line\\\\nanother")
+        if self._trouble == "nan":
+            return Measurement((Series("seconds", "s", (float("nan"),)),))
+        if self._trouble == "long":
+            session.workload(60, 8)
+        with session.timed(session.workload(4, 3)) as run:
+            values = tuple(run().tokens[-1] for _ in range(6))
+        return Measurement((Series("seconds", "s", values),), notes=("a toy",))
+
+    def figures(self, settings, series):
+        figure = median_figure("latency", series["seconds"].values, unit="s")
+        return [Figure("latency", 1.0, None, None, 6, "s") if self._trouble == "bare" else figure]
+
+
+PROBES = [Toy("toy"), Toy("toy_fresh", 2)] + [
+    Toy(f"toy_{trouble}", trouble=trouble) for trouble in ("crash", "raise", "nan", "long", "bare", "needy")
+]
+
+
+@hookimpl
+def slmeval_register_backends():
+    return [Ticking]
+
+
+@hookimpl
+def slmeval_register_probes():
+    return PROBES
+'''.replace("\\\\", "\\")
+
+Runner = Callable[..., RunResult]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_model: Path) -> Runner:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    toys.install(folder, monkeypatch, MODULE, "tickingplugin")
+    monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
+
+    def measured(tasks: str, trouble: str = "none", **more: Any) -> RunResult:
+        options = RunOptions(
+            backends=("ticking",),
+            models=(str(demo_model),),
+            tasks=tuple(tasks.split(",")),
+            engine_options={"trouble": trouble},
+            **more,
+        )
+        return evaluate(options, tmp_path / "store.db")
+
+    return measured
+
+
+def log(tmp_path: Path) -> list[list[str]]:
+    return [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+
+
+def cells(result: RunResult) -> dict[str, CellResult]:
+    return {cell.name: cell for cell in result.cells}
+
+
+@pytest.mark.parametrize("executor", ["process", "local"])
+def test_figures_come_of_what_was_measured_and_both_are_kept(run: Runner, executor: str) -> None:
+    result = run("toy", executor=executor)
+    (cell,) = result.cells
+    assert (result.status, cell.kind, cell.n, cell.sample) == ("done", "probe", 6, False)
+    (figure,) = cell.figures
+    assert (figure.value, figure.ci95, figure.unit, figure.source) == (0.004, (0.004, 0.004), "s", "measured")
+    assert cell.series == (Series("seconds", "s", (0.004,) * 6),)
+    # before and after
+    assert len(cell.conditions) >= 2
+    assert "a toy" in cell.notes
+    assert result.models[0].info is not None
+
+
+def test_fresh_workers_are_processes_of_their_own_and_others_share_one(run: Runner, tmp_path: Path) -> None:
+    result = run("toy,toy_fresh,toy_raise")
+    assert result.status == "failed"
+    by_probe: dict[str, list[str]] = {}
+    for name, pid in log(tmp_path):
+        by_probe.setdefault(name, []).append(pid)
+    assert by_probe["toy"] == by_probe["toy_raise"]
+    assert len({*by_probe["toy_fresh"], *by_probe["toy"]}) == 3
+    assert cells(result)["toy_fresh"].series[0].values == (0.004,) * 12
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("crash", "the worker was ended by SIGSEGV"),
+        ("raise", "ValueError: one line"),
+        ("nan", "a series 'seconds' that has no name or is not of numbers"),
+        ("long", "0 tokens in the cache, a prompt of 60 and 8 new ones are 67 inputs, more than"),
+        ("bare", "probe 'toy_bare' gave figure 'latency' without a 95% interval"),
+    ],
+)
+def test_a_probe_that_fails_fails_alone(run: Runner, trouble: str, told: str) -> None:
+    result = run(f"toy_{trouble},toy")
+    assert set(cells(result)) == {"toy"}
+    (failure,) = result.failures
+    assert failure.reason.startswith(f"toy_{trouble}: ")
+    assert told in failure.reason
+    assert "\n" not in failure.reason
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("crash", "SIGSEGV"),
+        ("memory", "MemoryError"),
+        ("ends", "ended a workload that could go on"),
+        ("few", "2 times for 3 new tokens"),
+        ("backwards", "0.003 seconds after 0.004"),
+    ],
+)
+def test_an_engine_that_fails_while_it_is_timed_fails_what_was_measured(
+    run: Runner, trouble: str, told: str
+) -> None:
+    result = run("toy,toy_fresh", trouble)
+    assert result.cells == ()
+    named = ", ".join(failure.reason.partition(":")[0] for failure in result.failures)
+    assert sorted(named.split(", ")) == ["toy", "toy_fresh"]
+    assert all(told in failure.reason for failure in result.failures)
+
+
+def test_what_an_engine_does_not_declare_is_unavailable_and_no_failure(run: Runner) -> None:
+    result = run("toy_needy,toy")
+    assert result.status == "done"
+    (figure,) = cells(result)["toy_needy"].figures
+    assert (figure.value, figure.source) == (None, "unavailable")
+    assert figure.note == "backend 'ticking' does not declare 'memory'"
+
+
+def test_so_is_what_this_very_model_lacks(run: Runner) -> None:
+    result = run("toy", "lacking")
+    (figure,) = cells(result)["toy"].figures
+    assert (result.status, figure.source, figure.note) == ("done", "unavailable", "this very model cannot")
+
+
+def test_what_was_measured_is_not_measured_again(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run("toy,toy_crash,toy_fresh")
+    assert first.status == "failed"
+    registry = load()
+    with Store.open(tmp_path / "store.db") as store:
+        planned = plan(first.options, registry.parts, store.file_hash)
+        second = execute(planned, registry, store, Silent(), first.id)
+    measured = [name for name, _ in log(tmp_path)]
+    assert measured.count("toy") == 1
+    assert measured.count("toy_fresh") == measured.count("toy_crash") == 2
+    assert second.cells == first.cells
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        assert db.execute("SELECT count(*) FROM measurements").fetchone() == (3,)
+    db.close()
+    # another run measures anew
+    run("toy")
+    assert [name for name, _ in log(tmp_path)].count("toy") == 2
+
+
+def test_a_task_and_probes_are_told_of_one_model(run: Runner, tmp_path: Path, demo_model: Path) -> None:
+    options = RunOptions(
+        backends=("reference",), models=(str(demo_model),), tasks=("piqa", "toy"), sample=True, limit=2
+    )
+    result = evaluate(options, tmp_path / "store.db")
+    assert [cell.kind for cell in result.cells] == ["task", "probe"]
+    assert len(result.models) == 1
+
+
+# ---- before anything is opened -----------------------------------------------------------------------------
+
+
+class Asking(Probe):
+    """Asks sequences of a length and a number that its options name."""
+
+    name = "asking"
+    version = "1"
+    options = (Option("length", positive, 8, "tokens"), Option("many", positive, 1, "sequences"))
+
+    def demand(self, settings: Mapping[str, OptionValue]) -> Demand:
+        return Demand(int(settings["length"] or 0), int(settings["many"] or 0))
+
+    def measure(self, session: Session) -> Measurement:
+        return Measurement((Series("length", "tokens", (float(str(session.settings["length"])),) * 2),))
+
+    def figures(self, settings: Mapping[str, OptionValue], series: Mapping[str, Series]) -> Sequence[Figure]:
+        return [median_figure("length", series["length"].values, unit="tokens")]
+
+
+def planned(options: Mapping[str, str], model: Path) -> Job:
+    from slmeval import hookimpl
+
+    plugin = type("Plugin", (), {"slmeval_register_probes": staticmethod(hookimpl(lambda: [Asking()]))})
+    wanted = RunOptions(
+        backends=("reference",), models=(str(model),), tasks=("asking",), engine_options=options
+    )
+    registry = load(extra={"asking": plugin})
+    return plan(wanted, registry.parts, lambda _: "hash").jobs[0]
+
+
+def test_options_reach_the_probe_and_not_the_engine(demo_model: Path) -> None:
+    job = planned({"length": "16", "asking.many": "2", "threads": "1"}, demo_model)
+    (cell,) = job.probes
+    assert cell.settings == {"length": 16, "many": 2}
+    assert job.options == {"threads": 1}
+    assert not any("no option" in note for note in job.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"length": "4096"}, ModelError, "asks sequences of 4,096 tokens, and the context of .* has 2,048"),
+        ({"many": "100000000"}, ModelError, r"100,000,000 × 8 tokens in 16 bits\) are .* GiB are free"),
+        ({"length": "0"}, UsageError, r"-o length=0 \(probe 'asking'\): 0 is too small"),
+        ({"asking.lenth": "1"}, UsageError, "unknown option of 'asking' 'lenth': did you mean 'length'"),
+        ({"lenth": "1"}, UsageError, "did you mean 'length'"),
+        ({"askin.length": "1"}, UsageError, "unknown backend or probe of this run 'askin'.*'asking'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_opened(
+    options: dict[str, str], error: type[Exception], told: str, demo_model: Path
+) -> None:
+    with pytest.raises(error, match=told):
+        planned(options, demo_model)
+
+
+# ---- small parts -------------------------------------------------------------------------------------------
+
+
+def test_series_of_several_workers_stand_one_after_the_other() -> None:
+    one = Measurement((Series("a", "s", (1.0,)), Series("b", "s", (), "unavailable", "not told")))
+    other = Measurement((Series("b", "s", (2.0,)), Series("a", "s", (3.0, 4.0))))
+    assert merged([one, other]) == (
+        Series("a", "s", (1.0, 3.0, 4.0)),
+        Series("b", "s", (2.0,), "measured", "not told"),
+    )
+    with pytest.raises(ValueError, match="in 's' and in 'ms'"):
+        merged([one, Measurement((Series("a", "ms", (1.0,)),))])
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        (Series("a", "s", (1.0,)), Series("a", "s", (1.0,))),
+        (Series("", "s", (1.0,)),),
+        (Series("a", "s", ()),),
+        (Series("a", "s", (), "unavailable"),),
+        (Series("a", "s", (1.0,), "unavailable", "why"),),
+    ],
+)
+def test_a_measurement_that_makes_no_sense_is_refused(series: tuple[Series, ...]) -> None:
+    assert misfit(Measurement(series))
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        None,
+        Timing(1.0, ()),
+        Timing(1.0, (2.0,)),
+        Timing(1.0, (2.0, 1.5)),
+        Timing(2.0, (1.0, 3.0)),
+        Timing(math.nan, (1.0, 2.0)),
+        Timing(-1.0, (1.0, 2.0)),
+        Timing(0.0, (0.0, 0.0)),
+        Timing(1, (2.0, 3.0)),
+        Timing(None, (math.inf, math.inf)),
+    ],
+)
+def test_times_that_cannot_be_are_seen(timing: Any) -> None:
+    assert untimely(Workload(((1, 2),), 2), timing)
+    assert untimely(Workload(((1, 2),), 2), Timing(1.0, (1.0, 2.0))) is None
