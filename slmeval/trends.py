@@ -155,16 +155,27 @@ def _ramp(values: Sequence[float]) -> _Change:
     n = len(values)
     slopes = sorted((values[j] - values[i]) / (j - i) for i, j in combinations(range(n), 2))
     slope = median(slopes)
-    begins = median(value - slope * place for place, value in enumerate(values))
-    rest = [value - begins - slope * place for place, value in enumerate(values)]
+    rest = _above_line(values, slope)
+    begins = median(rest)
+    rest = [value - begins for value in rest]
     variance = _kendall_variance(values) * _inflation(rest, slope * (n - 1))
     concordant = sum(_sign(later - earlier) for earlier, later in combinations(values, 2))
-    low, high = _enclosing(slopes, math.sqrt(variance) / 2)
-    # a line may begin below zero, where there is no percent of it
-    share = 100 * (n - 1) / max(begins, min(values))
-    return _Change(
-        "ramp", 0, slope * share, low * share, high * share, _two_sided(concordant, variance), _away(rest)
+    low, percent, high = sorted(
+        _percent(values, each) for each in (slope, *_enclosing(slopes, math.sqrt(variance) / 2))
     )
+    return _Change("ramp", 0, percent, low, high, _two_sided(concordant, variance), _away(rest))
+
+
+def _above_line(values: Sequence[float], slope: float) -> list[float]:
+    """What is left of each without a line of such a ``slope`` that begins at 0."""
+    return [value - slope * place for place, value in enumerate(values)]
+
+
+def _percent(values: Sequence[float], slope: float) -> float:
+    """By how much a line of such a ``slope`` through ``values`` rises, of what it begins with."""
+    # it may begin below zero, of which there is no percent
+    begins = max(median(_above_line(values, slope)), min(values))
+    return 100 * slope * (len(values) - 1) / begins
 
 
 def _step(values: Sequence[float]) -> _Change:
