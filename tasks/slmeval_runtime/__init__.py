@@ -14,9 +14,10 @@ from slmeval_runtime.batch import Batch
 from slmeval_runtime.context import Context
 from slmeval_runtime.decode import Decode
 from slmeval_runtime.prefill import Prefill
+from slmeval_runtime.stability import Stability
 from slmeval_runtime.ttft import TimeToFirstToken
 
-PROBES = (Prefill(), Decode(), TimeToFirstToken(), Batch(), Context())
+PROBES = (Prefill(), Decode(), TimeToFirstToken(), Batch(), Context(), Stability())
 
 #: 50 tokens in and 50 out, as the survey measures them; its figures are to be had beside the others
 SURVEYED = (

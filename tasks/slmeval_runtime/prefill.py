@@ -18,6 +18,7 @@ from slmeval.api import Demand, Probe, Session
 from slmeval.types import Figure, Measurement, Series, Timing
 from slmeval_runtime.axes import BATCH, DEPTH, PROMPT, Point, Settings, demand, points
 from slmeval_runtime.costs import latency, of, rate
+from slmeval_runtime.served import is_served
 from slmeval_runtime.timed import Unseen, Work, budget, measured
 
 UNSEEN = "the engine does not show when a prompt has been run: ttft has what can be seen from outside"
@@ -37,9 +38,10 @@ class Prefill(Probe):
         return demand(_points(settings))
 
     def measure(self, session: Session) -> Measurement:
-        """Each length, depth and batch."""
+        """Each length, depth and batch; of a server nothing is asked, for it shows none of it."""
+        lack = UNSEEN if is_served(session.model) else None
         found = _points(session.settings)
-        return measured(session, [Work(point.named("prefill"), point, seconds) for point in found])
+        return measured(session, [Work(point.named("prefill"), point, seconds, lack=lack) for point in found])
 
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """Two figures for each point."""
