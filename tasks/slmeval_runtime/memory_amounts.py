@@ -1,0 +1,189 @@
+"""What a model's memory is made of: weights, cache, state, compute and other, each measured or computed.
+
+What an engine tells of its own buffers goes first; what it does not tell is computed from the configuration,
+or is the difference between two looks of the operating system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from slmeval.types import Source
+from slmeval_runtime.memory_looks import Held, Looks
+from slmeval_runtime.predictions import Prediction, Predictor
+
+#: what the whole is made of, in the order in which it is shown
+PARTS = ("weights", "kv_cache", "state", "compute", "other")
+
+_TOLD = "as the engine tells"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Bytes, or ``None`` and why in the note."""
+
+    value: float | None
+    source: Source = "measured"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Of the ``looks`` at one context.
+
+    ``apart`` says why what the process holds does not tell of the model, ``untimed`` why no prompt could be
+    held in the cache; both are empty where it does, and where one could.
+    """
+
+    looks: Looks
+    predictor: Predictor
+    tokens: int
+    batch: int = 1
+    apart: str = ""
+    untimed: str = ""
+    #: the cache that is looked at: that of the prompt, or what it would be
+    cache: Held = field(init=False)
+
+    def __post_init__(self) -> None:
+        empty = Held(self.tokens, self.batch, None, self.looks.opened, {})
+        object.__setattr__(self, "cache", self.looks.held or empty)
+
+    # ---- the parts -------------------------------------------------------------------------------------
+
+    @cached_property
+    def weights(self) -> Amount:
+        """As the engine tells, or by the configuration."""
+        return _told_or(self.looks.told.get("weights"), self.predictor.weights())
+
+    @cached_property
+    def kv_cache(self) -> Amount:
+        """Of all tokens that it has room for."""
+        told = self.cache.told.get("kv cache")
+        found = _told_or(told, self.predictor.cache(self.cache, self.bits))
+        if told is None:
+            return found
+        return Amount(told, note=f"{_TOLD}, room for {self.cache.room:.0f} tokens")
+
+    @cached_property
+    def state(self) -> Amount:
+        """What recurrent layers keep; none, in most models."""
+        return _told_or(self.cache.told.get("state"), self.predictor.state(self.batch))
+
+    @cached_property
+    def compute(self) -> Amount:
+        """What is needed besides while a prompt is run: buffers, and the logits."""
+        told = [self.cache.told[part] for part in ("compute", "logits") if part in self.cache.told]
+        if told:
+            return Amount(sum(told), note=_TOLD)
+        if self.looks.held is None:
+            return Amount(None, "unavailable", self.untimed)
+        return self._of_the_engines_peak() or self._of_the_process()
+
+    @cached_property
+    def whole(self) -> Amount:
+        """What was held at most while the prompt was run."""
+        if not self.apart and self.cache.top is not None:
+            return Amount(self.cache.top, note="of the process, while the prompt was run")
+        named = {part: getattr(self, part) for part in PARTS[:-1]}
+        for part, amount in named.items():
+            if amount.value is None and part != "state":
+                return Amount(None, "unavailable", f"{part}: {amount.note}")
+        return Amount(sum(each.value or 0.0 for each in named.values()), note=f"of the parts; {self._why()}")
+
+    @cached_property
+    def other(self) -> Amount:
+        """What the process held besides: the interpreter, libraries, and copies."""
+        if self.apart or self.cache.top is None:
+            return Amount(None, "unavailable", self._why())
+        named = [self.weights, self.kv_cache, self.compute]
+        if any(each.value is None for each in named):
+            return Amount(None, "unavailable", "for not all parts are known")
+        parts = sum(each.value or 0.0 for each in (*named, self.state))
+        if parts > self.cache.top:
+            why = (
+                f"the parts come to {_mib(parts)}, more than the {_mib(self.cache.top)} that the process held"
+            )
+            return Amount(None, "unavailable", f"{why}: not all of what was reserved was written to")
+        return Amount(self.cache.top - parts, note="what the process held, less all parts")
+
+    # ---- beside the parts ------------------------------------------------------------------------------
+
+    @cached_property
+    def bits(self) -> float:
+        """Bits that each number in the cache takes."""
+        return self.predictor.bits(self.cache)
+
+    @cached_property
+    def per_token(self) -> Amount:
+        """Bytes by which the cache grows with each token that it has room for."""
+        held, less = self.looks.held, self.looks.less
+        if held is None or "kv cache" not in held.told:
+            return Amount(None, "unavailable", self.untimed or "the engine does not tell of its cache")
+        if less is None or less.room == held.room:
+            return Amount(
+                held.told["kv cache"] / held.room, note="the cache over its room, which did not grow"
+            )
+        rise = held.told["kv cache"] - less.told["kv cache"]
+        rooms = f"between rooms for {less.room:.0f} and {held.room:.0f} tokens"
+        return Amount(rise / (held.room - less.room), note=rooms)
+
+    @property
+    def predicted_weights(self) -> Prediction:
+        """By the configuration."""
+        return self.predictor.weights()
+
+    @property
+    def predicted_per_token(self) -> Prediction:
+        """By the configuration, between the same rooms."""
+        return self.predictor.per_token(self.cache, self.looks.less, self.bits)
+
+    # ---- pieces ----------------------------------------------------------------------------------------
+
+    def _of_the_engines_peak(self) -> Amount | None:
+        """The most that the engine held, where that was while the prompt was run."""
+        before, after = self.looks.told.get("peak"), self.cache.told.get("peak")
+        if before is None or after is None or after <= before:
+            return None
+        return self._less_the_parts(after, "the most that the engine held, less weights and cache")
+
+    def _of_the_process(self) -> Amount:
+        """What the process grew by beyond its cache."""
+        opened, top = self.looks.opened.held, self.cache.top
+        if self.apart or opened is None or top is None:
+            return Amount(None, "unavailable", f"the engine does not tell; {self._why()}")
+        if self.kv_cache.value is None:
+            return Amount(None, "unavailable", f"kv_cache: {self.kv_cache.note}")
+        rest = top - opened - self.kv_cache.value - (self.state.value or 0.0)
+        if rest < 0:
+            why = f"the process grew by {_mib(top - opened)}, less than the cache takes"
+            return Amount(None, "unavailable", f"{why}: what the opening had left behind was used again")
+        return Amount(rest, note="by how much the process grew while the prompt was run, less the cache")
+
+    def _less_the_parts(self, most: float, note: str) -> Amount | None:
+        if self.weights.value is None or self.kv_cache.value is None:
+            return None
+        rest = most - self.weights.value - self.kv_cache.value - (self.state.value or 0.0)
+        return Amount(rest, note=note) if rest >= 0 else None
+
+    def _why(self) -> str:
+        return self.apart or self.untimed or "this system does not tell what a process holds"
+
+
+def parts_of(amounts: Amounts) -> Iterator[tuple[str, Amount]]:
+    """Each part by its name."""
+    for part in PARTS:
+        yield part, getattr(amounts, part)
+
+
+def _told_or(told: float | None, computed: Prediction) -> Amount:
+    if told is not None:
+        return Amount(told, note=_TOLD)
+    if computed.value is None:
+        return Amount(None, "unavailable", f"the engine does not tell, and {computed.note}")
+    return Amount(computed.value, "estimated", f"the engine does not tell; {computed.note}")
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.1f} MiB"

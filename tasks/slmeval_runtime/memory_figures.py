@@ -1,0 +1,64 @@
+"""From series of memory to figures: medians over workers, shares of the whole, and errors of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from slmeval.types import Figure, Series
+from slmeval_runtime.amounts import figure_of, none
+from slmeval_runtime.memory_amounts import PARTS
+
+_MEMORY = ("weights", "kv_cache", "state", "compute", "other", "in_use", "before", "peak", "device_peak")
+_BESIDE = ("file_pages", "weights_predicted", "kv_per_token", "kv_per_token_predicted")
+#: without these a share of the whole would be one of something else
+_NEEDED = ("weights", "kv_cache", "compute")
+
+
+def figures_of(series: Mapping[str, Series], labels: Sequence[str]) -> list[Figure]:
+    """All figures; ``labels`` stand behind the names of what depends on the context."""
+    shown: list[Series] = []
+    for label in labels:
+        known = {name: series.get(f"{name}{label}") or series.get(name) for name in (*_MEMORY, *_BESIDE)}
+        found = {name: each for name, each in known.items() if each is not None}
+        shown += [*found.values(), *_errors(found, label), *_shares(found, label)]
+    # what is said of the model itself stands there once
+    return [figure_of(each) for each in {each.name: each for each in shown}.values()]
+
+
+def _errors(found: Mapping[str, Series], label: str) -> Iterator[Series]:
+    yield _error("weights_error", found["weights"], found["weights_predicted"])
+    yield _error(f"kv_error{label}", found["kv_per_token"], found["kv_per_token_predicted"])
+
+
+def _error(name: str, measured: Series, predicted: Series) -> Series:
+    """By how many percent of what was measured the prediction is off."""
+    if measured.source != "measured" or not predicted.values:
+        unmeasured = measured.note if measured.source != "measured" else predicted.note
+        return none(name, "%", unmeasured)
+    pairs = zip(measured.values, predicted.values, strict=True)
+    values = tuple(100 * (by_rule / seen - 1) for seen, by_rule in pairs)
+    return Series(name, "%", values, "measured", f"predicted ({predicted.note}) over measured, less 1")
+
+
+def _shares(found: Mapping[str, Series], label: str) -> Iterator[Series]:
+    parts = {part: found[part] for part in PARTS if part in found and found[part].values}
+    lacking = {part: f"{part}: {found[part].note}" for part in _NEEDED if part not in parts}
+    without = {part: each for part, each in parts.items() if part != "compute"}
+    for part in PARTS:
+        if part not in found:
+            continue
+        yield _share(f"{part}_share{label}", part, parts, [*lacking.values()])
+        if part != "compute":
+            reasons = [why for name, why in lacking.items() if name != "compute"]
+            yield _share(f"{part}_share_without_compute{label}", part, without, reasons)
+
+
+def _share(name: str, part: str, parts: Mapping[str, Series], lacking: Sequence[str]) -> Series:
+    """Percent of the sum of ``parts``, worker by worker."""
+    if lacking or part not in parts:
+        return none(name, "%", "; ".join(lacking) or f"{part} is not known")
+    wholes = map(sum, zip(*(each.values for each in parts.values()), strict=True))
+    values = tuple(100 * own / whole for own, whole in zip(parts[part].values, wholes, strict=True))
+    measured = all(each.source == "measured" for each in parts.values())
+    note = "" if "other" in parts else "of the parts that are known, without other"
+    return Series(name, "%", values, "measured" if measured else "estimated", note)

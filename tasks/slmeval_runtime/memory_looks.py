@@ -1,0 +1,85 @@
+"""Looks at what is held: before a model is opened, after, and while a prompt is in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slmeval.api import Backend, Session
+from slmeval_runtime.enough import refuse_too_much
+from slmeval_runtime.process_memory import ProcessMemory, Watch, process_memory, settle
+from slmeval_runtime.readings import parts_of
+
+Parts = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Held:
+    """While ``tokens`` of each of ``batch`` sequences are in the cache.
+
+    ``top``: bytes that the process held at most while they were run; ``process`` and ``told`` afterwards.
+    """
+
+    tokens: int
+    batch: int
+    top: int | None
+    process: ProcessMemory
+    told: Parts
+
+    @property
+    def room(self) -> float:
+        """For how many tokens, all sequences together, the cache has room: as told, or as many."""
+        return self.told.get("kv cache room", float(self.tokens * self.batch))
+
+
+@dataclass(frozen=True)
+class Looks:
+    """One context's: nothing open, the model open, and tokens in the cache; ``less`` is with half as many.
+
+    ``held`` and ``less`` are ``None`` where the engine cannot hold them still (it lacks "time").
+    """
+
+    before: ProcessMemory
+    opened: ProcessMemory
+    told: Parts
+    held: Held | None
+    less: Held | None
+    after: ProcessMemory
+
+
+def look_before(session: Session) -> ProcessMemory:
+    """With nothing open, though something was: engines load parts of themselves with a first model."""
+    session.open()
+    session.close()
+    settle()
+    return process_memory()
+
+
+def look(session: Session, before: ProcessMemory, tokens: int, batch: int) -> Looks:
+    """Open the model anew, and run prompts of ``tokens`` and of half as many tokens.
+
+    :raises slmeval.errors.JobFailed: it cannot be opened, or the prompts are too long for it or this machine.
+    """
+    session.open()
+    settle()
+    opened, told = process_memory(), told_by(session)
+    refuse_too_much(session, tokens, batch)
+    can = session.lacks("time") is None
+    # the longer one first: what is measured of it then lies beside nothing that another has left
+    held = hold(session, tokens, batch) if can else None
+    less = hold(session, tokens // 2, batch) if can else None
+    return Looks(before, opened, told, held, less, process_memory())
+
+
+def hold(session: Session, tokens: int, batch: int) -> Held:
+    """Run prompts, and look while their keys and values are still there."""
+    with session.timed(session.workload(tokens, batch=batch)) as run:
+        with Watch() as watch:
+            run()
+        return Held(tokens, batch, watch.top, process_memory(), told_by(session))
+
+
+def told_by(session: Session) -> Parts:
+    """What the engine tells now; nothing where it tells nothing."""
+    backend: Backend = session.backend
+    return {} if session.lacks("memory") else parts_of(backend.memory())
