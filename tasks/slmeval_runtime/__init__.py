@@ -1,4 +1,4 @@
-"""What a model costs to run: how fast it reads and writes, and how long one waits for it.
+"""What a model costs to run: how fast it reads and writes, how long one waits for it, and its memory.
 
 Each probe is a module of its own, in which its figures are defined.
 """
@@ -13,11 +13,13 @@ from slmeval.types import Group
 from slmeval_runtime.batch import Batch
 from slmeval_runtime.context import Context
 from slmeval_runtime.decode import Decode
+from slmeval_runtime.load import Load
+from slmeval_runtime.memory import Memory
 from slmeval_runtime.prefill import Prefill
 from slmeval_runtime.stability import Stability
 from slmeval_runtime.ttft import TimeToFirstToken
 
-PROBES = (Prefill(), Decode(), TimeToFirstToken(), Batch(), Context(), Stability())
+PROBES = (Load(), Memory(), Prefill(), Decode(), TimeToFirstToken(), Batch(), Context(), Stability())
 
 #: 50 tokens in and 50 out, as the survey measures them; its figures are to be had beside the others
 SURVEYED = (
