@@ -10,9 +10,10 @@ The verdict is "stable" where nothing changed by 5% and more that is not chance 
 "drifting" else; "throttled" where it got slower while the clock fell, or the heat came to its limit, and no
 other process took the cores.
 
-Series: ``tokens``, run after run, of each its ``new_tokens`` times since its start, in seconds; ``begun``,
-when each run began, in seconds after the first; and of the machine after each run, where it tells, ``clock``,
-``load``, ``busy`` and ``temperature`` (see :class:`slmeval.types.Conditions`).
+Series: ``tokens``, run after run, of each its ``new_tokens`` times since its start, in seconds, and the same
+of the runs that warmed up; ``begun``, when each run began, in seconds after the first; and of the machine
+after each run, where it tells, ``clock``, ``load``, ``busy`` and ``temperature`` (see
+:class:`slmeval.types.Conditions`).
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ class Stability(Probe):
         asked = session.settings
         every, times = float(str(asked["interval"])), int(str(asked["runs"]))
         with session.timed(session.workload(1, _new_tokens(asked))) as run:
-            warm_up(run, step)
+            warmups, _ = warm_up(run, step)
             done = _in_step(session, run, every, times)
-        return Measurement(_series(done), notes=_notes(done, every))
+        return Measurement((*_series(done), _tokens("warm-up of tokens", warmups)), notes=_notes(done, every))
 
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """The latency, the drift and the variation of the runs."""
@@ -134,10 +135,13 @@ def _wait(session: Session, until: float) -> None:
 
 
 def _series(done: Sequence[_Run]) -> tuple[Series, ...]:
-    tokens = tuple(at for each in done for at in each.timing.tokens)
     begun = tuple(each.begun for each in done)
     machine = (_machine(name, unit, done) for name, unit in MACHINE.items())
-    return (Series("tokens", "s", tokens), Series("begun", "s", begun), *machine)
+    return (_tokens("tokens", [each.timing for each in done]), Series("begun", "s", begun), *machine)
+
+
+def _tokens(name: str, timings: Sequence[Timing]) -> Series:
+    return Series(name, "s", tuple(at for timing in timings for at in timing.tokens))
 
 
 def _machine(name: str, unit: str, done: Sequence[_Run]) -> Series:
