@@ -104,6 +104,15 @@ class Fields:
             self._check_length(name, value, layers)
         return list(value)
 
+    def several(self, name: str) -> Sequence[Any]:
+        """A list of anything, empty where it is not given."""
+        value = self.values.get(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise self._odd(name, "a list")
+        return value
+
     def below(self, name: str) -> Fields | None:
         """A configuration within this one."""
         value = self.values.get(name)

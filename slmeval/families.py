@@ -26,6 +26,8 @@ class Family:
     out_bias: bool | str = False
     ffn_bias: bool | str = False
     gated: bool = True
+    #: whether several query heads may share one of keys and values
+    grouped: bool = True
     #: what is normalized of queries and keys: each head by one table, each by its own, or all at once
     qk_norm: Literal["", "head", "heads", "whole"] = ""
     qk_norm_field: str = ""
@@ -46,7 +48,14 @@ class Family:
 
 
 _GPT = Family(
-    norm="LayerNorm", norm_bias=True, qkv_bias=True, out_bias=True, ffn_bias=True, gated=False, ffn_times=4
+    norm="LayerNorm",
+    norm_bias=True,
+    qkv_bias=True,
+    out_bias=True,
+    ffn_bias=True,
+    gated=False,
+    grouped=False,
+    ffn_times=4,
 )
 _GEMMA = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256}
 

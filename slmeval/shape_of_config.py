@@ -134,7 +134,7 @@ class _Plan:
 
     def _usual(self) -> Iterator[Attention]:
         heads = self._needed(*_HEADS)
-        kv_heads = self._number("num_key_value_heads") or heads
+        kv_heads = (self._number("num_key_value_heads") if self.family.grouped else None) or heads
         size = self._number("head_dim", "kv_channels") or self._head_size(heads)
         for window in self._windows():
             yield looking(heads, kv_heads, size, size, window)
@@ -243,9 +243,9 @@ class _Plan:
 
     def _qwen_experts(self, index: int) -> FeedForward | None:
         fields = self.fields
-        dense = fields.values.get("mlp_only_layers") or []
+        dense = fields.several("mlp_only_layers")
         step = fields.needed("decoder_sparse_step", default=1)
-        if not isinstance(dense, list) or index in dense or (index + 1) % step:
+        if index in dense or (index + 1) % step:
             return None
         shared = fields.needed("shared_expert_intermediate_size") if self.kind == "qwen2_moe" else 0
         return FeedForward(
