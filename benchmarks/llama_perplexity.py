@@ -62,15 +62,15 @@ CHOICES = 4
 # ---- the tool ------------------------------------------------------------------------------------------
 
 
-def built(folder: Path) -> Path:
-    """The tool, built from the source of the installed llama-cpp-python's llama.cpp."""
+def built(folder: Path, name: str = "llama-perplexity") -> Path:
+    """A tool, built from the source of the installed llama-cpp-python's llama.cpp."""
     source, target = sources(folder), folder / "build"
-    tool = target / "bin" / "llama-perplexity"
+    tool = target / "bin" / name
     if not tool.is_file():
         off = [f"-DLLAMA_BUILD_{part}=OFF" for part in _OFF]
         release = ("-DCMAKE_BUILD_TYPE=Release", "-DLLAMA_OPENSSL=OFF", *off)
         subprocess.run(("cmake", "-G", "Ninja", "-S", source, "-B", target, *release), check=True)
-        subprocess.run(("ninja", "-C", target, "llama-perplexity"), check=True)
+        subprocess.run(("ninja", "-C", target, name), check=True)
     return tool
 
 

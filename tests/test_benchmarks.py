@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -27,6 +28,9 @@ needs_rows = pytest.mark.skipif(
 )
 needs_hf = pytest.mark.skipif(
     find_spec("torch") is None or find_spec("transformers") is None, reason="transformers is not installed"
+)
+needs_llama_cpp = pytest.mark.skipif(
+    find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed"
 )
 needs_lm_eval = pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
 
@@ -171,6 +175,63 @@ def test_marks_are_noted_in_whatever_process_runs(tmp_path: Path) -> None:
 def test_loading_before_the_first_request_is_apart() -> None:
     text = "loading 2\nloaded 5\nasked 9\nasked 10\nloading 11\nloaded 12\n"
     assert first_unit.read_marks(text, 1) == {"whole": 8, "loading": 3}
+
+
+# ---- against llama-bench -----------------------------------------------------------------------------
+
+
+@needs_llama_cpp
+def test_our_side_of_llama_bench_tells_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    import llama_bench
+
+    monkeypatch.setattr(llama_bench, "NEW", 8)
+    asked = argparse.Namespace(
+        model=ROOT / "slmeval" / "demo" / "model.gguf", threads=1, repeats=2, flash_attention="auto"
+    )
+    told = llama_bench.our_side(asked)
+    assert told["requests"] == 2 * (512 + 2 * 8)
+    assert min(told["prefill"], told["decode"], told["chosen"], told["seconds"]) > 0
+    assert 0 < told["overhead of decode"] < 0.5
+    assert any("flash attention on" in note for note in told["notes"])
+
+
+@needs_llama_cpp
+def test_the_tool_of_llama_bench_is_read(tmp_path: Path) -> None:
+    """A tool that says what llama-bench says, and which libraries it was given."""
+    import llama_bench
+
+    names = ("build_commit", "n_batch", "n_ubatch", "n_threads", "type_k", "type_v", "flash_attn")
+    facts: dict[str, object] = dict.fromkeys(names, 1)
+    tests = [
+        facts | {"n_prompt": 512, "samples_ns": [10**9, 3 * 10**9], "samples_ts": [512.0, 170.0]},
+        facts | {"n_prompt": 0, "samples_ns": [10**9, 10**9], "samples_ts": [128.0, 130.0]},
+    ]
+    tool = tmp_path / "tool"
+    places = "[place for name, place in os.environ.items() if name.endswith('LIBRARY_PATH')]"
+    code = f"import os\nassert 'llama_cpp' in str({places})\nprint({json.dumps(tests)!r})"
+    tool.write_text(f"#!{sys.executable}\n{code}\n")
+    tool.chmod(0o755)
+    asked = argparse.Namespace(
+        tool=tool, model="m", threads=1, repeats=2, flash_attention="auto", own_libraries=False
+    )
+    told = llama_bench.tool_side(asked)
+    assert (told["seconds"], told["requests"], told["prefill"], told["decode"]) == (6, 1280, 341, 129)
+    tool.write_text(f"#!{sys.executable}\nraise SystemExit('no such model')\n")
+    with pytest.raises(SystemExit, match="the tool ended with 1: no such model"):
+        llama_bench.tool_side(asked)
+
+
+@needs_llama_cpp
+def test_ratios_are_taken_within_a_round() -> None:
+    import llama_bench
+
+    def outcome(rate: float) -> pairs.Outcome:
+        return pairs.Outcome(1, 1, 1, 1, {"decode": rate})
+
+    rounds = [{"slmeval": outcome(2.0 * at), "llama-bench": outcome(at)} for at in range(1, 11)]
+    assert llama_bench.ratio(rounds, "decode", "decode") == (2, 2, 2)
+    rounds[0]["slmeval"] = outcome(9)
+    assert llama_bench.ratio(rounds, "decode", "decode") == (2, 2, 2)
 
 
 # ---- curves ------------------------------------------------------------------------------------------
