@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from slmeval.medians import exact_figure, median_figure, unavailable
 from slmeval.types import Figure, Series, Source
@@ -39,10 +39,21 @@ def figure_of(series: Series, *, higher_is_better: bool | None = None) -> Figure
     )
 
 
+def unfit(several: Iterable[Series]) -> str | None:
+    """Why ``several`` cannot be reckoned with worker by worker, or ``None``."""
+    several = tuple(several)
+    for series in several:
+        if series.source == "unavailable":
+            return f"{series.name}: {series.note}"
+    short = min(several, key=lambda series: len(series.values))
+    if any(len(series.values) != len(short.values) for series in several):
+        return f"{short.name} is not known of all workers: {short.note}"
+    return None
+
+
 def summed(name: str, unit: str, series: Mapping[str, Series], parts: tuple[str, ...], note: str) -> Series:
     """The sum of several series, worker by worker; where one of them has no values, there is none."""
-    for part in parts:
-        if series[part].source == "unavailable":
-            return none(name, unit, f"{part}: {series[part].note}")
+    if (why := unfit(series[part] for part in parts)) is not None:
+        return none(name, unit, why)
     totals = tuple(map(sum, zip(*(series[part].values for part in parts), strict=True)))
     return Series(name, unit, totals, "measured", note)

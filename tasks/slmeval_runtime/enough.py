@@ -16,7 +16,7 @@ _MIB = 2**20
 def refuse_too_much(session: Session, tokens: int, batch: int) -> None:
     """Look whether ``batch`` sequences of ``tokens`` tokens fit beside the model, which is open.
 
-    Where the machine or the model does not tell, and where the model is on another device, nothing is refused.
+    Where machine or model do not tell, and where the model is on another device, nothing is refused.
 
     :raises JobFailed: they do not, with the arithmetic.
     """

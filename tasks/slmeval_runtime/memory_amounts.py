@@ -102,10 +102,8 @@ class Amounts:
             return Amount(None, "unavailable", "for not all parts are known")
         parts = sum(each.value or 0.0 for each in (*named, self.state))
         if parts > self.cache.top:
-            why = (
-                f"the parts come to {_mib(parts)}, more than the {_mib(self.cache.top)} that the process held"
-            )
-            return Amount(None, "unavailable", f"{why}: not all of what was reserved was written to")
+            why = "the parts come to more than the process held: not all that was reserved was written to"
+            return Amount(None, "unavailable", why)
         return Amount(self.cache.top - parts, note="what the process held, less all parts")
 
     # ---- beside the parts ------------------------------------------------------------------------------
@@ -157,8 +155,8 @@ class Amounts:
             return Amount(None, "unavailable", f"kv_cache: {self.kv_cache.note}")
         rest = top - opened - self.kv_cache.value - (self.state.value or 0.0)
         if rest < 0:
-            why = f"the process grew by {_mib(top - opened)}, less than the cache takes"
-            return Amount(None, "unavailable", f"{why}: what the opening had left behind was used again")
+            why = "the process grew by less than its cache takes: it used again what had been left behind"
+            return Amount(None, "unavailable", why)
         return Amount(rest, note="by how much the process grew while the prompt was run, less the cache")
 
     def _less_the_parts(self, most: float, note: str) -> Amount | None:
@@ -183,7 +181,3 @@ def _told_or(told: float | None, computed: Prediction) -> Amount:
     if computed.value is None:
         return Amount(None, "unavailable", f"the engine does not tell, and {computed.note}")
     return Amount(computed.value, "estimated", f"the engine does not tell; {computed.note}")
-
-
-def _mib(size: float) -> str:
-    return f"{size / 2**20:.1f} MiB"

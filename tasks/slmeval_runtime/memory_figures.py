@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from slmeval.types import Figure, Series
-from slmeval_runtime.amounts import figure_of, none
+from slmeval_runtime.amounts import figure_of, none, unfit
 from slmeval_runtime.memory_amounts import PARTS
 
 _MEMORY = ("weights", "kv_cache", "state", "compute", "other", "in_use", "before", "peak", "device_peak")
@@ -32,33 +32,32 @@ def _errors(found: Mapping[str, Series], label: str) -> Iterator[Series]:
 
 def _error(name: str, measured: Series, predicted: Series) -> Series:
     """By how many percent of what was measured the prediction is off."""
-    if measured.source != "measured" or not predicted.values:
-        unmeasured = measured.note if measured.source != "measured" else predicted.note
-        return none(name, "%", unmeasured)
+    if (why := unfit([measured, predicted])) is not None:
+        return none(name, "%", why)
+    if measured.source != "measured":
+        return none(name, "%", f"{measured.name} is not measured: {measured.note}")
     pairs = zip(measured.values, predicted.values, strict=True)
     values = tuple(100 * (by_rule / seen - 1) for seen, by_rule in pairs)
     return Series(name, "%", values, "measured", f"predicted ({predicted.note}) over measured, less 1")
 
 
 def _shares(found: Mapping[str, Series], label: str) -> Iterator[Series]:
-    parts = {part: found[part] for part in PARTS if part in found and found[part].values}
-    lacking = {part: f"{part}: {found[part].note}" for part in _NEEDED if part not in parts}
+    """Of all parts, and of all but compute; those that not every model has may be missing."""
+    there = {part: found[part] for part in PARTS if part in found}
+    parts = {part: each for part, each in there.items() if each.values or part in _NEEDED}
     without = {part: each for part, each in parts.items() if part != "compute"}
-    for part in PARTS:
-        if part not in found:
-            continue
-        yield _share(f"{part}_share{label}", part, parts, [*lacking.values()])
+    for part, series in there.items():
+        yield _share(f"{part}_share{label}", series, parts)
         if part != "compute":
-            reasons = [why for name, why in lacking.items() if name != "compute"]
-            yield _share(f"{part}_share_without_compute{label}", part, without, reasons)
+            yield _share(f"{part}_share_without_compute{label}", series, without)
 
 
-def _share(name: str, part: str, parts: Mapping[str, Series], lacking: Sequence[str]) -> Series:
+def _share(name: str, part: Series, parts: Mapping[str, Series]) -> Series:
     """Percent of the sum of ``parts``, worker by worker."""
-    if lacking or part not in parts:
-        return none(name, "%", "; ".join(lacking) or f"{part} is not known")
+    if (why := unfit([part, *parts.values()])) is not None:
+        return none(name, "%", why)
     wholes = map(sum, zip(*(each.values for each in parts.values()), strict=True))
-    values = tuple(100 * own / whole for own, whole in zip(parts[part].values, wholes, strict=True))
+    values = tuple(100 * own / whole for own, whole in zip(part.values, wholes, strict=True))
     measured = all(each.source == "measured" for each in parts.values())
     note = "" if "other" in parts else "of the parts that are known, without other"
     return Series(name, "%", values, "measured" if measured else "estimated", note)
