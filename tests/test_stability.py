@@ -147,6 +147,23 @@ def test_runs_that_take_longer_than_the_interval_are_told_of(clock: Clock) -> No
     assert done.notes == ("runs take longer than 0.5 s: 18 of 20 began late, without a pause",)
 
 
+def test_slow_runs_end_when_their_time_is_over(clock: Clock) -> None:
+    _, done, figures = measured(clock, lambda _: 0.1)
+    # 64 tokens in 6.3 s: ten runs take a minute
+    assert figures["drift"].n == 10
+    assert done.notes[0] == "10 runs of 20 took the 60 s that they may"
+
+
+def test_very_slow_runs_are_as_many_as_a_trend_needs(clock: Clock) -> None:
+    _, _, figures = measured(clock, lambda _: 100.0)
+    assert (figures["drift"].n, figures["drift"].verdict) == (6, "stable")
+
+
+def test_pauses_are_no_part_of_the_budget(clock: Clock) -> None:
+    _, _, figures = measured(clock, lambda _: 0.01, {"interval": "60"})
+    assert figures["drift"].n == 20
+
+
 def test_the_machine_is_looked_at_after_each_run(clock: Clock) -> None:
     session, done, _ = measured(
         clock, noisy(), look=lambda turn: Conditions(0.0, clock=3000.0 - turn, load=1.0, busy=0.25)

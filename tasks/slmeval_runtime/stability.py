@@ -26,7 +26,7 @@ from statistics import fmean, stdev
 
 from slmeval.api import Demand, Option, Probe, Session
 from slmeval.medians import LEAST, exact_figure, joined, median_figure, spread_interval, unavailable
-from slmeval.option_kinds import count
+from slmeval.option_kinds import count, seconds
 from slmeval.repeating import warm_up
 from slmeval.statistics import Z95
 from slmeval.trends import Trend, trend, verdict
@@ -71,6 +71,9 @@ class Stability(Probe):
         Option("interval", interval, 1.0, "seconds from the start of a run to that of the next; 0: no pause"),
         Option("runs", runs, 20, f"runs of the model, {LEAST} at least"),
         NEW_TOKENS.single("64"),
+        Option(
+            "budget", seconds, 60.0, f"seconds that the runs may take, pauses apart; {LEAST} it has at least"
+        ),
     )
 
     def demand(self, settings: Settings) -> Demand:
@@ -80,11 +83,11 @@ class Stability(Probe):
     def measure(self, session: Session) -> Measurement:
         """All runs, after it is warm."""
         asked = session.settings
-        every, times = float(str(asked["interval"])), int(str(asked["runs"]))
+        pace = _Pace(*(float(str(asked[name])) for name in ("interval", "runs", "budget")))
         with session.timed(session.workload(1, _new_tokens(asked))) as run:
             warmups, _ = warm_up(run, step)
-            done = _in_step(session, run, every, times)
-        return Measurement((*_series(done), _tokens("warm-up of tokens", warmups)), notes=_notes(done, every))
+            done = _in_step(session, run, pace)
+        return Measurement((*_series(done), _tokens("warm-up of tokens", warmups)), notes=pace.notes(done))
 
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """The latency, the drift and the variation of the runs."""
@@ -115,12 +118,39 @@ class _Run:
     machine: Conditions
 
 
-def _in_step(session: Session, run: Callable[[], Timing], every: float, times: int) -> list[_Run]:
-    """So many runs, one ``every`` so many seconds, or later where the one before is not done."""
+@dataclass(frozen=True)
+class _Pace:
+    """So many ``runs``, one ``every`` so many seconds, until they have taken ``budget`` seconds."""
+
+    every: float
+    runs: float
+    budget: float
+
+    def is_over(self, done: Sequence[_Run]) -> bool:
+        """Whether that is all."""
+        if len(done) < LEAST:
+            return False
+        return len(done) >= self.runs or math.fsum(each.timing.tokens[-1] for each in done) >= self.budget
+
+    def notes(self, done: Sequence[_Run]) -> tuple[str, ...]:
+        """What a report must say of it."""
+        late = sum(each.begun > (turn + 0.5) * self.every for turn, each in enumerate(done))
+        told = []
+        if len(done) < self.runs:
+            told.append(f"{len(done)} runs of {self.runs:g} took the {self.budget:g} s that they may")
+        if self.every and late:
+            told.append(
+                f"runs take longer than {self.every:g} s: {late} of {len(done)} began late, without a pause"
+            )
+        return tuple(told)
+
+
+def _in_step(session: Session, run: Callable[[], Timing], pace: _Pace) -> list[_Run]:
+    """The runs; one begins late where the one before is not done."""
     began = time.perf_counter()
-    done = []
-    for turn in range(times):
-        _wait(session, began + turn * every)
+    done: list[_Run] = []
+    while not pace.is_over(done):
+        _wait(session, began + len(done) * pace.every)
         begun = time.perf_counter() - began
         timing = run()
         # the clock and the heat are still those of the work
@@ -149,13 +179,6 @@ def _machine(name: str, unit: str, done: Sequence[_Run]) -> Series:
     if None in values:
         return Series(name, unit, (), "unavailable", "the machine does not tell it after each run")
     return Series(name, unit, tuple(values))
-
-
-def _notes(done: Sequence[_Run], every: float) -> tuple[str, ...]:
-    late = sum(each.begun > (turn + 0.5) * every for turn, each in enumerate(done))
-    if not every or not late:
-        return ()
-    return (f"runs take longer than {every:g} s: {late} of {len(done)} began late, without a pause",)
 
 
 # ---- figures -------------------------------------------------------------------------------------------
