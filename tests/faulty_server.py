@@ -133,9 +133,13 @@ class FaultyServer:
                 if fault is not None:
                     fault(connection, request, answer)
                     return
-                connection.sendall(answer)
+                self._send(connection, request, answer)
                 if self.form == "end":
                     return
+
+    def _send(self, connection: socket.socket, request: Request, answer: bytes) -> None:
+        """The right answer; one who streams takes his time."""
+        connection.sendall(answer)
 
     def _decide(self, request: Request) -> tuple[Fault | None, bytes]:
         with self._lock:

@@ -93,7 +93,8 @@ class Prompts:
         if not self._manner.no_ids:
             return varied(ids, self.number)
         count = words_for(len(ids), *self._lengths) if self._lengths else len(ids)
-        return " ".join(varied(words(count), self.number))
+        # of less than a round other words each time: a text that ends early after one may go on after another
+        return " ".join(varied(words(max(count, len(WORDS))), self.number)[:count])
 
     def remember(self, asked: int, counted: Iterable[int | None]) -> None:
         """What the server counted of prompts of which ``asked`` tokens were asked for."""

@@ -49,13 +49,13 @@ class Timer:
         self._cached = self._depth = 0
 
     async def run(self, workload: Workload) -> Timing:
-        """One run; of no new tokens nothing can be seen, and nothing is asked.
+        """One run.
 
-        :raises JobFailed: the server fails, or what it sends cannot be timed.
+        :raises JobFailed: the server fails, or what it sends cannot be timed; or there are no new tokens.
         """
-        self._depth = max(self._depth, workload.depth)
         if not workload.new_tokens:
-            return Timing(None)
+            raise JobFailed("a server does not show when a prompt has been run: ask for a new token after it")
+        self._depth = max(self._depth, workload.depth)
         if self._way is None:
             await self._prompts.measure()
             self._way = await self._accepted()
