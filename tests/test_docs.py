@@ -28,7 +28,7 @@ def test_every_hook_is_documented_with_its_arguments(name: str) -> None:
     assert f"`{name}({', '.join(inspect.signature(HOOKS[name]).parameters)})`" in PLUGINS
 
 
-@pytest.mark.parametrize("kind", ["tasks", "groups", "backends"])
+@pytest.mark.parametrize("kind", ["tasks", "probes", "groups", "backends"])
 def test_readme_names_every_part(kind: str) -> None:
     parts = load().parts
     # mmlu stands for all tasks that are named mmlu_...
@@ -53,6 +53,14 @@ def test_every_option_of_an_engine_is_explained() -> None:
             assert f"`{option.name}" in page, option.name
 
 
+def test_every_probe_and_each_of_its_options_is_explained() -> None:
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("runtime.md", "memory.md")]
+    for probe in load().parts.probes.values():
+        assert any(f"`{probe.name}`" in page for page in pages), probe.name
+        for option in probe.options:
+            assert any(f"`{option.name}" in page for page in pages), option.name
+
+
 def test_every_metric_is_explained() -> None:
     figures = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
     for name in load().parts.metrics:
@@ -73,6 +81,19 @@ def test_the_example_task_of_the_plugin_guide_runs(
     command = ["run", "--backend", "reference", "--model", model, "--tasks", "capitals"]
     assert run([*command, "--data", str(rows.parent), "--store", str(tmp_path / "store.db")]) == 0
     assert "capitals" in capsys.readouterr().out
+
+
+def test_the_example_probe_of_the_plugin_guide_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import toys
+
+    (example,) = re.findall(r"```python\n(\"\"\"Doubling.*?)```", PLUGINS, re.DOTALL)
+    toys.install(tmp_path, monkeypatch, example, name="doubling")
+    command = ["run", "--backend", "reference", "--tasks", "doubling", "-o", "half=8"]
+    assert run([*command, "--store", str(tmp_path / "store.db")]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^doubling +ratio +\d", printed, re.MULTILINE)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ GROUND = {
     "slmeval",
     "slmeval.api",
     "slmeval.archives",
+    "slmeval.available",
     "slmeval.children",
     "slmeval.conditions",
     "slmeval.config_fields",

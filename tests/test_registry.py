@@ -11,11 +11,22 @@ import pytest
 import toys
 
 from slmeval import hookimpl
-from slmeval.api import Converter, Executor, Filter, Importer, Meter, Metric, Probe, Reading, Reporter
+from slmeval.api import (
+    Converter,
+    Executor,
+    Filter,
+    Importer,
+    Meter,
+    Metric,
+    Probe,
+    Reading,
+    Reporter,
+    Session,
+)
 from slmeval.builtin.executors import LocalExecutor
 from slmeval.errors import UnknownName, UsageError
 from slmeval.registry import load, pick
-from slmeval.types import Group
+from slmeval.types import Figure, Group, Measurement
 
 
 def plugin(**hooks: Any) -> Any:
@@ -98,6 +109,12 @@ def test_every_kind_of_part_has_its_hook() -> None:
         """Takes no time."""
 
         name, version = "seconds", "1"
+
+        def measure(self, session: Session) -> Measurement:
+            return Measurement(())
+
+        def figures(self, settings: object, series: object) -> tuple[Figure, ...]:
+            return ()
 
     bases = {
         "metrics": Metric,

@@ -128,7 +128,7 @@ def test_a_file_is_a_task_and_its_name_is_its_own(tmp_path: Path, parts: Parts) 
     mine = write(tmp_path / "mine.toml")
     assert asked(select(RunOptions(tasks=(mine, mine, "piqa")), parts)) == [("mine", 0), ("piqa", 0)]
     taken = write(tmp_path / "piqa.toml")
-    with pytest.raises(UsageError, match="there is a task or group named 'piqa': choose another name"):
+    with pytest.raises(UsageError, match="there is a task, probe or group named 'piqa': choose another name"):
         select(RunOptions(tasks=(taken,)), parts)
     other = write(tmp_path / "other" / "mine.toml", FILE.replace("yes", "aye"))
     with pytest.raises(UsageError, match="two of the tasks are named 'mine'"):

@@ -341,7 +341,7 @@ def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
     with sqlite3.connect(store.path) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(StoreError, match=r"has version 99, this slmeval knows versions up to 3: upgrade"):
+    with pytest.raises(StoreError, match=r"has version 99, this slmeval knows versions up to 4: upgrade"):
         Store.open(store.path)
 
 
