@@ -259,6 +259,34 @@ def test_a_cache_that_cannot_be_cut_off_is_made_anew(
         assert found == [each.ids[:2] for each in written]
 
 
+def test_what_is_timed_is_the_model_that_mlx_lm_has_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlx import nn
+    from mlx_lm.models import llama
+
+    backend = opened(folder)
+    model = backend._engine._passes.model
+    modules = [model.model, *(layer.self_attn.rope for layer in model.layers)]
+    plain: list[type] = [llama.LlamaModel, *[nn.RoPE] * 2]
+    assert not any(type(module) is kind for module, kind in zip(modules, plain, strict=True))
+    seen: list[list[type]] = []
+    logits = backend._engine._passes.logits
+
+    def run(cache: list[Any], ids: Any) -> Any:
+        seen.append([type(module) for module in modules])
+        return logits(cache, ids)
+
+    monkeypatch.setattr(backend._engine._passes, "logits", run)
+    with closing(backend.time(Workload(rows(1, 12), 3, 4))) as timings:
+        next(timings)
+        assert seen == [plain] * 5
+        # and in between it is what scoring needs
+        assert len(next(iter(backend.score([ScoreGroup((1, 2, 3), ((4, 5),))])))) == 1
+        assert seen[5:]
+        assert plain not in seen[5:]
+
+
 def test_scores_and_texts_are_the_same_during_and_after(demo: MLXBackend) -> None:
     (text,) = rows(1, 200, 2048)
     groups = [ScoreGroup(text[:150], (text[150:], text[3:9])), ScoreGroup(text[:160], ((5,),), 150)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TypeVar
@@ -168,7 +168,7 @@ class Engine:
         with computing(self._device):
             # what was kept of earlier calls makes room
             self._trunk = Trunk(self._passes)
-            runs = Runs(self._passes, workload)
+            runs = Runs(self._passes, workload, self._choice.forgotten if self._choice else nullcontext)
         self._timed.append(runs)
         try:
             yield from self._working(workload.longest, runs.timings, len(workload.prompts))
@@ -236,10 +236,13 @@ def _choice(passes: Passes, rough: bool) -> Choice | None:
         return None
     choice = teach(passes.model)
     try:
-        return None if worst_difference(passes, choice, rough=rough) else choice
+        if not worst_difference(passes, choice, rough=rough):
+            return choice
     except UNREADABLE:
         # what is wrong with the model itself will show in the plain way
-        return None
+        pass
+    choice.forget()
+    return None
 
 
 def _faults(passes: Passes, rough: bool) -> tuple[str, ...]:

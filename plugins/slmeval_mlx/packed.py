@@ -9,7 +9,8 @@ found by a trial at opening.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,36 @@ class QuantizedPackedLayer(PackedLayer):
 
 
 class Choice:
-    """Of which tokens of a pass the logits are wanted: [tokens], or ``None`` for all."""
+    """Of which tokens of a pass the logits are wanted: [tokens], or ``None`` for all.
+
+    It knows the modules that were taught, so that the model can be made again what mlx-lm has made it.
+    """
 
     wanted: Any = None
+
+    def __init__(self) -> None:
+        #: each module with the class that it had, and the one that it got
+        self._taught: list[tuple[Any, Any, Any]] = []
+
+    def teach(self, module: Any, kind: Any) -> None:
+        """Let ``module`` be of another class."""
+        self._taught.append((module, type(module), kind))
+        module.__class__ = kind
+
+    def forget(self) -> None:
+        """Let all be of the classes that they had."""
+        for module, plain, _ in reversed(self._taught):
+            module.__class__ = plain
+
+    @contextmanager
+    def forgotten(self) -> Iterator[None]:
+        """The same, for a while: what was taught costs a little in each call."""
+        self.forget()
+        try:
+            yield
+        finally:
+            for module, _, kind in self._taught:
+                module.__class__ = kind
 
 
 def teach(model: Any) -> Choice:
@@ -75,13 +103,13 @@ def teach(model: Any) -> Choice:
     Its modules stay what they are, in classes that know more. A model that mlx-lm reaches by other ways is
     not changed by it; its logits are then those of all tokens.
     """
+    choice = Choice()
     for _, module in model.named_modules():
         if any(word in type(module).__name__.lower() for word in ("rope", "rotary")):
-            module.__class__ = _placing(type(module))
-    choice = Choice()
+            choice.teach(module, _placing(type(module)))
     whole = getattr(model, "language_model", model)
     if isinstance(body := getattr(whole, "model", None), nn.Module):
-        body.__class__ = _choosing(type(body), choice)
+        choice.teach(body, _choosing(type(body), choice))
     return choice
 
 

@@ -7,7 +7,8 @@ only when the prompts are through is the device waited for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any
 
@@ -24,10 +25,15 @@ GIVEN_BACK = 256
 
 
 class Runs:
-    """One workload, run as often as it is asked for; ``cache`` is as the last run left it."""
+    """One workload, run as often as it is asked for; ``cache`` is as the last run left it.
 
-    def __init__(self, passes: Passes, workload: Workload) -> None:
-        self._passes, self._workload = passes, workload
+    While ``bare()`` lasts, the model is as mlx-lm has made it.
+    """
+
+    def __init__(
+        self, passes: Passes, workload: Workload, bare: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._passes, self._workload, self._bare = passes, workload, bare
         self.cache: list[Any] = []
         #: the prompts, [rows, tokens], and the tokens that are forced, each step's [rows, 1]
         self._ids: Any = mx.array(list(workload.prompts))
@@ -39,10 +45,12 @@ class Runs:
         """Without end."""
         mx.eval(self._ids, self._forced)
         while True:
-            self._set_back()
-            mx.clear_cache()
-            mx.synchronize()
-            yield self._run()
+            with self._bare():
+                self._set_back()
+                mx.clear_cache()
+                mx.synchronize()
+                timing = self._run()
+            yield timing
 
     def close(self) -> None:
         """Give back the cache."""
