@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from scripted_session import Script, Scripted, settings_of, steady
 
 from slmeval.api import Demand, Probe
-from slmeval.errors import JobFailed
+from slmeval.errors import JobFailed, UsageError
 from slmeval.medians import LEAST
 from slmeval.probe_figures import misfit, unfit
-from slmeval.types import Figure, Measurement, Series, Timing, Workload
-from slmeval_runtime import PROBES, SURVEYED
+from slmeval.testing import evaluate
+from slmeval.types import Figure, Measurement, RunOptions, Series, Timing, Workload
+from slmeval_runtime import PROBES, RUNTIME, SURVEY, SURVEYED
 from slmeval_runtime.batch import Batch
 from slmeval_runtime.context import Context
 from slmeval_runtime.decode import Decode
@@ -442,3 +444,54 @@ def test_the_interval_of_a_slope_covers_the_truth_as_often_as_it_says(places: Se
 
     covered = sum(covers() for _ in range(400)) / 400
     assert 0.92 <= covered <= 0.99
+
+
+# ---- in a run ------------------------------------------------------------------------------------------
+
+
+def test_a_run_measures_them_on_a_real_engine_beside_each_other(tmp_path: Path) -> None:
+    quick = {
+        "prompt": "16,24",
+        "new_tokens": "4",
+        "budget": "0.2",
+        "batch.batch": "1,2",
+        "context.depth": "0,32",
+    }
+    options = RunOptions(
+        backends=("reference",),
+        tasks=("prefill", "decode", "ttft", "batch", "context"),
+        engine_options=quick,
+        executor="local",
+    )
+    run = evaluate(options, tmp_path / "store.db")
+    assert not run.failures
+    found = {cell.name: {figure.name: figure for figure in cell.figures} for cell in run.cells}
+    assert {name: len(figures) for name, figures in found.items()} == {
+        "prefill": 4,
+        "decode": 5,
+        "ttft": 4,
+        "batch": 5,
+        "context": 3,
+    }
+    for figure in (figure for figures in found.values() for figure in figures.values()):
+        assert figure.source == "measured", figure
+        assert figure.n >= LEAST
+    # the same four tokens, forced and not: the reference backend chooses in either case
+    forced, sampled = value(found["decode"], "latency_forced"), value(found["decode"], "latency")
+    assert 1 / 5 < forced / sampled < 5
+
+
+def test_what_does_not_fit_the_model_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
+    options = RunOptions(
+        backends=("reference",), tasks=("prefill",), engine_options={"prompt": "4096"}, executor="local"
+    )
+    with pytest.raises(UsageError, match=r"4,?096.*2,?048"):
+        evaluate(options, tmp_path / "store.db")
+
+
+def test_the_groups_name_probes_that_there_are() -> None:
+    names = {probe.name for probe in (*PROBES, *SURVEYED)}
+    assert len(names) == len(PROBES) + len(SURVEYED)
+    assert {"prefill", "decode", "ttft", "batch", "context", "stability"} <= set(RUNTIME.members) <= names
+    assert {"prefill_survey", "decode_survey", "ttft_survey"} <= set(SURVEY.members) <= names
+    assert "memory" in SURVEY.members
