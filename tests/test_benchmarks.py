@@ -9,6 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -232,6 +233,74 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert llama_bench.ratio(rounds, "decode", "decode") == (2, 2, 2)
     rounds[0]["slmeval"] = outcome(9)
     assert llama_bench.ratio(rounds, "decode", "decode") == (2, 2, 2)
+
+
+@needs_hf
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_loop_by_hand_runs_what_the_backend_times(
+    demo_model: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    import hf_loop
+    from torch.nn import Embedding
+
+    fed: dict[str, list[list[int]]] = {}
+    forward = Embedding.forward
+    asked = argparse.Namespace(model=demo_model, dtype=dtype, threads=1, new=12)
+    for name, side in hf_loop.SIDES.items():
+        seen = fed.setdefault(name, [])
+        runs = side(asked, tuple(range(40, 90)))
+        first = next(runs)
+
+        def watched(self: Any, ids: Any, seen: list[list[int]] = seen) -> Any:
+            seen.append(ids.tolist()[0])
+            return forward(self, ids)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Embedding, "forward", watched)
+            second = next(runs)
+        assert min(*first, *second) > 0
+    assert fed[hf_loop.OURS] == fed[hf_loop.THEIRS]
+    assert list(map(len, fed[hf_loop.OURS])) == [50] + [1] * 11
+
+
+@needs_hf
+def test_a_side_of_the_loop_tells_rates(demo_model: Path) -> None:
+    import hf_loop
+
+    asked = argparse.Namespace(model=demo_model, dtype="float32", threads=1, prompt=64, new=8, repeats=2)
+    for name in hf_loop.SIDES:
+        asked.once = name
+        told = hf_loop.measure(asked)
+        assert told["requests"] == 2
+        assert told["seconds"] * told["prefill"] > 64
+        assert told["seconds"] * told["decode"] > 7
+        assert ("loop" in told) == (name == hf_loop.OURS)
+
+
+@needs_hf
+def test_the_loop_around_a_pass_costs_little() -> None:
+    import hf_loop
+
+    # a token of the demo model, the smallest there is, takes a millisecond
+    assert 0 < hf_loop.loop_cost() < 1e-5
+
+
+def test_the_page_of_the_loop_has_a_line_for_each_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hf_loop
+
+    monkeypatch.setattr(pairs, "MEASURED", tmp_path)
+
+    def outcome(rate: float) -> pairs.Outcome:
+        return pairs.Outcome(1, 1, 1, 1, {"prefill": rate, "decode": rate / 2, "loop": 1e-4})
+
+    rounds = [{"slmeval": outcome(2.0 * at), "by hand": outcome(at)} for at in range(1, 11)]
+    pairs.keep("hf-loop", "float32", rounds, threads=2)
+    assert hf_loop.page().splitlines()[2:4] == [
+        "| `float32` | prefill | 11.0 | 5.5 | 2.000 (2.000 to 2.000) | 0.97 to 1.03 |  |",
+        "| `float32` | decode | 5.5 | 2.8 | 2.000 (2.000 to 2.000) | 0.97 to 1.03 | 0.0100% |",
+    ]
 
 
 # ---- curves ------------------------------------------------------------------------------------------
