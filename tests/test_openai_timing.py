@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -153,7 +154,7 @@ def test_connections_are_kept_from_run_to_run(server: StreamingServer) -> None:
 def test_a_server_that_keeps_none_is_told_of() -> None:
     with StreamingServer(form="end") as server:
         backend = opened(server.url)
-        assert len(timed(backend, load(1, 20, 3))[0].tokens) == 3
+        assert len(timed(backend, load(1, 20, 3), runs=2)[1].tokens) == 3
         assert noted(backend, "the server closes connections: 2 were made within the time")
         backend.close()
 
@@ -241,7 +242,8 @@ def test_a_prompt_that_is_not_counted_is_said_to_be_so(server: StreamingServer) 
     server.tells = "nothing"
     backend = armed(server)
     timed(backend, load(1, 50, 2))
-    assert noted(backend, "of a streamed prompt: they are 50 by its counts of others")
+    told = r"of streamed prompts: those of 50 are of (4[5-9]|5[0-5]) by its counts of others"
+    assert any(re.search(told, note) for note in backend.notes())
     backend.close()
 
 
@@ -253,7 +255,7 @@ def test_without_any_counts_a_word_is_taken_for_a_token(server: StreamingServer)
     backend = opened(server.url)
     timed(backend, load(1, 50, 2))
     assert len(server.streams[-1].prompt.split()) == 50
-    assert noted(backend, "they are 50 if a word is a token")
+    assert noted(backend, "those of 50 are of 50 tokens if a word is a token")
     backend.close()
 
 

@@ -104,12 +104,19 @@ class Prompts:
     def notes(self) -> Iterator[str]:
         """What the report must say of the prompts' lengths."""
         if self._manner.no_ids:
-            yield f"prompts that are timed are words, for they are sent as text ({self._manner.no_ids})"
+            yield "prompts that are timed are words, for they are sent as text"
         for asked, counts in sorted(self._counted.items()):
             if not counts:
-                known = "by its counts of others" if self._lengths else "if a word is a token"
-                yield f"the server does not count the tokens of a streamed prompt: they are {asked} {known}"
+                yield f"the server does not count the tokens of streamed prompts: {self._estimated(asked)}"
             elif set(counts) != {asked}:
                 least, most = min(counts), max(counts)
                 found = f"{least}" if least == most else f"{least} to {most}"
                 yield f"of a prompt of which {asked} tokens were asked for the server counted {found}"
+
+    def _estimated(self, asked: int) -> str:
+        if self._lengths is None:
+            return f"those of {asked} are of {asked} tokens if a word is a token"
+        few, many = self._lengths
+        count = words_for(asked, few, many)
+        found = few + (count - FEW) * (many - few) / (MANY - FEW)
+        return f"those of {asked} are of {found:.0f} by its counts of others"

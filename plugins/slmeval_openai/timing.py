@@ -59,6 +59,8 @@ class Timer:
         if self._way is None:
             await self._prompts.measure()
             self._way = await self._accepted()
+            # the trial's do not count
+            self._streams.late = 0
         told = await self._told(self._way, workload)
         self._timed = True
         self._cached = max(self._cached, *(each.cached for each in told))
