@@ -29,8 +29,10 @@ from slmeval.types import (
     ModelRef,
     Prompt,
     ScoreGroup,
+    Timing,
     TokenIds,
     TopLogprobs,
+    Workload,
 )
 from slmeval_reference import ReferenceBackend
 
@@ -123,6 +125,12 @@ class SoundBackend(ReferenceBackend):
 
     def top_logprobs(self, ids: TokenIds, k: int) -> Iterator[TopLogprobs]:
         return iter(likeliest(self.location, ids, k))
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        return opened(self.location).time(workload)
+
+    def memory(self) -> tuple[Reading, ...]:
+        return opened(self.location).memory()
 
 
 def shifted(answer: Answer, by: float, wrong: Callable[[Likelihood], bool] = lambda _: True) -> Answer:
@@ -641,16 +649,81 @@ class LikeliestLast(SoundBackend):
             yield TopLogprobs(each.ids[::-1], each.logprobs[::-1])
 
 
-class MemoryOfNothing(SoundBackend):
-    breaks = "test_memory_is_read"
-    capabilities = ReferenceBackend.capabilities | {"memory"}
+# ---- what is timed -----------------------------------------------------------------------------------
+
+
+class TimesAllButTheFirst(SoundBackend):
+    breaks = "test_a_workload_is_timed"
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        for timing in super().time(workload):
+            # of a prompt that fills the context another clause asks
+            wrong = workload.depth and len(timing.tokens) == 1
+            yield replace(timing, tokens=()) if wrong else timing
+
+
+class TimesTheLastGivenTokenAlone(SoundBackend):
+    breaks = "test_given_tokens_are_timed"
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        for timing in super().time(workload):
+            yield replace(timing, tokens=timing.tokens[-1:]) if workload.forced else timing
+
+
+class CountsMilliseconds(SoundBackend):
+    breaks = "test_no_time_is_longer_than_the_run"
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        for timing in super().time(workload):
+            prefill = None if timing.prefill is None else 1000 * timing.prefill
+            yield Timing(prefill, tuple(1000 * time for time in timing.tokens))
+
+
+class SharesItsCacheWithAWorkload(SoundBackend):
+    breaks = "test_timing_changes_no_answer"
+    waiting = False
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        try:
+            for timing in super().time(workload):
+                self.waiting = True
+                yield timing
+        finally:
+            self.waiting = False
+
+    def answer(self, groups: Sequence[ScoreGroup], at: int) -> Answer:
+        return shifted(super().answer(groups, at), MUCH if self.waiting else 0.0)
+
+
+class CutsWorkloads(SoundBackend):
+    breaks = "test_a_workload_that_does_not_fit_is_refused"
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        room = toy.CONTEXT - max(workload.new_tokens - 1, 0)
+        return super().time(replace(workload, prompts=tuple(ids[-room:] for ids in workload.prompts)))
+
+
+class ForgetsThatThereAreSeveral(SoundBackend):
+    breaks = "test_the_cache_has_room_for_a_workload"
 
     def memory(self) -> tuple[Reading, ...]:
-        return (Reading(0.0, "bytes", 0.0, "weights", "a guess"),)
+        return tuple(
+            replace(each, value=each.value / 3) if "room" in each.scope else each for each in super().memory()
+        )
+
+
+class MemoryOfNothing(SoundBackend):
+    breaks = "test_memory_is_read"
+
+    def memory(self) -> tuple[Reading, ...]:
+        return tuple(
+            replace(each, value=0.0) if each.scope == "weights" else each for each in super().memory()
+        )
 
 
 class GuessesItsMemory(SoundBackend):
     breaks = "test_what_is_not_declared_is_refused"
+    capabilities = ReferenceBackend.capabilities - {"memory"}
 
     def memory(self) -> tuple[Reading, ...]:
         return ()

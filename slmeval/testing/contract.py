@@ -15,11 +15,18 @@ from slmeval.testing.drawing import SampleClauses
 from slmeval.testing.robustness import RobustnessClauses
 from slmeval.testing.scoring import ScoreClauses
 from slmeval.testing.thinking import ThoughtClauses
+from slmeval.testing.timing import TimeClauses
 from slmeval.testing.writing import GenerateClauses
 
 
 class BackendContract(
-    ScoreClauses, GenerateClauses, ThoughtClauses, SampleClauses, RobustnessClauses, DescriptionClauses
+    ScoreClauses,
+    GenerateClauses,
+    ThoughtClauses,
+    SampleClauses,
+    TimeClauses,
+    RobustnessClauses,
+    DescriptionClauses,
 ):
     """All clauses. A subclass names its ``backend``, and may name ``options`` and a ``tolerance``."""
 

@@ -10,7 +10,7 @@ from slmeval.testing import toy
 from slmeval.testing.clauses import Clauses
 from slmeval.testing.subject import Subject, expect, needs, options_for
 from slmeval.testing.toy_files import parameters
-from slmeval.types import GenerationSettings, Prompt, ScoreGroup, TokenIds, TopLogprobs
+from slmeval.types import GenerationSettings, Prompt, ScoreGroup, TokenIds, TopLogprobs, Workload
 
 #: what a backend may declare; what no clause asks for yet is below
 CAPABILITIES = ("score", "generate", "sample", "top_logprobs", "memory")
@@ -103,8 +103,9 @@ class DescriptionClauses(Clauses):
             "generate": lambda: list(backend.generate([Prompt(ids)], settings, decode)),
             "top_logprobs": lambda: list(backend.top_logprobs(ids, 2)),
             "memory": backend.memory,
+            "time": lambda: next(backend.time(Workload((ids,), 1))),
         }
-        for capability in asked.keys() - self.backend.capabilities:
+        for capability in sorted(asked.keys() - self.backend.capabilities):
             _is_refused(asked[capability], capability)
 
 
