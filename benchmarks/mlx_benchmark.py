@@ -49,7 +49,7 @@ from pairs import (
     write_table,
 )
 
-from slmeval.medians import median_interval
+from slmeval.medians import LEAST, median_interval
 
 TABLE, ROW = "mlx-benchmark", "135M shape"
 OURS, THEIRS = "slmeval", "mlx_lm.benchmark"
@@ -130,7 +130,9 @@ def sides(model: Path, **sizes: int) -> list[Side]:
     """The two."""
     asked = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
     command = (sys.executable, __file__, "--model", str(model), *asked, "--side")
-    return [Side(name, (*command, name), {"HF_HUB_OFFLINE": "1"}) for name in (OURS, THEIRS)]
+    # slmeval computes in whole float32 where MLX would take TF32 (an M5): so both do
+    alike = {"HF_HUB_OFFLINE": "1", "MLX_ENABLE_TF32": "0"}
+    return [Side(name, (*command, name), alike) for name in (OURS, THEIRS)]
 
 
 def prompt_rate(outcome: Outcome) -> float:
@@ -195,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--prompt", type=int, default=64, help="tokens")
     parser.add_argument("--new", type=int, default=32, help="tokens, two at the least")
     parser.add_argument("--trials", type=int, default=3, help="of each side in a round")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10, help=f"{LEAST} at the least")
     parser.add_argument("--side", choices=(OURS, THEIRS), help="be one of the sides")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md from what is kept")
     asked = parser.parse_args(arguments)
@@ -204,6 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         side = our_side if asked.side == OURS else their_side
         print(json.dumps(side(asked.model, **sizes)))
         return
+    if asked.rounds < LEAST:
+        parser.error(f"an interval needs {LEAST} rounds, and --rounds is {asked.rounds}")
+    if asked.new < 2:
+        parser.error(f"between the first new token and the last there must be a pass: --new is {asked.new}")
     if not asked.page:
         with tempfile.TemporaryDirectory() as folder:
             model = asked.model or speed_model.make(Path(folder))
