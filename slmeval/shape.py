@@ -228,7 +228,8 @@ class Shape:
 
         ``None``: they never do, for windows and states do not grow.
         """
-        wanted = self.weight_bytes(weight_bits) * share / (1 - share)
+        # what 1 - share loses in the last place is not to cost a token
+        wanted = self.weight_bytes(weight_bits) * share / (1 - share) * (1 - 1e-12)
         if self.kv_bytes(_LONGEST, bits, value_bits) < wanted:
             return None
         low, high = 0, _LONGEST

@@ -11,7 +11,6 @@ from slmeval.gguf_file import GGUFHeader, read_beginning, shard_names
 from slmeval.hub_library import TIMEOUT, headers, library, understood, without_password
 from slmeval.safetensors_header import (
     INDEX,
-    MAX_HEADER,
     SINGLE,
     files_of_index,
     header_length,
@@ -63,18 +62,15 @@ def _of_folder(repository: str, revision: str | None) -> Shape:
 
 
 def _small_file(repository: str, name: str, revision: str | None) -> bytes | None:
-    """A whole file by way of the cache; ``None``: the repository has none of this name."""
-    hub = library()
+    """A whole file; ``None``: the repository has none of this name."""
     try:
-        return Path(hub.hf_hub_download(repository, name, revision=revision)).read_bytes()
-    except hub.errors.LocalEntryNotFoundError:
-        raise
-    except hub.errors.EntryNotFoundError:
+        return _Beginning(repository, name, revision).read(_LONGEST)
+    except library().errors.EntryNotFoundError:
         return None
 
 
 def _stored(repository: str, revision: str | None) -> Iterator[Weight]:
-    index = _small_file(repository, INDEX, revision)
+    index = _index(repository, revision)
     names = [SINGLE] if index is None else files_of_index(index, f"{repository}/{INDEX}")
     for name in names:
         place = f"{repository}/{name}"
@@ -83,6 +79,22 @@ def _stored(repository: str, revision: str | None) -> Iterator[Weight]:
             return
         length = header_length(beginning.read(8), place)
         yield from parse_header(beginning.read(8 + length)[8:], place)
+
+
+def _index(repository: str, revision: str | None) -> bytes | None:
+    """The index of several files; ``None`` where there is one file, also of a model that was kept so."""
+    try:
+        return _small_file(repository, INDEX, revision)
+    except (OSError, library().errors.HTTPError):
+        if _kept(repository, SINGLE, revision) is None:
+            raise
+        return None
+
+
+def _kept(repository: str, name: str, revision: str | None) -> Path | None:
+    """Where an earlier run left a file in the cache."""
+    found = library().try_to_load_from_cache(repository, name, revision=revision)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _of_gguf(repository: str, file: str, revision: str | None) -> Shape:
@@ -107,10 +119,13 @@ def _header(repository: str, name: str, revision: str | None) -> GGUFHeader:
 
 
 class _Beginning:
-    """The first bytes of a file on the hub, of which more are asked for as they are needed."""
+    """The first bytes of a file on the hub, of which more are asked for as they are needed.
+
+    Where the hub is away, the file that an earlier run left in the cache is read.
+    """
 
     def __init__(self, repository: str, name: str, revision: str | None) -> None:
-        self._what = f"{repository}/{name}"
+        self._repository, self._name, self._revision = repository, name, revision
         self._url: str = library().hf_hub_url(repository, name, revision=revision)
         self._content = b""
         #: of the whole file, in bytes; known after the first read
@@ -135,6 +150,23 @@ class _Beginning:
         return self._content[:length]
 
     def _go_on(self, length: int) -> None:
+        hub = library()
+        try:
+            self._ask(length)
+        except (OSError, hub.errors.HTTPError) as error:
+            if isinstance(error, hub.errors.HfHubHTTPError) or not self._take_kept(length):
+                raise
+
+    def _take_kept(self, length: int) -> bool:
+        kept = _kept(self._repository, self._name, self._revision)
+        if kept is None:
+            return False
+        self.size = kept.stat().st_size
+        with kept.open("rb") as file:
+            self._content = file.read(length)
+        return True
+
+    def _ask(self, length: int) -> None:
         hub, start = library(), len(self._content)
         # as the file lies there, or sizes are those of something else
         wanted = {**headers(), "Range": f"bytes={start}-{length - 1}", "Accept-Encoding": "identity"}
@@ -152,14 +184,14 @@ class _Beginning:
         told = answer.headers.get("Content-Range", "").rpartition("/")[2]
         told = told or answer.headers.get("Content-Length", "")
         if not told.isdigit():
-            raise OSError(f"{self._what} comes without its size")
+            raise OSError(f"{self._repository}/{self._name} comes without its size")
         return int(told)
 
 
 def _taken(answer: Any, most: int) -> bytes:
-    content = b""
+    content = bytearray()
     for piece in answer.iter_bytes():
         content += piece
-        if len(content) >= min(most, MAX_HEADER):
+        if len(content) >= most:
             break
-    return content[:most]
+    return bytes(content[:most])

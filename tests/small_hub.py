@@ -57,8 +57,11 @@ class SmallHub:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def commit(self, repository: str, revision: str) -> str:
-        files = self.repositories[repository][revision]
-        return hashlib.sha1(repr((revision, sorted(files.items()))).encode()).hexdigest()
+        digest = hashlib.sha1(revision.encode())
+        for path, data in sorted(self.repositories[repository][revision].items()):
+            digest.update(f"\0{path}\0{len(data)}\0".encode())
+            digest.update(data)
+        return digest.hexdigest()
 
     def change(self, repository: str, files: dict[str, bytes]) -> str:
         """New files under the old name; the commit before it, which can be had by its hash."""

@@ -104,7 +104,7 @@ def _table(model: str, shape: Shape, asked: Asked) -> str:
 
     from slmeval.inspection import costs_of, facts_of
 
-    facts = [(fact.label, clean(_told(fact)), clean(fact.source)) for fact in facts_of(shape, asked)]
+    facts = [(clean(fact.label), clean(_told(fact)), clean(fact.source)) for fact in facts_of(shape, asked)]
     costs = [costs_of(shape, context, asked) for context in asked.contexts]
     columns = _columns(asked, costs)
     rows = [[cell(each) for cell in columns.values()] for each in costs]
