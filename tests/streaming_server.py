@@ -46,6 +46,8 @@ class StreamingServer(FaultyServer):
         if not _is_stream(request) or not answer.startswith(_HEAD):
             connection.sendall(answer)
             return
+        # small packets are held back else, until those before them are acknowledged: some 40 ms
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in self._parts(request):
             connection.sendall(part)
             time.sleep(self.pace)

@@ -495,3 +495,39 @@ def test_the_groups_name_probes_that_there_are() -> None:
     assert {"prefill", "decode", "ttft", "batch", "context", "stability"} <= set(RUNTIME.members) <= names
     assert {"prefill_survey", "decode_survey", "ttft_survey"} <= set(SURVEY.members) <= names
     assert "memory" in SURVEY.members
+
+
+def test_of_a_server_what_a_client_sees_is_measured_and_the_rest_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("httpx2", reason="httpx2 is not installed")
+    from streaming_server import StreamingServer
+
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with StreamingServer(pace=0.002) as server:
+        options = RunOptions(
+            backends=("openai",),
+            models=(server.url,),
+            tasks=("prefill", "decode", "ttft", "batch", "context"),
+            engine_options={"prompt": "16", "new_tokens": "8", "budget": "0.5", "context.depth": "0,32"},
+            executor="local",
+        )
+        run = evaluate(options, tmp_path / "store.db")
+    assert not run.failures
+    found = {f"{cell.name} {figure.name}": figure for cell in run.cells for figure in cell.figures}
+    assert {name for name, figure in found.items() if figure.source == "unavailable"} == {
+        "prefill tokens_per_second",
+        "prefill latency",
+        "decode tokens_per_second_forced",
+        "decode latency_forced",
+        "ttft ttft_cold",
+    }
+    # each token comes in an event of its own, and an event each 2 ms, unless its reader was late for the first
+    for name in (
+        "decode latency",
+        "decode between_tokens",
+        "batch step_latency@batch=2",
+        "context latency@depth=32",
+    ):
+        assert value(found, name) >= 1.0, name
