@@ -523,7 +523,7 @@ def test_of_a_server_what_a_client_sees_is_measured_and_the_rest_unavailable(
         "decode latency_forced",
         "ttft ttft_cold",
     }
-    # each token comes in an event of its own, and an event each 2 ms, unless its reader was late for the first
+    # each token comes in an event of its own, one each 2 ms, unless its reader was late for the first
     for name in (
         "decode latency",
         "decode between_tokens",
