@@ -94,7 +94,7 @@ class Timer:
         proven: bool,
     ) -> None:
         self._passes, self._as_opened, self._proven = passes, as_opened, proven
-        #: what there is to hold, of each workload under way
+        #: of each workload under way, what is held
         self.under_way: list[Sequences] = []
         self._note = ""
 
