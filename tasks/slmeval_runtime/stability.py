@@ -210,7 +210,7 @@ def _unavailable(reason: str) -> list[Figure]:
 
 def _drift(found: Trend, judged: Verdict) -> Figure:
     error = (found.high - found.low) / (2 * Z95)
-    note = joined(found.told, f"chance alone does as much in {100 * found.p:.2g}%")
+    note = joined(found.told, f"chance alone does as much in {100 * found.p:.3g}%")
     return Figure(
         "drift", found.percent, error, (found.low, found.high), found.n, "%", "measured", note, verdict=judged
     )
