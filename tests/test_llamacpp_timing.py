@@ -253,6 +253,15 @@ def test_a_timing_that_was_left_is_over_with_the_next_call(demo: LlamaCppBackend
     assert list(demo.score([ScoreGroup((5,), ((6,),))])) == [answer]
 
 
+def test_distributions_that_were_left_are_over_with_a_timing(demo: LlamaCppBackend) -> None:
+    """Their logits lay in the cache that was given back."""
+    found = demo.top_logprobs(some_ids(20), 3)
+    next(found)
+    runs(demo, workload(10, 2))
+    with pytest.raises(RuntimeError, match="before the next call"):
+        next(found)
+
+
 def test_a_timing_that_is_forgotten_gives_back_its_cache(demo: LlamaCppBackend) -> None:
     timings = demo.time(workload(10, 2))
     next(timings)
@@ -276,10 +285,10 @@ def test_opening_and_timing_leaks_nothing() -> None:
     backend = open_model(DEMO / "model.gguf")
     sizes = []
     for _ in range(12):
-        runs(backend, workload(1500, 2, sequences=2))
+        runs(backend, workload(3, 2, sequences=40))
         sizes.append(int(statm.read_text().split()[1]) * 4096)
     backend.close()
-    # a cache is 6 MB
+    # a cache is 21 MB
     assert sizes[-1] - sizes[3] < 20e6
 
 
@@ -292,7 +301,7 @@ def test_what_was_used_is_said() -> None:
     for _ in range(2):
         runs(backend, workload(10, 2))
     (note,) = (note for note in backend.notes() if note.startswith("timed"))
-    assert note.startswith("timed with 1 threads, up to 64 tokens at once, flash attention ")
+    assert note.startswith("timed with threads=1, up to 64 tokens at once, flash attention ")
     backend.close()
 
 

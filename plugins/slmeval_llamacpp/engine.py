@@ -230,8 +230,12 @@ class Engine:
 
     def _top(self, row: Row, k: int) -> Iterator[TopLogprobs]:
         for _, pack in self._packs([row.ids], [row]):
+            call = self._calls
             for _, logits in self._trunk.run(pack):
-                yield from top(logits, k)
+                for found in top(logits, k):
+                    yield found
+                    # another call may have given back the logits
+                    self._check(call)
 
     # ---- texts ---------------------------------------------------------------------------------------
 

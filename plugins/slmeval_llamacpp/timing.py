@@ -52,7 +52,7 @@ def timed_note(context: Context, settings: Settings) -> str:
     chosen = any(line.endswith("Flash Attention enabled") for line in context.said)
     flash = "on" if settings.timed_flash_attention > 0 or chosen else "off"
     return (
-        f"timed with {settings.threads} threads, up to {settings.timed_batch_tokens} tokens at once, "
+        f"timed with threads={settings.threads}, up to {settings.timed_batch_tokens} tokens at once, "
         f"flash attention {flash}, and a cache of its own for each sequence"
     )
 
