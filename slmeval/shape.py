@@ -24,6 +24,8 @@ _INPUT = re.compile(
 )
 _POSITIONS = re.compile(r"(^|[._])(wpe|embed_positions|position_embd)\.weight$")
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out)\.(weight|bias)$|^output\.(weight|bias)$")
+#: these are not multiplied with, also where there is a row of them for each head
+_ADDED = re.compile(r"norm|bias$")
 _EXPERT = re.compile(r"(?<!shared_)experts\.|_exps\.|switch_mlp\.")
 
 
@@ -55,7 +57,7 @@ class Weight:
             return "head"
         if _EXPERT.search(self.name):
             return "expert"
-        return "matrix" if len(self.shape) > 1 else "vector"
+        return "matrix" if len(self.shape) > 1 and not _ADDED.search(self.name) else "vector"
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,8 @@ class _Plan:
         rule = self.family.windows
         if rule == "none":
             return [None] * self.count
-        window = self._number("sliding_window")
+        # some configurations write 0 for none
+        window = self._number("sliding_window") if self.fields.values.get("sliding_window") != 0 else None
         if window is None or (rule == "asked" and not self.fields.flag("use_sliding_window", False)):
             return [None] * self.count
         kinds = self.fields.words("layer_types", self.count)

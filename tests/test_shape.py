@@ -188,7 +188,7 @@ def test_transformers_has_windows_in_the_same_layers(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["llama with biases", "gemma3", "phi", "gpt2", "opt, narrow", "mixtral", "stablelm", "qwen3"]
+    "name", ["llama with biases", "gemma3", "phi", "gpt2", "mixtral", "stablelm", "deepseek_v2", "minicpm3"]
 )
 @pytest.mark.filterwarnings("ignore")
 def test_what_transformers_keeps_of_a_sequence_is_what_is_computed(name: str) -> None:
@@ -198,6 +198,22 @@ def test_what_transformers_keeps_of_a_sequence_is_what_is_computed(name: str) ->
         kept = model(torch.arange(1, 11)[None], use_cache=True).past_key_values
     held = sum(part.numel() for layer in kept.layers for part in (layer.keys, layer.values))
     assert planned(SMALL[name]).kv_bytes(10, 32) == 4 * held
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.filterwarnings("ignore")
+def test_files_that_transformers_writes_hold_what_is_planned(name: str, tmp_path: Path) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**SMALL[name]))
+    model.to(torch.float32).save_pretrained(tmp_path)
+    plan, found = planned(SMALL[name]), shape_of(tmp_path)
+    assert found.counted
+    assert found.notes == ()
+    assert found.layers == plan.layers
+    assert found.parameters == plan.parameters
+    assert found.embedding_share == plan.embedding_share
+    for work in (prefill, decode):
+        assert work(found, 50, SIXTEEN) == work(plan, 50, SIXTEEN)
 
 
 @pytest.mark.parametrize(
