@@ -449,6 +449,7 @@ def test_the_interval_of_a_slope_covers_the_truth_as_often_as_it_says(places: Se
 # ---- in a run ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_measures_them_on_a_real_engine_beside_each_other(tmp_path: Path) -> None:
     quick = {
         "prompt": "16,24",
@@ -497,6 +498,7 @@ def test_the_groups_name_probes_that_there_are() -> None:
     assert "memory" in SURVEY.members
 
 
+@pytest.mark.slow
 def test_of_a_server_what_a_client_sees_is_measured_and_the_rest_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
