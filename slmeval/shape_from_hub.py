@@ -44,11 +44,26 @@ def shape_from_hub(ref: ModelRef) -> Shape:
             )
         )
     except (OSError, hub.errors.HTTPError) as error:
-        told = str(error).strip().split("\n")[0] or type(error).__name__
         raise ModelMissing(
-            f"there is no folder {ref.location}, and the hub's model of that name cannot be had "
-            f"({without_password(told)})"
+            f"there is no folder {ref.location}, and the hub's model of that name cannot be had: "
+            f"{_reason(error, file, ref.revision)}"
         ) from None
+
+
+def _reason(error: Exception, file: str, revision: str | None) -> str:
+    """Why a model cannot be had, in a few words that show no secret."""
+    errors = library().errors
+    if isinstance(error.__cause__, errors.HFValidationError):
+        return "it is no hub id either"
+    if isinstance(error, errors.GatedRepoError):
+        return "its owner wants to be asked for access first (then HF_TOKEN: a token of that account)"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "there is none, or it is private (HF_TOKEN: a token that may read it)"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"it has no revision {revision}"
+    if isinstance(error, errors.EntryNotFoundError):
+        return f"it has no file {file}" if file else "it lacks a file that its index names"
+    return without_password(str(error).strip().split("\n")[0] or type(error).__name__)
 
 
 def _of_folder(repository: str, revision: str | None) -> Shape:

@@ -351,13 +351,31 @@ def test_a_model_without_safetensors_on_the_hub_is_told_by_its_configuration(
     assert hub.sent["pytorch_model.bin"] == 0
 
 
-@pytest.mark.parametrize("name", ["someone/none", "someone/large:none.gguf", "not a name/at all"])
-def test_what_the_hub_does_not_have_is_told_in_one_sentence(tmp_path: Path, large: Path, name: str) -> None:
-    with serving(SmallHub({"someone/large": {"main": files_of(large)}})) as address:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("someone/none", "there is none, or it is private"),
+        ("someone/large@v9", "it has no revision v9"),
+        ("someone/large:none.gguf", "it has no file none.gguf"),
+        ("someone/lacks", "it lacks a file that its index names"),
+        ("someone/closed", "its owner wants to be asked for access"),
+        ("not a name/at all", "it is no hub id either"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_told_in_one_sentence(
+    tmp_path: Path, large: Path, name: str, reason: str
+) -> None:
+    files = files_of(large)
+    index = json.dumps({"weight_map": {"a": "gone.safetensors"}}).encode()
+    lacking = {**files, "model.safetensors.index.json": index}
+    models = {"someone/large": files, "someone/lacks": lacking, "someone/closed": files}
+    hub = SmallHub({model: {"main": held} for model, held in models.items()}, frozenset({"someone/closed"}))
+    with serving(hub) as address:
         missing = on_hub(address, tmp_path, name)
     assert missing.returncode == 2
     assert len(missing.stderr.splitlines()) == 1
-    assert name.partition(":")[0] in missing.stderr
+    assert name.partition("@")[0] in missing.stderr
+    assert reason in missing.stderr
 
 
 def test_a_hub_that_is_away_is_told_in_one_sentence(tmp_path: Path) -> None:
