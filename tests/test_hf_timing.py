@@ -330,7 +330,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_run(
 @pytest.mark.parametrize(
     ("kind", "workload", "why"),
     [
-        ("mamba", Workload(rows(1, 9), 1, 4), "several tokens behind a depth: with its own cache log-prob"),
+        ("mamba", Workload(rows(1, 9), 1, 4), "several tokens behind a depth: with its own cache"),
         ("recurrent_gemma", Workload(rows(1, 9), 1, 4), "several tokens behind a depth: with its own cache"),
         ("rwkv", Workload(rows(2, 9), 1), "several sequences at once: with its own cache log-probabilities"),
     ],
