@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from random_models import TINY_LLAMA, write_model
 from scripted_session import Scripted, settings_of, steady
 
 from slmeval.api import Demand, Reading
+from slmeval.cli import run
 from slmeval.errors import JobFailed
+from slmeval.pairing import demo_model
 from slmeval.probe_figures import merged, misfit, unfit
 from slmeval.types import Figure, ModelInfo, Series, Timing, Workload
 from slmeval_runtime import enough, memory_looks
@@ -462,7 +465,7 @@ def test_a_context_that_is_none_is_refused(text: str) -> None:
 
 
 def test_a_status_file_is_read_in_units_of_1024_bytes() -> None:
-    text = "Name:\tpython\nVmHWM:\t  300 kB\nVmRSS:\t  200 kB\nRssAnon:\t 150 kB\nRssFile:\t 50 kB\nThreads:\t3\n"
+    text = "Name:\ta\nVmHWM:\t  300 kB\nVmRSS:\t  200 kB\nRssAnon:\t 150 kB\nRssFile:\t 50 kB\nThreads:\t3\n"
     assert of_status(text) == ProcessMemory(held=200 * 1024, peak=300 * 1024, files=50 * 1024)
     assert of_status("Name:\tkthreadd\n") == ProcessMemory()
 
@@ -526,9 +529,9 @@ input()
 
 
 @on_linux
-def test_the_peak_is_the_operating_systems_own_figure(demo_model: Path) -> None:
+def test_the_peak_is_the_operating_systems_own_figure() -> None:
     """Another process reads it: ``VmHWM``, and after the end what ``wait4`` says of the child."""
-    program = WORKER.format(paths=[str(ROOT / "tests")], model=str(demo_model))
+    program = WORKER.format(paths=[str(ROOT / "tests")], model=str(demo_model()))
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as worker:
@@ -549,3 +552,49 @@ def test_the_peak_is_the_operating_systems_own_figure(demo_model: Path) -> None:
     # numbers of eight bytes, in weights and cache alike
     assert told["weights"] == pytest.approx(told["weights_predicted"], rel=0.02)
     assert told["kv_per_token"] == told["kv_per_token_predicted"] == [4 * 2 * 2 * 64 * 8]
+
+
+def test_the_benchmark_sets_each_workers_peak_beside_the_systems() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import memory as benchmark
+    finally:
+        sys.path.pop(0)
+    plain = {"value": 1.0}
+    figures = dict.fromkeys(
+        (
+            "weights",
+            "weights_predicted",
+            "weights_error",
+            "kv_per_token",
+            "kv_per_token_predicted",
+            "kv_error",
+        ),
+        plain,
+    )
+    cell = {"figures": {**figures, "peak": plain}, "series": [{"name": "peak", "values": [1.0, 2.0]}]}
+    row = benchmark.row_of("toy", "demo", cell, [999, MIB, 4 * MIB])
+    assert row.cells()[-3:] == ["1.0", "2.5", "50.00"]
+    assert len(row.cells()) == len(benchmark.HEAD)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["reference", "llamacpp"])
+def test_a_run_measures_both_probes_in_six_fresh_workers(engine: str, tmp_path: Path) -> None:
+    if engine == "llamacpp" and find_spec("llama_cpp") is None:
+        pytest.skip("llama-cpp-python is not installed")
+    output, model = tmp_path / "run.json", demo_model("gguf" if engine == "llamacpp" else "folder")
+    command = ["run", "--backend", engine, "--model", str(model), "--tasks", "memory,load"]
+    options = ["-o", "context=256", "-o", "first_prompt=16", "--format", "json", "--output", str(output)]
+    assert run([*command, *options, "--store", str(tmp_path / "store.db")]) == 0
+    cells = {cell["name"]: cell for cell in json.loads(output.read_text())["cells"]}
+    memory, load = cells["memory"]["figures"], cells["load"]["figures"]
+    told = [figure for figure in (*memory.values(), *load.values()) if figure["source"] != "unavailable"]
+    assert {figure["n"] for figure in told} == {6}
+    assert all(figure["ci95"] and figure["unit"] for figure in told)
+    for name in ("weights_error", "kv_error"):
+        assert abs(memory[name]["value"]) < 2
+    assert memory["in_use"]["value"] <= memory["peak"]["value"] * 1.01
+    steps = [load[name]["value"] for name in ("start", "engine", "open", "first_token")]
+    assert min(steps) > 0
+    assert load["cold_start"]["value"] > max(steps)
