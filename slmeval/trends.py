@@ -19,6 +19,8 @@ from slmeval.types import Conditions, Verdict
 
 #: a change of less than so many percent is none, however surely it is there
 EFFECT = 5.0
+#: nothing is said where no change was found, and one of so many percent could be there all the same
+UNSURE = 25.0
 #: a change that noise alone would bring less often than this is taken for one
 ALPHA = 0.05
 #: noise, however much alike from one value to the next, does not move by so many of its own deviations
@@ -43,11 +45,13 @@ Shape = Literal["ramp", "step"]
 class Trend:
     """By how much a series changed, in percent of how it began, with a 95% interval.
 
+    There is no verdict where that is too wide for one.
+
     A ``ramp`` changed from its first value to its last, a ``step`` with the ``at``-th value (counted from 0).
     ``p`` is how often noise alone does as much.
     """
 
-    verdict: Literal["stable", "drifting"]
+    verdict: Literal["", "stable", "drifting"]
     percent: float
     low: float
     high: float
@@ -59,14 +63,17 @@ class Trend:
     @property
     def told(self) -> str:
         """What happened, for a note; nothing where it was stable."""
-        if self.verdict == "stable":
-            return ""
+        if self.verdict != "drifting":
+            return "" if self.verdict else "too uneven to tell a drift from chance"
         how = "slower" if self.percent > 0 else "faster"
         return f"{how} from value {self.at + 1} of {self.n} on" if self.shape == "step" else f"ever {how}"
 
 
 def trend(values: Sequence[float], *, effect: float = EFFECT) -> Trend:
     """Whether ``values``, six or more positive ones, drift: by ``effect`` percent or more, and not by chance.
+
+    Where no drift is found they are stable, unless they are so uneven that the interval goes beyond
+    :data:`UNSURE` percent.
 
     Two tests look for a change, both by ranks, so that no single value makes or hides one: Mann and Kendall's
     for a steady one (Mann 1945, Kendall 1975, with ties), whose size is the slope of Theil and Sen from the
@@ -91,8 +98,9 @@ def trend(values: Sequence[float], *, effect: float = EFFECT) -> Trend:
     found = [change for change in (ramp, step) if change.p < ALPHA and abs(change.percent) >= effect]
     change = min(found, key=lambda each: each.away, default=ramp)
     at = change.at * len(values) // len(blocks)
+    unsure = max(-change.low, change.high) > UNSURE
     return Trend(
-        "drifting" if found else "stable",
+        "drifting" if found else "" if unsure else "stable",
         change.percent, change.low, change.high, change.p, len(values), change.shape, at,
     )  # fmt: skip
 

@@ -126,7 +126,21 @@ def test_a_slope_is_told_from_the_first_value_to_the_last() -> None:
 def test_of_a_few_values_a_steady_rise_is_found_and_a_step_cannot_be() -> None:
     """Three against three are so by chance in one of ten cases, whatever lies between them."""
     assert verdict_of([1.0, 1.1, 1.2, 1.3, 1.4, 1.5]) == "drifting"
-    assert verdict_of([1.0, 1.01, 0.99, 2.0, 2.01, 1.99]) == "stable"
+    found = trend([1.0, 1.01, 0.99, 2.0, 2.01, 1.99])
+    assert (found.verdict, found.told) == ("", "too uneven to tell a drift from chance")
+
+
+def test_of_values_that_are_all_over_the_place_nothing_is_said() -> None:
+    random = Random(2)
+    verdicts = [verdict_of([random.expovariate(1) + 0.1 for _ in range(20)]) for _ in range(100)]
+    assert verdicts.count("") > 90
+    assert verdicts.count("stable") == 0
+
+
+@pytest.mark.parametrize(("n", "size"), [(6, 0.01), (12, 0.03), (20, 0.05), (30, 0.05)])
+def test_of_usual_noise_it_is_said_that_it_is_stable(n: int, size: float) -> None:
+    random = Random(2)
+    assert [verdict_of(noise(random, n, size)) for _ in range(100)].count("stable") >= 90
 
 
 @pytest.mark.parametrize("n", [12, 20])

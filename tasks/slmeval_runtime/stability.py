@@ -7,8 +7,8 @@ Of the i-th run, of n = ``new_tokens`` tokens at t₁ to tₙ, counts sᵢ = (t�
     variation = 100 deviation(s) / mean(s)        percent
 
 The verdict is "stable" where nothing changed by 5% and more that is not chance (:mod:`slmeval.trends`), and
-"drifting" else; "throttled" where it got slower while the clock fell, or the heat came to its limit, and no
-other process took the cores.
+"drifting" where something did; "throttled" where it got slower while the clock fell, or the heat came to its
+limit, and no other process took the cores. Of runs too uneven to tell there is none.
 
 Series: ``tokens``, run after run, of each its ``new_tokens`` times since its start, in seconds, and the same
 of the runs that warmed up; ``begun``, when each run began, in seconds after the first; and of the machine
