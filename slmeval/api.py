@@ -82,6 +82,10 @@ class Tokenizer(ABC):
         """The text of ``ids``, special tokens left out."""
 
 
+#: what keys and values are held in where a model is computed in one of these
+_BITS = {"float64": 64.0, "float32": 32.0}
+
+
 class Backend(ABC):
     """A model in memory on one engine. Opened by making it, freed by ``close``.
 
@@ -143,6 +147,14 @@ class Backend(ABC):
         """
         numeric = {option.name: options[option.name] for option in cls.options if option.numeric}
         return {"engine": cls.name, **numeric}
+
+    @classmethod
+    def cache_bits(cls, options: Mapping[str, OptionValue]) -> float:
+        """Bits of a key or value in its cache, as far as options tell; must be cheap.
+
+        What is asked of a model is held against the memory that is free by it, before anything is opened.
+        """
+        return _BITS.get(str(options.get("dtype")), 16.0)
 
     @abstractmethod
     def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:

@@ -270,14 +270,15 @@ def _job(options: RunOptions, pair: Pair, asked: _Asked, selection: Selection) -
         (*_origin(pair.model), *_ignored_options(backend, options, selection.probes), *asked.notes),
         options.blocked_plugins,
         asked.template,
-        tuple(_probe_cell(options, probe, pair.model) for probe in selection.probes),
+        tuple(_probe_cell(options, probe, pair) for probe in selection.probes),
     )
 
 
-def _probe_cell(options: RunOptions, probe: Probe, model: FoundModel) -> ProbeCell:
+def _probe_cell(options: RunOptions, probe: Probe, pair: Pair) -> ProbeCell:
     """:raises ModelError: what it asks does not fit the model or this machine."""
     settings = resolve_options(probe, options)
-    check_room(probe, settings, model)
+    cache_bits = pair.backend.cache_bits(resolve_options(pair.backend, options))
+    check_room(probe, settings, pair.model, cache_bits)
     return ProbeCell(probe, settings, options.seed)
 
 

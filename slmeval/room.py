@@ -13,13 +13,13 @@ from slmeval.models import FoundModel
 from slmeval.shape_reading import shape_of
 from slmeval.types import OptionValue
 
-#: bits of a key or value where the engine is not asked: what all engines have unless they are told otherwise
-_KV_BITS = 16
 _GIB = 2**30
 
 
-def check_room(probe: Probe, settings: Mapping[str, OptionValue], model: FoundModel) -> None:
-    """Look at what a probe asks at most.
+def check_room(
+    probe: Probe, settings: Mapping[str, OptionValue], model: FoundModel, cache_bits: float
+) -> None:
+    """Look at what a probe asks at most; keys and values have ``cache_bits`` each.
 
     :raises ModelError: the sequences are longer than the model's context, or the model and its cache are
         more than the memory that is free.
@@ -37,14 +37,14 @@ def check_room(probe: Probe, settings: Mapping[str, OptionValue], model: FoundMo
             f"{model.ref} has {model.context:,}: ask for less (slmeval list probes shows its options)"
         )
     if model.form != "server":
-        _check_memory(probe, demand, model)
+        _check_memory(probe, demand, model, cache_bits)
 
 
-def _check_memory(probe: Probe, demand: Demand, model: FoundModel) -> None:
+def _check_memory(probe: Probe, demand: Demand, model: FoundModel, bits: float) -> None:
     free = largest_memory()
     try:
         shape = shape_of(model.place)
-        weights, cache = shape.weight_bytes(), shape.kv_bytes(demand.tokens, _KV_BITS) * demand.sequences
+        weights, cache = shape.weight_bytes(), shape.kv_bytes(demand.tokens, bits) * demand.sequences
     except ModelError:
         return  # of an unknown architecture nothing can be computed; the engine will say what does not fit
     if free is None or weights + cache <= free:
@@ -52,7 +52,7 @@ def _check_memory(probe: Probe, demand: Demand, model: FoundModel) -> None:
     raise ModelError(
         f"probe {probe.name!r} asks more memory than is free: {weights / _GIB:,.1f} GiB of weights and "
         f"{cache / _GIB:,.1f} GiB of keys and values ({demand.sequences:,} × {demand.tokens:,} tokens in "
-        f"{_KV_BITS} bits) are {(weights + cache) / _GIB:,.1f} GiB, and {free / _GIB:,.1f} GiB are free: "
+        f"{bits:g} bits) are {(weights + cache) / _GIB:,.1f} GiB, and {free / _GIB:,.1f} GiB are free: "
         "ask for fewer tokens or sequences"
     )
 

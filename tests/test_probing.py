@@ -402,6 +402,7 @@ def test_a_measurement_that_makes_no_sense_is_refused(series: tuple[Series, ...]
     [
         None,
         Timing(1.0, ()),
+        Timing(None, ()),
         Timing(1.0, (2.0,)),
         Timing(1.0, (2.0, 1.5)),
         Timing(2.0, (1.0, 3.0)),

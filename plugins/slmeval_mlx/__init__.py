@@ -85,6 +85,11 @@ class MLXBackend(Backend):
         group = options["kv_group_size"] if options["kv_bits"] else None
         return {**super().fingerprint(options), "kv_group_size": group, **surroundings(options)}
 
+    @classmethod
+    def cache_bits(cls, options: Mapping[str, OptionValue]) -> float:
+        # of quantized ones the least: scales and biases are beside them
+        return float(options["kv_bits"] or super().cache_bits(options))
+
     def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
         # MLX is only needed from here on
         from slmeval_mlx.engine import Engine

@@ -53,6 +53,10 @@ class ReferenceBackend(Backend):
     def fingerprint(cls, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
         return {**super().fingerprint(options), "version": engine_version()}
 
+    @classmethod
+    def cache_bits(cls, _: Mapping[str, OptionValue]) -> float:
+        return 64.0
+
     def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
         # numpy is only needed from here on
         from threadpoolctl import threadpool_limits
