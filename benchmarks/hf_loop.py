@@ -1,6 +1,6 @@
 """The hf backend's times of a prefill and a decode against a hand-written loop: docs/performance.md.
 
-    python benchmarks/hf_loop.py --model FOLDER [--dtypes float32,bfloat16] [--threads 2] [--rounds 10]
+    python benchmarks/hf_loop.py --model FOLDER [--dtypes float32,bfloat16] [--device cpu] [--threads 2] [--rounds 10]
 
 The model is made by benchmarks/speed_model.py unless it lies in FOLDER. Each side is a fresh process that
 opens it, runs the same prompt once to warm up, and then several times: a prefill to its first token, and a
@@ -45,7 +45,7 @@ def ours(asked: argparse.Namespace, ids: tuple[int, ...]) -> Iterator[Times]:
     from slmeval_hf import HFBackend
 
     options = {option.name: option.default for option in HFBackend.options}
-    given = {"dtype": asked.dtype, "threads": asked.threads, "device": "cpu"}
+    given = {"dtype": asked.dtype, "threads": asked.threads, "device": asked.device}
     backend = HFBackend(ModelRef(str(asked.model)), {**options, **given})
     for timing in backend.time(Workload((ids,), asked.new)):
         first, last = timing.tokens[0], timing.tokens[-1]
@@ -58,9 +58,11 @@ def by_hand(asked: argparse.Namespace, ids: tuple[int, ...]) -> Iterator[Times]:
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(asked.threads)
-    model = AutoModelForCausalLM.from_pretrained(asked.model, dtype=asked.dtype).eval()
-    prompt = torch.tensor([ids])
+    model = AutoModelForCausalLM.from_pretrained(asked.model, dtype=asked.dtype).to(asked.device).eval()
+    prompt = torch.tensor([ids], device=asked.device)
     while True:
+        if asked.device != "cpu":
+            torch.cuda.synchronize()
         with torch.inference_mode():
             times = _loop(model, prompt, asked.new)
         yield times
@@ -181,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--dtypes", default="float32")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt")
     parser.add_argument("--new", type=int, default=128, help="tokens decoded, the first included")
@@ -193,12 +196,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(measure(asked)))
         return
     speed_model.make(asked.model)
-    settings = {name: getattr(asked, name) for name in ("prompt", "new", "repeats", "threads")}
+    settings = {name: getattr(asked, name) for name in ("device", "prompt", "new", "repeats", "threads")}
     given = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     for dtype in asked.dtypes.split(","):
         command = (sys.executable, __file__, "--model", str(asked.model), *given, "--dtype", dtype)
         sides = [Side(name, (*command, "--once", name)) for name in SIDES]
-        pairs.keep(TABLE, dtype, pairs.in_turn(sides, asked.rounds), **settings)
+        name = dtype if asked.device == "cpu" else f"{dtype} on {asked.device}"
+        pairs.keep(TABLE, name, pairs.in_turn(sides, asked.rounds), **settings)
     pairs.write_table(TABLE, page())
 
 

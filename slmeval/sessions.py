@@ -16,6 +16,7 @@ from slmeval.holding import Holder
 from slmeval.models import UNTOLD
 from slmeval.types import Conditions, ModelRef, OptionValue, Timing, TokenIds, Workload
 
+
 class WorkerSession(Session):
     """One probe's session on the model of a worker."""
 
