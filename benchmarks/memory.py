@@ -52,7 +52,7 @@ class Row:
         return [self._value("weights_predicted"), self._value("weights"), self._percent("weights_error")]
 
     def _cache(self) -> list[str]:
-        names = ("kv_per_token_predicted", "kv_per_token")
+        names = ("kv_predicted", "kv_per_token")
         return [*(self._value(name, 0) for name in names), self._percent("kv_error")]
 
     def _peak(self) -> list[str]:

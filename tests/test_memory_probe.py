@@ -312,7 +312,7 @@ def test_the_cache_is_predicted_at_the_width_nearest_to_what_it_takes(
 ) -> None:
     series = bench(buffers(bits=bits, room=16))
     assert series["kv_per_token"].values == (pytest.approx(NUMBERS * bits / 8),)
-    assert series["kv_per_token_predicted"].values == (NUMBERS * width / 8,)
+    assert series["kv_predicted"].values == (NUMBERS * width / 8,)
     error = of_workers(series)["kv_error"]
     assert error.value == pytest.approx(100 * (width / bits - 1))
     assert (error.unit, error.n) == ("%", 6)
@@ -376,12 +376,15 @@ def test_shares_are_of_the_whole_with_and_without_compute(bench: Bench) -> None:
     figures = of_workers(bench(buffers(weights=40.0 * MIB, compute=30.0 * MIB)))
     cache = 64 * NUMBERS * 4 / MIB
     assert figures["weights_share"].value == pytest.approx(100 * 40 / RUNNING)
-    assert figures["weights_share_without_compute"].value == pytest.approx(100 * 40 / (RUNNING - 30))
-    assert figures["kv_cache_share_without_compute"].value == pytest.approx(100 * cache / (RUNNING - 30))
-    for ending in ("share", "share_without_compute"):
-        named = [figure.value for name, figure in figures.items() if name.endswith(ending)]
-        assert sum(value or 0.0 for value in named) == pytest.approx(100)
+    assert figures["weights_net_share"].value == pytest.approx(100 * 40 / (RUNNING - 30))
+    assert figures["kv_cache_net_share"].value == pytest.approx(100 * cache / (RUNNING - 30))
+    for net in (True, False):
+        named = [name for name in figures if name.endswith("_share") and ("_net_" in name) == net]
+        assert len(named) == 4 - net
+        assert sum(figures[name].value or 0.0 for name in named) == pytest.approx(100)
     assert {figures[name].unit for name in figures if "share" in name} == {"%"}
+    assert figures["in_use"].higher_is_better is False
+    assert figures["weights_share"].higher_is_better is None
 
 
 def test_figures_of_several_contexts_are_told_apart(bench: Bench) -> None:
@@ -551,7 +554,7 @@ def test_the_peak_is_the_operating_systems_own_figure() -> None:
     assert 1024 * usage.ru_maxrss == pytest.approx(max(peak * MIB, inherited), rel=0.05)
     # numbers of eight bytes, in weights and cache alike
     assert told["weights"] == pytest.approx(told["weights_predicted"], rel=0.02)
-    assert told["kv_per_token"] == told["kv_per_token_predicted"] == [4 * 2 * 2 * 64 * 8]
+    assert told["kv_per_token"] == told["kv_predicted"] == [4 * 2 * 2 * 64 * 8]
 
 
 def test_the_benchmark_sets_each_workers_peak_beside_the_systems() -> None:
@@ -567,7 +570,7 @@ def test_the_benchmark_sets_each_workers_peak_beside_the_systems() -> None:
             "weights_predicted",
             "weights_error",
             "kv_per_token",
-            "kv_per_token_predicted",
+            "kv_predicted",
             "kv_error",
         ),
         plain,

@@ -29,7 +29,7 @@ _THREAD = "the worker is a thread: its process holds more than the model"
 #: what is said once, and what is said of each context, in which unit
 _OF_THE_MODEL = ("weights", "weights_predicted", "before", "peak", "device_peak")
 _OF_A_CONTEXT = ("kv_cache", "compute", "other", "in_use", "file_pages")
-_A_TOKEN = ("kv_per_token", "kv_per_token_predicted")
+_A_TOKEN = ("kv_per_token", "kv_predicted")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _series(session: Session, looks: Looks, point: _Point) -> Iterator[Series]:
     yield _in_mib(f"in_use{label}", amounts.whole)
     yield _in_mib("weights_predicted", _computed(amounts.predicted_weights))
     yield _a_token(f"kv_per_token{label}", amounts.per_token)
-    yield _a_token(f"kv_per_token_predicted{label}", _computed(amounts.predicted_per_token))
+    yield _a_token(f"kv_predicted{label}", _computed(amounts.predicted_per_token))
     yield from _of_the_process(looks, thread, label)
     yield _device_peak(amounts)
 

@@ -9,7 +9,7 @@ from slmeval_runtime.amounts import figure_of, none, unfit
 from slmeval_runtime.memory_amounts import PARTS
 
 _MEMORY = ("weights", "kv_cache", "state", "compute", "other", "in_use", "before", "peak", "device_peak")
-_BESIDE = ("file_pages", "weights_predicted", "kv_per_token", "kv_per_token_predicted")
+_BESIDE = ("file_pages", "weights_predicted", "kv_per_token", "kv_predicted")
 #: without these a share of the whole would be one of something else
 _NEEDED = ("weights", "kv_cache", "compute")
 
@@ -22,12 +22,18 @@ def figures_of(series: Mapping[str, Series], labels: Sequence[str]) -> list[Figu
         found = {name: each for name, each in known.items() if each is not None}
         shown += [*found.values(), *_errors(found, label), *_shares(found, label)]
     # what is said of the model itself stands there once
-    return [figure_of(each) for each in {each.name: each for each in shown}.values()]
+    return [_figure(each) for each in {each.name: each for each in shown}.values()]
+
+
+def _figure(series: Series) -> Figure:
+    """Less memory is better; a share or a prediction is neither."""
+    better = False if series.unit == "MiB" and series.source != "estimated" else None
+    return figure_of(series, higher_is_better=better)
 
 
 def _errors(found: Mapping[str, Series], label: str) -> Iterator[Series]:
     yield _error("weights_error", found["weights"], found["weights_predicted"])
-    yield _error(f"kv_error{label}", found["kv_per_token"], found["kv_per_token_predicted"])
+    yield _error(f"kv_error{label}", found["kv_per_token"], found["kv_predicted"])
 
 
 def _error(name: str, measured: Series, predicted: Series) -> Series:
@@ -49,7 +55,7 @@ def _shares(found: Mapping[str, Series], label: str) -> Iterator[Series]:
     for part, series in there.items():
         yield _share(f"{part}_share{label}", series, parts)
         if part != "compute":
-            yield _share(f"{part}_share_without_compute{label}", series, without)
+            yield _share(f"{part}_net_share{label}", series, without)
 
 
 def _share(name: str, part: Series, parts: Mapping[str, Series]) -> Series:
