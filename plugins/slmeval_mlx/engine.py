@@ -60,6 +60,8 @@ class Engine:
             self._checkpoint = open_checkpoint(ref, options)
             self._passes, self._choice, self._found = _tried(ref, self._checkpoint, options)
             self._trunk = Trunk(self._passes)
+        # what opening needed is kept for the next arrays, and would count as held by this process
+        mx.clear_cache()
         self._size = min(
             self._passes.step, AT_ONCE[self._device], max(1, LOGITS // self._checkpoint.vocabulary)
         )
