@@ -1,13 +1,13 @@
-"""Whether a cache will fit this machine's memory: what promises too much may end the process."""
+"""Whether a cache will fit this machine's memory: a default context is not looked at before."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from slmeval.api import Session
+from slmeval.available import available_memory
 from slmeval.errors import JobFailed, ModelError
 from slmeval.shape_reading import shape_of
-from slmeval_runtime.process_memory import memory_left
 from slmeval_runtime.widths import cache_bits
 
 _MIB = 2**20
@@ -20,7 +20,7 @@ def refuse_too_much(session: Session, tokens: int, batch: int) -> None:
 
     :raises JobFailed: they do not, with the arithmetic.
     """
-    info, left = session.backend.model_info(), memory_left()
+    info, left = session.backend.model_info(), available_memory()
     if left is None or not info.device.startswith("cpu"):
         return
     bits = cache_bits(info.dtype)

@@ -57,12 +57,6 @@ def of_status(text: str) -> ProcessMemory:
     )
 
 
-def memory_left() -> int | None:
-    """Bytes of this machine's memory that can still be had, where the system says."""
-    lines = _read(_PROC / "meminfo").splitlines()
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
-
-
 def settle() -> None:
     """Give back what nobody uses: garbage, and on glibc what its allocator keeps (malloc_trim(3)).
 
