@@ -1,6 +1,6 @@
 """The hf backend's times of a prefill and a decode against a hand-written loop: docs/performance.md.
 
-    python benchmarks/hf_loop.py --model FOLDER [--dtypes float32,bfloat16] [--device cpu] [--threads 2] [--rounds 10]
+    python benchmarks/hf_loop.py --model FOLDER [--dtypes float32,bfloat16] [--device cuda] [--rounds 10]
 
 The model is made by benchmarks/speed_model.py unless it lies in FOLDER. Each side is a fresh process that
 opens it, runs the same prompt once to warm up, and then several times: a prefill to its first token, and a

@@ -33,11 +33,14 @@ class Fitting:
         if len(lengths) != 1:
             raise ValueError(f"a workload's prompts must have one length, and have {lengths}")
         if not 0 <= workload.depth < lengths[0]:
-            raise ValueError(f"prompts of {lengths[0]} tokens cannot have {workload.depth} of them in the cache")
+            raise ValueError(
+                f"prompts of {lengths[0]} tokens cannot have {workload.depth} of them in the cache"
+            )
         given = [len(ids) for ids in workload.forced]
         if given and given != [workload.new_tokens] * len(workload.prompts):
             raise ValueError(
-                f"{len(workload.prompts)} prompts with {workload.new_tokens} new tokens each were given {given}"
+                f"{len(workload.prompts)} prompts with {workload.new_tokens} new tokens each were "
+                f"given {given}"
             )
         for ids in workload.prompts:
             self.check(ids, workload.new_tokens - 1)

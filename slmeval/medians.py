@@ -145,7 +145,7 @@ def _below(n: int, deep: int) -> float:
 
 
 def _exactly(n: int, count: int) -> float:
-    """How often ``count`` of ``n`` values do; in logarithms, for the binomials of long series are no floats."""
+    """How often ``count`` of ``n`` values do; in logarithms, for long series' binomials are no floats."""
     ways = math.lgamma(n + 1) - math.lgamma(count + 1) - math.lgamma(n - count + 1)
     return math.exp(ways - n * math.log(2))
 

@@ -58,7 +58,7 @@ def decode(shape: Shape, depth: int, numbers: Numbers) -> Work:
 
 
 def prefill(shape: Shape, tokens: int, numbers: Numbers) -> Work:
-    """A prompt of ``tokens`` in one pass, each looking at those before it and at itself; one head, at its end.
+    """A prompt of ``tokens`` in one pass, each looking at those before it and itself; one head, at its end.
 
     :raises ModelError: the architecture or the weights are not known.
     """
@@ -135,7 +135,7 @@ def _used_experts(shape: Shape) -> float:
 
 
 def _weights_read(shape: Shape, tokens: int, numbers: Numbers) -> float:
-    """Bytes of the weights that ``tokens`` of a pass need: rows of the embedding, no more experts than used."""
+    """Bytes of weights that ``tokens`` of a pass need: rows of the embedding, no more experts than used."""
     experts = min(1.0, _used_experts(shape) * tokens)
     total = 0.0
     for weight in _some(shape):

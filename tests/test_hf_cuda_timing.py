@@ -64,8 +64,8 @@ def test_times_rise_and_fill_the_time_that_went_by(backend: HFBackend, depth: in
 
 def test_a_longer_prefill_takes_longer(backend: HFBackend) -> None:
     short, long = (
-        sorted(told.prefill or 0.0 for told in islice(backend.time(Workload(prompts(16, length))), 7))[3]
-        for length in (16, 2000)
+        sorted(told.prefill or 0.0 for told in islice(backend.time(Workload(prompts(batch, length))), 7))[3]
+        for batch, length in ((1, 16), (256, 2000))
     )
     assert long > 1.5 * short
 

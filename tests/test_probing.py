@@ -355,7 +355,7 @@ def test_options_reach_the_probe_and_not_the_engine(demo_model: Path) -> None:
     ("options", "error", "told"),
     [
         ({"length": "4096"}, ModelError, "asks sequences of 4,096 tokens, and the context of .* has 2,048"),
-        ({"many": "100000000"}, ModelError, r"100,000,000 × 8 tokens in 16 bits\) are .* GiB are free"),
+        ({"many": "100000000"}, ModelError, r"100,000,000 × 8 tokens in 64 bits\) are .* GiB are free"),
         ({"length": "0"}, UsageError, r"-o length=0 \(probe 'asking'\): 0 is too small"),
         ({"asking.lenth": "1"}, UsageError, "unknown option of 'asking' 'lenth': did you mean 'length'"),
         ({"lenth": "1"}, UsageError, "did you mean 'length'"),
