@@ -18,6 +18,8 @@ from slmeval_runtime.stability import Stability
 PROBE = Stability()
 #: runs that the warm-up takes where nothing gets faster
 WARM = 3
+#: when six runs began
+BEGUN = Series("begun", "s", tuple(map(float, range(6))))
 #: what a machine that tells of nothing leaves out
 SILENT = Conditions(0.0)
 
@@ -91,13 +93,24 @@ def measured(
     given: Mapping[str, str] = MappingProxyType({}),
     look: Look = lambda _: SILENT,
 ) -> tuple[Watched, Measurement, dict[str, Figure]]:
-    session = Watched(speeds(step), clock, given, look)
+    session = Watched(speeds(step), clock, {"new_tokens": "64", **given}, look)
     done = PROBE.measure(session)
     series = {each.name: each for each in done.series}
     figures = PROBE.figures(session.settings, series)
     assert misfit(done) is None
     assert unfit(figures) is None
     return session, done, {figure.name: figure for figure in figures}
+
+
+@pytest.mark.parametrize(("each", "tokens"), [(0.1, 64), (0.001, 500), (0.0001, 1024)])
+def test_where_no_number_is_given_a_run_takes_half_the_interval(
+    clock: Clock, each: float, tokens: int
+) -> None:
+    session = Watched(speeds(lambda _: each), clock, {}, lambda _: SILENT)
+    series = {made.name: made for made in PROBE.measure(session).series}
+    begun = series["begun"].values
+    assert len(series["tokens"].values) == tokens * len(begun)
+    assert PROBE.figures(session.settings, series)[0].value == pytest.approx(1000 * each)
 
 
 def noisy(size: float = 0.01) -> Callable[[int], float]:
@@ -272,7 +285,9 @@ def test_runs_that_are_all_alike_do_not_vary(clock: Clock) -> None:
     ],
 )
 def test_where_no_time_passed_there_is_no_figure(tokens: Series, reason: str) -> None:
-    figures = PROBE.figures(settings_of(PROBE, {"runs": "6", "new_tokens": "3"}), {"tokens": tokens})
+    figures = PROBE.figures(
+        settings_of(PROBE, {"runs": "6", "new_tokens": "3"}), {"tokens": tokens, "begun": BEGUN}
+    )
     assert [figure.note for figure in figures] == [reason] * 3
     assert {figure.source for figure in figures} == {"unavailable"}
     assert unfit(figures) is None

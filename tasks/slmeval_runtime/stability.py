@@ -10,6 +10,9 @@ The verdict is "stable" where nothing changed by 5% and more that is not chance 
 "drifting" where something did; "throttled" where it got slower while the clock fell, or the heat came to its
 limit, and no other process took the cores. Of runs too uneven to tell there is none.
 
+Where ``new_tokens`` is not given, so many are taken as take half the interval (64 to 1,024): a short run is
+at the mercy of whatever else the machine does. The runs that warm up, of 64 tokens each, tell how many.
+
 Series: ``tokens``, run after run, of each its ``new_tokens`` times since its start, in seconds, and the same
 of the runs that warmed up; ``begun``, when each run began, in seconds after the first; and of the machine
 after each run, where it tells, ``clock``, ``load``, ``busy`` and ``temperature`` (see
@@ -36,6 +39,8 @@ from slmeval_runtime.timed import step
 
 #: what is noted of the machine after each run, with its unit
 MACHINE = {"clock": "MHz", "load": "processes", "busy": "share", "temperature": "°C"}
+#: tokens of a run where none are given: at least, and at most
+FEWEST, MOST = 64, 1024
 #: the worker shows that it lives at least so often while it waits (seconds)
 NAP = 1.0
 
@@ -70,7 +75,7 @@ class Stability(Probe):
     options = (
         Option("interval", interval, 1.0, "seconds from the start of a run to that of the next; 0: no pause"),
         Option("runs", runs, 20, f"runs of the model, {LEAST} at least"),
-        NEW_TOKENS.single("64"),
+        NEW_TOKENS.single(""),
         Option(
             "budget", seconds, 60.0, f"seconds that the runs may take, pauses apart; {LEAST} it has at least"
         ),
@@ -78,20 +83,26 @@ class Stability(Probe):
 
     def demand(self, settings: Settings) -> Demand:
         """One sequence."""
-        return Demand(_new_tokens(settings))
+        return Demand(_first_tokens(settings))
 
     def measure(self, session: Session) -> Measurement:
         """All runs, after it is warm."""
         asked = session.settings
         pace = _Pace(*(float(str(asked[name])) for name in ("interval", "runs", "budget")))
-        with session.timed(session.workload(1, _new_tokens(asked))) as run:
+        first = _first_tokens(asked)
+        with session.timed(session.workload(1, first)) as run:
             warmups, _ = warm_up(run, step)
-            done = _in_step(session, run, pace)
+            done = _in_step(session, run, pace) if asked[NEW_TOKENS.name] else []
+        if not done:
+            tokens = _enough(min(map(step, warmups)), pace.every, session.context)
+            with session.timed(session.workload(1, tokens)) as run:
+                run()
+                done = _in_step(session, run, pace)
         return Measurement((*_series(done), _tokens("warm-up of tokens", warmups)), notes=pace.notes(done))
 
-    def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
+    def figures(self, _: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """The latency, the drift and the variation of the runs."""
-        steps = _steps(series["tokens"].values, _new_tokens(settings))
+        steps = _steps(series["tokens"].values, len(series["begun"].values))
         if not steps:
             return _unavailable(series["tokens"].note)
         if min(steps) <= 0:
@@ -184,12 +195,20 @@ def _machine(name: str, unit: str, done: Sequence[_Run]) -> Series:
 # ---- figures -------------------------------------------------------------------------------------------
 
 
-def _new_tokens(settings: Settings) -> int:
-    return NEW_TOKENS.values(settings)[0]
+def _first_tokens(settings: Settings) -> int:
+    """Those of a run, or, where none are given, of the runs that tell how many."""
+    return NEW_TOKENS.values(settings)[0] if settings[NEW_TOKENS.name] else FEWEST
 
 
-def _steps(times: Sequence[float], size: int) -> list[float]:
+def _enough(seconds: float, every: float, context: int) -> int:
+    """Tokens of ``seconds`` each that take half the interval, as far as the model's context goes."""
+    wanted = int((every or 1.0) / 2 / max(seconds, 1e-9))
+    return min(max(wanted, FEWEST), MOST, context)
+
+
+def _steps(times: Sequence[float], runs: int) -> list[float]:
     """Seconds from token to token in each run."""
+    size = len(times) // max(runs, 1) or 1
     return [step(Timing(None, tuple(times[at : at + size]))) for at in range(0, len(times), size)]
 
 
