@@ -88,7 +88,8 @@ class WorkerSession(Session):
             if (reason := self.lacks(capability)) is not None:
                 raise JobFailed(reason)
         backend = self.backend
-        runs = backend.time(workload)
+        with _refusals(backend):
+            runs = backend.time(workload)
 
         def run() -> Timing:
             self.show_life()
@@ -126,9 +127,17 @@ def lacking(session: Session, probe: Probe) -> str | None:
 
 def _next(runs: Iterator[Timing], backend: Backend) -> Timing:
     try:
-        return next(runs)
+        with _refusals(backend):
+            return next(runs)
     except StopIteration:
         raise JobFailed(f"backend {backend.name!r} ended a workload that could go on") from None
+
+
+@contextmanager
+def _refusals(backend: Backend) -> Iterator[None]:
+    """:raises JobFailed: a workload does not fit the engine: another of the same probe may."""
+    try:
+        yield
     except ValueError as error:
         raise JobFailed(f"backend {backend.name!r} refuses the workload: {error}") from None
 

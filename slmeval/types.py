@@ -283,7 +283,8 @@ class Timing:
     ``prefill``: the logits after the prompts are there, the device synchronized; ``None`` where that cannot
     be seen (a server). ``tokens``: the i-th new token of all sequences is there, chosen and on the host;
     where it is forced, the logits that it would have been chosen from are. Between two of them lies one
-    decoding pass, and before the first one there is none.
+    decoding pass, and before the first one there is none. Where sequences are not in step (a server's need
+    not be), the i-th is when i for each sequence are there, all together.
     """
 
     prefill: float | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -121,10 +122,31 @@ def test_a_batch_is_as_many_streams_at_once(server: StreamingServer) -> None:
 def test_the_last_of_a_batch_is_waited_for(server: StreamingServer) -> None:
     backend = armed(server)
     slow = server.fault_of = _Slow()
-    (timing,) = timed(backend, load(3, 20, 2))
+    (timing,) = timed(backend, load(3, 20, 1))
     assert slow.times == 3
     assert timing.tokens[0] > 0.2
     backend.close()
+
+
+def test_streams_that_come_one_after_another_are_not_taken_for_streams_at_once() -> None:
+    """As from mlx_lm.server: all tokens take their time, and not those of the last stream alone."""
+    with _OneByOne() as server:
+        backend = armed(server)
+        server.pace = 0.01
+        (timing,) = timed(backend, load(4, 20, 5))
+        # of 20 tokens those after the fourth
+        assert timing.tokens[-1] - timing.tokens[0] >= 0.01 * 15
+        backend.close()
+
+
+class _OneByOne(StreamingServer):
+    """Writes one text at a time."""
+
+    _turn = threading.Lock()
+
+    def _send(self, *answer: Any) -> None:
+        with self._turn:
+            super()._send(*answer)
 
 
 class _Slow:
@@ -148,6 +170,22 @@ def test_connections_are_kept_from_run_to_run(server: StreamingServer) -> None:
     timed(backend, load(3, 20, 2), runs=4)
     assert server.connections == before
     assert not noted(backend, "closes connections")
+    backend.close()
+
+
+def test_a_connection_that_is_closed_as_it_is_used_again_is_made_anew(server: StreamingServer) -> None:
+    backend = armed(server)
+    answer, closed = server._listed, iter([True])
+
+    def listed(request: Any) -> bytes:
+        # no answer but the end, as of a connection that was kept for too long
+        if next(closed, False):
+            raise ConnectionAbortedError
+        return answer(request)
+
+    server._listed = listed  # type: ignore[method-assign]
+    assert len(timed(backend, load(1, 20, 3))[0].tokens) == 3
+    assert next(closed, None) is None
     backend.close()
 
 
@@ -351,10 +389,23 @@ def test_tokens_that_come_together_are_not_told_apart(server: StreamingServer, t
 def test_tokens_that_are_counted_may_come_together(server: StreamingServer) -> None:
     server.together = 2
     backend = armed(server)
-    server.pace = 0.02
-    (timing,) = timed(backend, load(1, 20, 5))
-    first, second, third, fourth, fifth = timing.tokens
-    assert first == second < third == fourth < fifth
+    server.pace = 0.002
+    (timing,) = timed(backend, load(1, 20, 51))
+    first, second, third, fourth, *_, last = timing.tokens
+    assert first == second < third == fourth < last
+    backend.close()
+
+
+@pytest.mark.parametrize(("together", "asked"), [(2, 50), (16, 32), (20, 20)])
+def test_a_first_chunk_of_too_many_tokens_hides_when_the_first_came(
+    server: StreamingServer, together: int, asked: int
+) -> None:
+    server.together = together
+    backend = armed(server)
+    told = f"the server sent the first {together} tokens in one chunk: when the first came is not known"
+    with pytest.raises(JobFailed, match=told):
+        timed(backend, load(1, 20, asked))
+    assert len(timed(backend, load(1, 20, 1))[0].tokens) == 1
     backend.close()
 
 

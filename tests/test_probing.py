@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import toys
 
 from slmeval.api import Demand, Option, Probe, Session
-from slmeval.errors import ModelError, UsageError
+from slmeval.errors import JobFailed, ModelError, UsageError
 from slmeval.medians import median_figure
 from slmeval.option_kinds import positive
 from slmeval.plan import Job
@@ -21,7 +22,7 @@ from slmeval.planner import plan
 from slmeval.probe_figures import merged, misfit, unfit
 from slmeval.registry import load
 from slmeval.run import execute
-from slmeval.sessions import untimely
+from slmeval.sessions import WorkerSession, untimely
 from slmeval.store import Store
 from slmeval.testing import Silent, evaluate
 from slmeval.types import (
@@ -367,6 +368,26 @@ def test_what_does_not_fit_is_refused_before_anything_is_opened(
 ) -> None:
     with pytest.raises(error, match=told):
         planned(options, demo_model)
+
+
+class _Refusing:
+    """An engine that looks at a workload as soon as it is given."""
+
+    name, capabilities = "refusing", frozenset({"time"})
+
+    def lacking(self) -> dict[str, str]:
+        return {}
+
+    def time(self, workload: Workload) -> Iterator[Timing]:
+        raise ValueError(f"no room for {len(workload.prompts)}")
+
+
+def test_what_an_engine_refuses_at_once_is_this_workload_and_not_the_probe() -> None:
+    holder: Any = SimpleNamespace(backend=_Refusing(), backend_class=_Refusing)
+    session = WorkerSession(holder, {}, 0, {}, lambda: None, meters={}, own_process=False)
+    asked = session.timed(Workload(((1, 2),), 1))
+    with pytest.raises(JobFailed, match=r"backend 'refusing' refuses the workload: no room for 1"), asked:
+        pass
 
 
 # ---- small parts -------------------------------------------------------------------------------------------

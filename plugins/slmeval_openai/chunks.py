@@ -14,6 +14,8 @@ from slmeval_openai.streams import Arrival
 _OTHER_LINES = (b":", b"event:", b"id:", b"retry:")
 #: the last data of a stream
 _DONE = b"[DONE]"
+#: of the steps from the first token to the last, the share that the first chunk may hide
+_HIDDEN = 0.02
 
 
 class Unlike(Exception):
@@ -134,6 +136,7 @@ def _times(chunks: list[Chunk], most: int) -> tuple[float, ...]:
     """By the counts so far, where all chunks with text tell them, else by the chunks that carry text.
 
     :raises Garbled: the counts fall, or one is larger than ``most``.
+    :raises Unlike: the first chunk has so many that the time from the first to the last is not known.
     """
     with_text = [chunk for chunk in chunks if chunk.has_text]
     if not with_text or any(chunk.written is None for chunk in with_text):
@@ -144,6 +147,11 @@ def _times(chunks: list[Chunk], most: int) -> tuple[float, ...]:
         if not len(times) <= new <= most:
             raise Garbled(f"it counts {new} tokens after {len(times)} of {most}")
         times += [chunk.at] * (new - len(times))
+    first = next((chunk.written for chunk in chunks if chunk.written), 1)
+    if first - 1 > _HIDDEN * (most - 1):
+        raise Unlike(
+            f"the server sent the first {first} tokens in one chunk: when the first came is not known"
+        )
     return tuple(times)
 
 

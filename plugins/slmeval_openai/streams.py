@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from slmeval_openai.wire import LARGEST_ANSWER, Response, Trouble, broken, check
 
 ResultT = TypeVar("ResultT")
 
+#: questions that may come to nothing until a connection stays open
+_KNOCKS = 3
 #: how httpx names the beginning of a new connection
 _CONNECTS = "connection.connect_tcp.started"
 
@@ -60,7 +63,17 @@ class Streams:
         self.late += event == _CONNECTS
 
     async def _knock(self) -> None:
-        """Ask for what costs nothing, whatever the answer: the connection is there afterwards."""
+        """Ask for what costs nothing, whatever the answer: the connection is there afterwards.
+
+        Of connections that were kept one may be closed in this moment: the next question has another.
+        """
+        for _ in range(_KNOCKS - 1):
+            with suppress(httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
+                await self._ask()
+                return
+        await self._ask()
+
+    async def _ask(self) -> None:
         async with self._client.stream("GET", f"{self._address.base}/models") as response:
             size = 0
             async for part in response.aiter_raw():
