@@ -65,10 +65,10 @@ def test_a_prefill_is_all_tokens_of_the_batch_over_the_time_until_the_logits() -
     probe = Prefill()
     session = Scripted(probe, script, {"prompt": "300", "depth": "100", "batch": "2"})
     done, figures = measured(session, probe)
-    assert value(figures, "tokens_per_second") == 2 * 300 / 0.25
+    assert value(figures, "tokens_per_s") == 2 * 300 / 0.25
     assert value(figures, "latency") == 250.0
     assert figures["latency"].unit == "ms"
-    assert figures["tokens_per_second"].unit == "tokens/s"
+    assert figures["tokens_per_s"].unit == "tokens/s"
     assert {
         (len(each.prompts), len(each.prompts[0]), each.depth, each.new_tokens) for each in session.asked
     } == {(2, 400, 100, 0)}
@@ -88,7 +88,7 @@ def test_a_decode_of_n_tokens_has_n_minus_1_steps_and_never_n() -> None:
     figures = figures_of(Decode(), script, {"new_tokens": "5", "batch": "3"})
     for ending in ("", "_forced"):
         assert value(figures, f"latency{ending}") == pytest.approx(1000 * 0.5 / 4)
-        assert value(figures, f"tokens_per_second{ending}") == pytest.approx(3 * 4 / 0.5)
+        assert value(figures, f"tokens_per_s{ending}") == pytest.approx(3 * 4 / 0.5)
     assert value(figures, "between_tokens") == pytest.approx(100.0)
     assert figures["between_tokens"].percentiles["p99"] == pytest.approx(200 - 0.03 * 100, abs=4)
     assert figures["latency"].unit == "ms/token"
@@ -103,7 +103,7 @@ def test_the_latency_of_decoding_is_the_median_of_what_the_series_says(runs: lis
     figures = {each.name: each for each in probe.figures(settings, {"sampled": series})}
     steps = [(run[-1] - run[0]) / 3 for run in times]
     assert value(figures, "latency") == pytest.approx(1000 * median(steps))
-    assert value(figures, "tokens_per_second") == pytest.approx(median([1 / each for each in steps]))
+    assert value(figures, "tokens_per_s") == pytest.approx(median([1 / each for each in steps]))
     assert figures["latency"].n == len(runs)
     assert figures["latency_forced"].value is None
 
@@ -147,8 +147,8 @@ def test_the_first_token_counts_from_when_the_prompt_is_submitted_with_its_choic
 def test_throughput_of_a_batch_is_that_of_all_its_sequences() -> None:
     figures = figures_of(Batch(), steady(step=0.01), {"batch": "1,4"})
     assert value(figures, "step_latency@batch=4") == pytest.approx(10.0)
-    assert value(figures, "tokens_per_second@batch=1") == pytest.approx(100.0)
-    assert value(figures, "tokens_per_second@batch=4") == pytest.approx(400.0)
+    assert value(figures, "tokens_per_s@batch=1") == pytest.approx(100.0)
+    assert value(figures, "tokens_per_s@batch=4") == pytest.approx(400.0)
 
 
 def test_the_slope_of_latency_is_what_a_thousand_tokens_of_depth_add() -> None:
@@ -261,8 +261,8 @@ def test_no_series_whatever_makes_a_figure_without_its_error(probe: Probe, data:
 def test_a_server_shows_no_prefill_and_has_no_first_request_but_the_rest_is_measured() -> None:
     script, odd = CIRCUMSTANCES["a server"]
     for probe, missing in (
-        (Prefill(), {"tokens_per_second", "latency"}),
-        (Decode(), {"tokens_per_second_forced", "latency_forced"}),
+        (Prefill(), {"tokens_per_s", "latency"}),
+        (Decode(), {"tokens_per_s_forced", "latency_forced"}),
         (TimeToFirstToken(), {"ttft_cold"}),
         (Batch(), set()),
         (Context(), set()),
@@ -293,8 +293,8 @@ def failing(most: int) -> Script:
 
 def test_a_batch_that_fails_is_unavailable_and_the_smaller_ones_are_measured() -> None:
     figures = figures_of(Batch(), failing(most=2))
-    assert figures["tokens_per_second@batch=8"].note == "no room for 8 sequences"
-    assert value(figures, "tokens_per_second@batch=2") == pytest.approx(200.0)
+    assert figures["tokens_per_s@batch=8"].note == "no room for 8 sequences"
+    assert value(figures, "tokens_per_s@batch=2") == pytest.approx(200.0)
     assert value(figures, "saturating_batch") == 2.0
 
 
@@ -325,7 +325,7 @@ def test_a_model_that_slows_down_is_said_to_drift() -> None:
     for probe in (Prefill(), Decode()):
         figures = figures_of(probe, script)
         assert figures["latency"].verdict == "drifting"
-        assert figures["tokens_per_second"].verdict == "drifting"
+        assert figures["tokens_per_s"].verdict == "drifting"
     assert figures_of(Prefill(), steady())["latency"].verdict == "stable"
 
 
@@ -519,9 +519,9 @@ def test_of_a_server_what_a_client_sees_is_measured_and_the_rest_unavailable(
     assert not run.failures
     found = {f"{cell.name} {figure.name}": figure for cell in run.cells for figure in cell.figures}
     assert {name for name, figure in found.items() if figure.source == "unavailable"} == {
-        "prefill tokens_per_second",
+        "prefill tokens_per_s",
         "prefill latency",
-        "decode tokens_per_second_forced",
+        "decode tokens_per_s_forced",
         "decode latency_forced",
         "ttft ttft_cold",
     }

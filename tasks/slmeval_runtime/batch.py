@@ -3,7 +3,7 @@
 Of one run with n = ``new_tokens``, all sequences in step, the i-th token of all of them at tᵢ::
 
     step_latency      = 1000 (tₙ - t₁) / (n - 1)        ms for one step of all sequences
-    tokens_per_second = batch (n - 1) / (tₙ - t₁)
+    tokens_per_s = batch (n - 1) / (tₙ - t₁)
 
 ``saturating_batch`` is where that stops growing: the smallest size whose throughput is at least 95% of the
 largest one measured. Its interval is from the smallest size that may have as much, by the intervals of the
@@ -50,7 +50,7 @@ class Batch(Probe):
         steps: list[Figure] = []
         for point in _points(settings):
             one = of(series, point.named("step"))
-            rates[point.batch] = rate(point.named("tokens_per_second"), one, one.values, point.batch)
+            rates[point.batch] = rate(point.named("tokens_per_s"), one, one.values, point.batch)
             steps.append(latency(point.named("step_latency"), one, one.values))
         return [*rates.values(), *steps, _saturating(rates)]
 

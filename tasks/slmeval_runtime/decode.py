@@ -3,7 +3,7 @@
 Of one run with n = ``new_tokens`` after ``depth`` tokens in the cache and one more, the i-th at tᵢ::
 
     latency           = 1000 (tₙ - t₁) / (n - 1)     ms for one token of each sequence
-    tokens_per_second = batch (n - 1) / (tₙ - t₁)
+    tokens_per_s = batch (n - 1) / (tₙ - t₁)
 
 Between n tokens lie n - 1 decoding passes: to divide by n would make short runs look fast. ``..._forced`` is
 the same of tokens that are given, without sampling. ``between_tokens`` is the gap between two tokens, the
@@ -79,7 +79,7 @@ def _figures(point: Point, series: Mapping[str, Series]) -> list[Figure]:
         one = of(series, point.named(name))
         steps = [step(Timing(None, run)) for run in _runs(point, one)]
         found += [
-            rate(point.named(f"tokens_per_second{ending}"), one, steps, point.batch),
+            rate(point.named(f"tokens_per_s{ending}"), one, steps, point.batch),
             latency(point.named(f"latency{ending}"), one, steps, "ms/token"),
         ]
     return [*found, _between(point, of(series, point.named("sampled")))]

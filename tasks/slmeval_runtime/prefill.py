@@ -3,7 +3,7 @@
 Of one run of s seconds, with ``batch`` sequences of ``prompt`` tokens after ``depth`` tokens in the cache::
 
     latency           = 1000 s                   ms for the whole prompt
-    tokens_per_second = batch * prompt / s
+    tokens_per_s = batch * prompt / s
 
 Each figure is the median over the runs. The clock starts when the ids are on the device and ends when the
 logits after the last token are there; llama-bench's ``pp512`` is the same. Series: ``prefill``, one value for
@@ -69,6 +69,6 @@ def _points(settings: Settings) -> tuple[Point, ...]:
 def _figures(point: Point, series: Series) -> tuple[Figure, Figure]:
     tokens = point.batch * point.prompt
     return (
-        rate(point.named("tokens_per_second"), series, series.values, tokens),
+        rate(point.named("tokens_per_s"), series, series.values, tokens),
         latency(point.named("latency"), series, series.values),
     )

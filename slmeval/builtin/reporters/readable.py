@@ -22,6 +22,8 @@ _WIDTH = 100
 _WIDEST_LABEL = 30
 #: the columns of a table that is at most as wide as text; each further one adds some room
 _COLUMNS, _ROOM = 7, 20
+#: columns of names, which are looked for and copied, and how narrow others become before these do
+_NAMES, _NARROW = ("Task", "Figure"), 18
 #: blanks that tabulate puts between columns, and beside a head
 _GAP, _PADDING = 2, 2
 
@@ -61,13 +63,17 @@ def _plain(block: Block) -> str:
 
 
 def _widths(block: Table) -> list[int]:
-    """As wide as its texts; where the table would be too wide, the widest columns wrap."""
+    """As wide as its texts; where the table would be too wide, the widest columns wrap, names last."""
     heads = [len(name) + _PADDING for name in block.head]
     widths = [max(map(len, column)) for column in zip(*block.rows, strict=True)]
     widths = [max(pair) for pair in zip(heads, widths, strict=True)]
     room = _WIDTH + _ROOM * max(0, len(widths) - _COLUMNS) - _GAP * (len(widths) - 1)
+
+    def wraps_first(column: int) -> tuple[bool, int]:
+        return block.head[column] not in _NAMES and widths[column] > _NARROW, widths[column]
+
     while sum(widths) > room:
-        widths[widths.index(max(widths))] -= 1
+        widths[max(range(len(widths)), key=wraps_first)] -= 1
     return widths
 
 
