@@ -2,7 +2,7 @@
 
 Of one run with n = ``new_tokens`` after ``depth`` tokens in the cache and one more, the i-th at tᵢ::
 
-    latency           = 1000 (tₙ - t₁) / (n - 1)     ms for one token of each sequence
+    latency      = 1000 (tₙ - t₁) / (n - 1)     ms for one token of each sequence
     tokens_per_s = batch (n - 1) / (tₙ - t₁)
 
 Between n tokens lie n - 1 decoding passes: to divide by n would make short runs look fast. ``..._forced`` is

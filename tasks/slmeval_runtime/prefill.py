@@ -2,7 +2,7 @@
 
 Of one run of s seconds, with ``batch`` sequences of ``prompt`` tokens after ``depth`` tokens in the cache::
 
-    latency           = 1000 s                   ms for the whole prompt
+    latency      = 1000 s                   ms for the whole prompt
     tokens_per_s = batch * prompt / s
 
 Each figure is the median over the runs. The clock starts when the ids are on the device and ends when the
