@@ -47,38 +47,38 @@ class Family:
     defaults: Mapping[str, int] = field(default_factory=dict)
 
 
-_GPT = Family(
-    norm="LayerNorm",
-    norm_bias=True,
-    qkv_bias=True,
-    out_bias=True,
-    ffn_bias=True,
-    gated=False,
-    grouped=False,
-    ffn_times=4,
-)
+_QWEN = {"sliding_window": 4096, "max_window_layers": 28}
 _GEMMA = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256}
 
 #: families of one plan: attention over keys and values, then an FFN
 FAMILIES: Mapping[str, Family] = {
     "llama": Family(qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias"),
-    "mistral": Family(windows="all"),
-    "mixtral": Family(windows="all"),
-    "qwen2": Family(qkv_bias=True, windows="asked"),
-    "qwen2_moe": Family(qkv_bias=True, windows="asked"),
+    "mistral": Family(windows="all", defaults={"num_key_value_heads": 8, "sliding_window": 4096}),
+    "mixtral": Family(windows="all", defaults={"num_key_value_heads": 8}),
+    "qwen2": Family(qkv_bias=True, windows="asked", defaults={"num_key_value_heads": 32, **_QWEN}),
+    "qwen2_moe": Family(qkv_bias=True, windows="asked", defaults={"num_key_value_heads": 16, **_QWEN}),
     "qwen3": Family(
         qkv_bias="attention_bias",
         out_bias="attention_bias",
         qk_norm="head",
         windows="asked",
-        defaults={"head_dim": 128},
+        defaults={"num_key_value_heads": 32, "head_dim": 128, **_QWEN},
     ),
     "qwen3_moe": Family(
-        qkv_bias="attention_bias", out_bias="attention_bias", qk_norm="head", windows="asked"
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        qk_norm="head",
+        windows="asked",
+        defaults={"num_key_value_heads": 4, "sliding_window": 4096},
     ),
     "qwen": Family(qkv_bias=True, ffn_halved=True, activation="silu"),
     "smollm3": Family(
-        qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias", tied=True, windows="asked"
+        qkv_bias="attention_bias",
+        out_bias="attention_bias",
+        ffn_bias="mlp_bias",
+        tied=True,
+        windows="asked",
+        defaults={"num_key_value_heads": 4},
     ),
     "granite": Family(qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias"),
     "minicpm": Family(qkv_bias="attention_bias", out_bias="attention_bias", tied=True),
@@ -93,7 +93,7 @@ FAMILIES: Mapping[str, Family] = {
         out_bias="attention_bias",
         tied=True,
         activation="gelu_pytorch_tanh",
-        defaults={"head_dim": 256},
+        defaults={"num_key_value_heads": 16, "head_dim": 256},
     ),
     "gemma2": Family(
         norms=4,
@@ -120,6 +120,7 @@ FAMILIES: Mapping[str, Family] = {
         qkv_bias="use_qkv_bias",
         qk_norm="heads",
         qk_norm_field="qk_layernorm",
+        defaults={"num_key_value_heads": 32},
     ),
     "opt": Family(
         norm="LayerNorm",
@@ -131,7 +132,16 @@ FAMILIES: Mapping[str, Family] = {
         positions=2,
         tied=True,
     ),
-    "gpt_neox": _GPT,
+    "gpt_neox": Family(
+        norm="LayerNorm",
+        norm_bias=True,
+        qkv_bias=True,
+        out_bias=True,
+        ffn_bias=True,
+        gated=False,
+        grouped=False,
+        defaults={"intermediate_size": 24576},
+    ),
     "bloom": Family(
         norm="LayerNorm",
         norm_bias=True,

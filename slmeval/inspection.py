@@ -20,6 +20,9 @@ UNKNOWN = "unknown"
 COMPUTED = "computed"
 ESTIMATED = "estimated"
 _FROM_TENSORS = "read from tensors"
+#: the costs that are estimates as the compute buffer is, and those that the weights have a part in
+OF_COMPUTE = ("compute_bytes", "kv_share_with_compute")
+OF_WEIGHTS = ("weight_bytes", "kv_share", "prefill_bytes", "decode_bytes", "decode_ceiling")
 
 
 @dataclass(frozen=True)

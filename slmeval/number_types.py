@@ -50,7 +50,8 @@ def bits_of(name: str, mixtures: bool = True) -> float:
     """
     known = {**TYPES, **(MIXTURES if mixtures else {})}
     try:
-        bits = float(name)
+        # Python reads 4_0 as forty
+        bits = float(name.replace("_", "?"))
     except ValueError:
         if name.lower() not in known:
             raise UnknownName("type of numbers", name, known) from None

@@ -6,8 +6,10 @@ The layout is that of the safetensors library's README: eight bytes of length, t
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -23,6 +25,8 @@ TYPES: Mapping[str, float] = {
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6.0),
     "F4": 4.0,
 }
+#: no file holds so many numbers
+_MOST = 1 << 63
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 #: the longest header in bytes that the safetensors library itself reads
 MAX_HEADER = 100_000_000
@@ -52,14 +56,19 @@ def files_of_index(content: bytes, place: str) -> list[str]:
     try:
         names = sorted(set(json.loads(content)["weight_map"].values()))
         outside = [name for name in names if PurePath(name).anchor or ".." in PurePath(name).parts]
+        nameless = [name for name in names if b"\0" in os.fsencode(name)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ModelError(f"{place} is damaged: weight_map does not map names to files") from None
+    if nameless:
+        raise ModelError(f"{place} is damaged: {nameless[0]!r} is no name of a file")
     if outside:
         raise ModelError(f"{place} names {outside[0]}, which lies outside of the model's folder")
     return names
 
 
 def _of_file(path: Path) -> Iterator[Weight]:
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path} is no regular file: remove it from the model's folder")
     try:
         with path.open("rb") as file:
             length = header_length(file.read(8), str(path))
@@ -96,8 +105,10 @@ def parse_header(content: bytes, place: str) -> Iterator[Weight]:
 
 
 def _weight(name: str, entry: Mapping[str, Any]) -> Weight:
-    """:raises TypeError, KeyError: the entry does not tell type and shape."""
+    """:raises TypeError, KeyError, ValueError: the entry does not tell type and shape."""
     shape, kind = entry["shape"], entry["dtype"]
-    if not isinstance(kind, str) or not all(type(size) is int and size >= 0 for size in shape):
+    if not isinstance(kind, str) or not all(type(size) is int and 0 <= size < _MOST for size in shape):
         raise TypeError(name)
+    if prod(shape) >= _MOST:
+        raise ValueError(name)
     return Weight(name, tuple(shape), kind, TYPES.get(kind))

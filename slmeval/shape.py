@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Literal
 
@@ -41,12 +42,12 @@ class Weight:
     dtype: str = ""
     bits: float | None = None
 
-    @property
+    @cached_property
     def size(self) -> int:
         """How many numbers it holds."""
         return prod(self.shape)
 
-    @property
+    @cached_property
     def role(self) -> Literal["embedding", "positions", "head", "expert", "matrix", "vector"]:
         """What it is there for, told by its name and by how many dimensions it has."""
         if _INPUT.search(self.name):
@@ -100,6 +101,14 @@ class Attention:
 def looking(heads: int, kv_heads: int, key_size: int, value_size: int, window: int | None) -> Attention:
     """Attention over keys and values, with a window or without."""
     return Attention("full" if window is None else "sliding", heads, kv_heads, key_size, value_size, window)
+
+
+def check_shared(heads: int, kv_heads: int, place: str) -> None:
+    """:raises ModelError: so many heads cannot share those of keys and values evenly; names ``place``."""
+    if heads % kv_heads:
+        raise ModelError(
+            f"{place} is damaged: {heads} heads cannot share {kv_heads} of keys and values evenly"
+        )
 
 
 @dataclass(frozen=True)
@@ -178,7 +187,8 @@ class Shape:
     @property
     def embedding_share(self) -> float:
         """Of all parameters, the part that lies in the embedding, and in the head if it is not tied."""
-        return (self._of("embedding") + self._of("head")) / self.parameters
+        # a file may hold tensors without numbers
+        return (self._of("embedding") + self._of("head")) / max(1, self.parameters)
 
     def _of(self, role: str) -> int:
         return sum(weight.size for weight in self.weights if weight.role == role)

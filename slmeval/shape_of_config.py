@@ -7,7 +7,7 @@ from typing import Any
 
 from slmeval.config_fields import Fields
 from slmeval.families import ALSO, FAMILIES, Family
-from slmeval.shape import Attention, FeedForward, Layer, Shape, Weight, looking
+from slmeval.shape import Attention, FeedForward, Layer, Shape, Weight, check_shared, looking
 
 _HIDDEN = ("hidden_size", "n_embd", "d_model", "model_dim")
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "num_transformer_layers")
@@ -102,7 +102,8 @@ class _Plan:
         """A field, else what transformers takes in its place; then a note says so."""
         found = self.fields.number(*names)
         known = [name for name in names if name in self.family.defaults]
-        if found is not None or not known:
+        # null is said: there is none, or it follows from the rest
+        if not known or any(name in self.fields.values for name in names):
             return found
         value = self.family.defaults[known[0]]
         self.assumed.append(f"{known[0]} is not given: {value} is transformers' default for {self.kind}")
@@ -136,6 +137,7 @@ class _Plan:
         heads = self._needed(*_HEADS)
         kv_heads = (self._number("num_key_value_heads") if self.family.grouped else None) or heads
         size = self._number("head_dim", "kv_channels") or self._head_size(heads)
+        check_shared(heads, kv_heads, self.fields.place)
         for window in self._windows():
             yield looking(heads, kv_heads, size, size, window)
 
@@ -148,9 +150,11 @@ class _Plan:
         rule = self.family.windows
         if rule == "none":
             return [None] * self.count
+        if rule == "asked" and not self.fields.flag("use_sliding_window", False):
+            return [None] * self.count
         # some configurations write 0 for none
         window = self._number("sliding_window") if self.fields.values.get("sliding_window") != 0 else None
-        if window is None or (rule == "asked" and not self.fields.flag("use_sliding_window", False)):
+        if window is None:
             return [None] * self.count
         kinds = self.fields.words("layer_types", self.count)
         slides = [kind == "sliding_attention" for kind in kinds] if kinds else self._sliding(rule)
@@ -162,7 +166,7 @@ class _Plan:
         if rule == "sixth":
             turn = self.fields.needed("sliding_window_pattern", "_sliding_window_pattern", default=6)
             return [(index + 1) % turn != 0 for index in range(self.count)]
-        first = self.fields.needed("max_window_layers", default=self.count) if rule == "asked" else 0
+        first = (self._number("max_window_layers") or self.count) if rule == "asked" else 0
         return [index >= first for index in range(self.count)]
 
     def _latent(self) -> Attention:
@@ -183,6 +187,7 @@ class _Plan:
         heads = self._needed(*_HEADS)
         size = self.fields.number("head_dim") or self._head_size(heads)
         groups = self.fields.number("num_key_value_heads") or heads
+        check_shared(heads, groups, self.fields.place)
         window = self.fields.needed("attention_window_size", default=2048)
         width = self._lru_width()
         # what it carries on, and the inputs that its convolution still needs
@@ -204,6 +209,7 @@ class _Plan:
         if heads is None or groups is None:
             self.fields.needed("num_query_heads" if heads is None else "num_kv_heads")
         for query, kv in zip(heads or (), groups or (), strict=True):
+            check_shared(query, kv, self.fields.place)
             yield Attention("full", query, kv, size, size)
 
     def _openelm_widths(self) -> list[int]:
@@ -219,7 +225,7 @@ class _Plan:
         experts = self._experts(index)
         if experts is not None:
             return experts
-        size = self.fields.number(*_FFN)
+        size = self._number(*_FFN)
         if size is None and self.family.ffn_times is not None:
             size = self.family.ffn_times * self.hidden
         size = self.fields.needed(*_FFN) if size is None else size

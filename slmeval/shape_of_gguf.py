@@ -9,7 +9,7 @@ from typing import Any
 
 from slmeval.errors import ModelError
 from slmeval.gguf_file import GGUFHeader, Tensor
-from slmeval.shape import Attention, FeedForward, Layer, Shape, Weight, looking
+from slmeval.shape import Attention, FeedForward, Layer, Shape, Weight, check_shared, looking
 
 #: architectures whose layers all attend in the common way, and the activation that llama.cpp computes
 _KNOWN = {
@@ -138,8 +138,9 @@ class _Header:
 
     def _layers(self) -> Iterator[Layer]:
         count = self._needed("block_count", _MOST_LAYERS)
+        sizes = self._each("feed_forward_length", count)
         for index, look in enumerate(self._looks(count)):
-            yield Layer(look, self._feed_forward(index, count))
+            yield Layer(look, self._feed_forward(f"blk.{index}.", sizes[index] if sizes else None))
 
     def _looks(self, count: int) -> Iterator[Attention]:
         heads = self._each("attention.head_count", count)
@@ -151,6 +152,7 @@ class _Header:
             return
         windows = self._windows(count)
         for query, kv, window in zip(heads, groups, windows, strict=True):
+            check_shared(query, kv, str(self.place))
             keys, values = (self._head_size(key, query) for key in ("key_length", "value_length"))
             yield looking(query, kv, keys, values, window)
 
@@ -180,19 +182,15 @@ class _Header:
         turn = told if type(told) is int and told > 0 else _TURNS.get(self.header.architecture)
         return [turn is None or (index + 1) % turn != 0 for index in range(count)]
 
-    def _feed_forward(self, index: int, count: int) -> FeedForward | None:
-        block = f"blk.{index}."
-        sizes = self._each("feed_forward_length", count)
+    def _feed_forward(self, block: str, size: int | None) -> FeedForward | None:
         if f"{block}ffn_up_exps.weight" in self.tensors or f"{block}ffn_gate_exps.weight" in self.tensors:
-            return self._experts(block, sizes[index] if sizes else None)
-        if sizes is None:
-            return None
-        return FeedForward(sizes[index], self._is_gated(block, sizes[index]))
+            return self._experts(block, size)
+        return None if size is None else FeedForward(size, self._is_gated(block, size))
 
     def _is_gated(self, block: str, size: int) -> bool:
         up = self.tensors.get(f"{block}ffn_up.weight")
         # Phi-3 has both in one matrix
-        both = up is not None and up.shape[-1] == 2 * size
+        both = up is not None and up.shape[-1:] == (2 * size,)
         return both or f"{block}ffn_gate.weight" in self.tensors
 
     def _experts(self, block: str, size: int | None) -> FeedForward:
@@ -205,7 +203,7 @@ class _Header:
             f"{block}ffn_gate_exps.weight" in self.tensors,
             self._needed("expert_count"),
             self._needed("expert_used_count"),
-            shared.shape[-1] if shared is not None else 0,
+            shared.shape[-1] if shared is not None and shared.shape else 0,
         )
 
 

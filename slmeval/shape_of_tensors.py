@@ -14,8 +14,14 @@ _NOT_LEARNED = re.compile(
     r"(\.attn\.(bias|masked_bias)|\.attention\.(bias|masked_bias)|inv_freq|position_ids|(cos|sin)_cached"
     r"|e_score_correction_bias)$"
 )
+#: what a model has besides where its text model alone is counted
+_BESIDE_TEXT = re.compile(
+    r"(^|\.)(vision_tower|vision_model|visual|audio_tower|(multi_modal|mm)_projector)\."
+)
 #: what stands beside the numbers of a matrix that MLX packed
 _OF_PACKED = ("scales", "biases")
+#: no group is so large
+_MOST = 1 << 31
 
 
 def with_tensors(shape: Shape, stored: Sequence[Weight], config: Mapping[str, Any]) -> Shape:
@@ -27,7 +33,7 @@ def with_tensors(shape: Shape, stored: Sequence[Weight], config: Mapping[str, An
     if packed is not None:
         return _of_plan(shape, stored, packed)
     meant = tuple(_unpacked(stored, config))
-    weights = tuple(_own(shape, meant))
+    weights = tuple(_own(shape, meant, text_alone=isinstance(config.get("text_config"), dict)))
     notes = (*shape.notes, *_notes(shape, weights))
     return replace(shape, stored=meant, weights=weights, counted=True, notes=notes)
 
@@ -72,7 +78,7 @@ def _group(told: Any, owner: str) -> int | None:
         return None
     own = told.get(owner)
     size = own.get("group_size") if isinstance(own, dict) else told.get("group_size")
-    return size if type(size) is int and size > 0 else None
+    return size if type(size) is int and 0 < size < _MOST else None
 
 
 def _meant(weight: Weight, scales: Weight, group: int, beside: Sequence[Weight]) -> Weight:
@@ -81,10 +87,11 @@ def _meant(weight: Weight, scales: Weight, group: int, beside: Sequence[Weight])
     return replace(meant, bits=8 * bytes_of((weight, *beside)) / max(1, meant.size))
 
 
-def _own(shape: Shape, stored: Sequence[Weight]) -> Iterator[Weight]:
+def _own(shape: Shape, stored: Sequence[Weight], *, text_alone: bool) -> Iterator[Weight]:
     for weight in stored:
         again = shape.tied and weight.role == "head" and weight.name.endswith(".weight")
-        if not again and not _NOT_LEARNED.search(weight.name):
+        beside = text_alone and _BESIDE_TEXT.search(weight.name)
+        if not again and not beside and not _NOT_LEARNED.search(weight.name):
             yield weight
 
 

@@ -21,6 +21,13 @@ def shape_of(place: Path) -> Shape:
 
     :raises ModelError: there is no such model, or what tells of it is damaged, in one sentence.
     """
+    try:
+        return _shape_of(place)
+    except OSError as error:
+        raise ModelError(f"{error.filename or place} cannot be read: {error.strerror or error}") from None
+
+
+def _shape_of(place: Path) -> Shape:
     if place.is_dir():
         config = read_config(place / "config.json")
         shape = shape_of_config(config, str(place / "config.json"))
@@ -40,13 +47,11 @@ def read_config(path: Path) -> dict[str, Any]:
     """A configuration.
 
     :raises ModelError: it is missing or damaged.
+    :raises OSError: it cannot be read.
     """
     if not path.is_file():
         raise ModelError(f"{path.parent} has no {path.name}: it is not a model folder")
-    try:
-        return parse_config(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+    return parse_config(path.read_bytes(), str(path))
 
 
 def parse_config(content: bytes, place: str) -> dict[str, Any]:

@@ -136,8 +136,13 @@ def test_types_are_chosen_for_weights_and_for_keys_and_values(
     assert told["costs"][0]["weight_bytes"] == pytest.approx(parameters * 4.85 / 8)
     assert values["weight_bytes"]["source"] == values["context_at_80_percent"]["source"] == "estimated"
     assert values["weight_bytes_stored"]["value"] == 2 * parameters
+    for name in ("weight_bytes", "kv_share", "decode_bytes", "decode_ceiling", "compute_bytes"):
+        assert told["costs_source"][name] == "estimated", name
     assert told["costs"][0]["kv_bytes"] == 1000 * 24 * 32 * 64 * (8.5 + 16) / 8
+    assert run(["inspect", str(model), "--weights", "q4_k_m"]) == 0
+    assert "with weights and compute estimated" in capsys.readouterr().out
     plain = document(capsys, model, "--weights", "8", "--kv", "4.5")
+    assert plain["costs_source"].keys() == {"compute_bytes", "kv_share_with_compute", "all others"}
     assert plain["facts"]["weight_bytes"] == {
         "label": "weights in 8 bits",
         "value": parameters,
@@ -161,6 +166,13 @@ def test_a_configuration_cannot_command_the_terminal(
     told = capsys.readouterr().out
     assert "silu" in told
     assert not set(told) & set("\x1b\x07\u202e")
+    odd["model_type"] = "\x9b2J\u202e\ud800" + "y" * 100_000
+    assert run(["inspect", str(folder(tmp_path / "m", odd))]) == 0
+    assert len(capsys.readouterr().out) < 60_000
+    assert run(["inspect", str(tmp_path / "m"), "--format", "json"]) == 0
+    told = capsys.readouterr().out
+    assert told.isascii()
+    assert json.loads(told)["facts"]["architecture"]["value"] == odd["model_type"]
 
 
 def test_no_engine_and_no_array_library_is_imported() -> None:
@@ -200,6 +212,7 @@ def test_the_page_explains_every_fact_and_every_cost(
         (("--contexts", str(10**30)), "a context has from 1"),
         (("--weights", "q8_00"), "did you mean 'q8_0'"),
         (("--weights", "0"), "0 bits per number"),
+        (("--weights", "4_0"), "did you mean 'q4_0'"),
         (("--kv", "q4_k_m"), "unknown type of numbers 'q4_k_m'"),
         (("--kv", "f16,f16,f16"), "one type, or that of keys and that of values"),
         (("--kv", ""), "unknown type of numbers ''"),
@@ -224,6 +237,32 @@ def test_what_is_no_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "config.json is damaged" in refused(capsys, tmp_path)
     folder(tmp_path, {**TINY_LLAMA, "num_hidden_layers": -1})
     assert "gives -1 as num_hidden_layers" in refused(capsys, tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes have names here")
+def test_what_is_no_regular_file_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder(tmp_path, TINY_LLAMA)
+    os.mkfifo(tmp_path / "model.safetensors")
+    assert "model.safetensors is no regular file" in refused(capsys, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_a_file_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    folder(tmp_path, TINY_LLAMA)
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert f"{name} cannot be read: Permission denied" in refused(capsys, tmp_path)
 
 
 @pytest.mark.parametrize("size", [0, 3, 20, 500, 60_000, 1_000_000])

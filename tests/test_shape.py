@@ -239,6 +239,66 @@ def test_a_nested_configuration_is_its_text_models() -> None:
     assert "text model alone" in shape.notes[0]
 
 
+def test_of_a_model_that_sees_the_text_model_alone_is_counted(tmp_path: Path) -> None:
+    config = {"model_type": "gemma3", "text_config": SMALL["gemma3"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    names = {
+        "language_model.model.embed_tokens.weight": [320, 64],
+        "model.vision_tower.encoder.layers.0.mlp.fc1.weight": [50, 64],
+        "multi_modal_projector.weight": [64, 64],
+    }
+    entries = {
+        name: {"dtype": "F16", "shape": shape, "data_offsets": [0, 0]} for name, shape in names.items()
+    }
+    header = json.dumps(entries).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    found = shape_of(tmp_path)
+    assert found.parameters == 320 * 64
+    assert found.parameters_stored == 320 * 64 + 50 * 64 + 64 * 64
+
+
+#: fields that transformers fills in itself, where they are not there
+FILLED = {
+    "mistral": ("num_key_value_heads", "sliding_window"),
+    "mixtral": ("num_key_value_heads",),
+    "qwen2": ("num_key_value_heads", "sliding_window", "max_window_layers"),
+    "qwen2_moe": ("num_key_value_heads",),
+    "qwen3": ("num_key_value_heads", "head_dim"),
+    "qwen3_moe": ("num_key_value_heads",),
+    "smollm3": ("num_key_value_heads",),
+    "gemma": ("num_key_value_heads",),
+    "gemma2": ("num_key_value_heads", "head_dim", "sliding_window"),
+    "stablelm": ("num_key_value_heads",),
+    "gpt_neox": ("intermediate_size",),
+}
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name in FILLED for field in FILLED[name]])
+@pytest.mark.filterwarnings("ignore")
+def test_a_field_that_is_not_given_is_what_transformers_takes(name: str, field: str) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    wide = {"num_attention_heads": 32, "num_hidden_layers": 30}
+    config = {key: value for key, value in {**SMALL[name], **wide}.items() if key != field}
+    theirs = transformers.AutoConfig.for_model(**config)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(theirs)
+    ours = planned(config)
+    assert ours.parameters == sum(weight.numel() for weight in model.parameters())
+    windows = {layer.attention.window for layer in ours.layers} - {None}
+    assert windows <= {getattr(theirs, "sliding_window", None)}
+    kinds = getattr(theirs, "layer_types", None)
+    if kinds:
+        assert [f"{layer.attention.kind}_attention" for layer in ours.layers] == list(kinds)
+    assert any(note.startswith(f"{field} is not given") for note in ours.notes)
+
+
+def test_null_is_no_field_that_is_not_given() -> None:
+    shape = planned({**SMALL["mistral"], "sliding_window": None, "num_key_value_heads": None})
+    assert {layer.attention.window for layer in shape.layers} == {None}
+    assert {layer.attention.kv_heads for layer in shape.layers} == {4}
+    assert shape.notes == ()
+
+
 def test_of_an_unknown_architecture_nothing_is_guessed() -> None:
     shape = planned({**TINY_LLAMA, "model_type": "something_new"})
     assert (shape.layers, shape.weights, shape.parameters_stored) == ((), (), None)
@@ -590,6 +650,13 @@ def test_a_head_in_gguf_is_the_embedding_where_it_is_the_same(tmp_path: Path) ->
 
 # ---- what is damaged -------------------------------------------------------------------------------------
 
+
+def of_shape(sizes: str) -> bytes:
+    """A safetensors file's header with one tensor of such a shape."""
+    header = f'{{"a": {{"dtype": "F16", "shape": [{sizes}], "data_offsets": [0, 0]}}}}'.encode()
+    return len(header).to_bytes(8, "little") + header
+
+
 GOOD = MODELS["SmolLM-135M"][0]
 BARE = {"num_hidden_layers": None}
 
@@ -622,6 +689,10 @@ BARE = {"num_hidden_layers": None}
         ({"model_type": "qwen2_moe"}, "does not give shared_expert_intermediate_size"),
         ({"model_type": "qwen3_moe", "mlp_only_layers": 3}, "gives 3 as mlp_only_layers"),
         ({"dtype": 16}, "gives 16 as dtype"),
+        ({"num_key_value_heads": 18}, "9 heads cannot share 18 of keys and values evenly"),
+        ({"num_key_value_heads": 2}, "9 heads cannot share 2 of"),
+        ({**BARE, **OPENELM, "num_kv_heads": [7] * 16}, "12 heads cannot share 7 of"),
+        ({**BARE, **RECURRENT, "num_key_value_heads": 3}, "10 heads cannot share 3 of"),
     ],
 )
 def test_nonsense_in_a_configuration_is_told_in_one_sentence(change: dict[str, Any], told: str) -> None:
@@ -639,6 +710,7 @@ def test_nonsense_in_a_configuration_is_told_in_one_sentence(change: dict[str, A
         ({"attention__head_count": (4, 4)}, "gives 2 attention.head_count for 6 layers"),
         ({"attention__head_count_kv": -1}, "gives -1 as llama.attention.head_count_kv"),
         ({"context_length": 2.5}, "gives 2.5 as llama.context_length"),
+        ({"attention__head_count_kv": 8}, "4 heads cannot share 8 of keys and values evenly"),
     ],
 )
 def test_nonsense_in_a_gguf_header_is_told_in_one_sentence(told: dict[str, Any], reason: str) -> None:
@@ -670,6 +742,9 @@ def test_a_damaged_configuration_is_told_in_one_sentence(tmp_path: Path, content
         (2).to_bytes(8, "little") + b"[]",
         (13).to_bytes(8, "little") + b'{"a": {"b":1}',
         (2**40).to_bytes(8, "little"),
+        of_shape("1" + 400 * "0"),
+        of_shape(f"{2**40}, {2**40}"),
+        of_shape("1" + 4000 * "0" + ", 1" + 4000 * "0"),
     ],
 )
 def test_damaged_safetensors_are_told_in_one_sentence(tmp_path: Path, content: bytes) -> None:
@@ -682,7 +757,14 @@ def test_damaged_safetensors_are_told_in_one_sentence(tmp_path: Path, content: b
 def test_an_index_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(GOOD))
     index = tmp_path / "model.safetensors.index.json"
-    for weight_map, told in (({"a": "../x"}, "outside"), ({"a": 1}, "does not map"), ([], "does not map")):
+    for weight_map, told in (
+        ({"a": "../x"}, "outside"),
+        ({"a": 1}, "does not map"),
+        ([], "does not map"),
+        ({"a": "\ud800"}, "does not map"),
+        ({"a": "x\0y"}, "no name of a file"),
+        ({"a": "."}, "no regular file"),
+    ):
         index.write_text(json.dumps({"weight_map": weight_map}))
         with pytest.raises(ModelError, match=told):
             shape_of(tmp_path)
@@ -702,7 +784,7 @@ def test_types_have_their_bits(name: str, bits: float) -> None:
     assert bits_of(name) == bits
 
 
-@pytest.mark.parametrize("name", ["q9", "0", "-4", "nan", "inf", "65", ""])
+@pytest.mark.parametrize("name", ["q9", "0", "-4", "nan", "inf", "65", "", "4_0", "5_1"])
 def test_what_is_no_type_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         bits_of(name)

@@ -26,6 +26,8 @@ _FORMATS = ("table", "json")
 _SCHEMA = "slmeval.inspect/1"
 #: no model has seen so long a text, and none will
 _LONGEST = 1 << 40
+#: characters that are shown of a name or a note
+_LONGEST_LINE = 400
 _UNKNOWN = "unknown"
 
 
@@ -77,7 +79,7 @@ def _asked(weights: str | None, kv: str, contexts: tuple[int, ...], bandwidth: f
 
 def _named(kind: str) -> str:
     """A type's name, or the number of bits that stands in its place."""
-    return f"{kind} bits" if kind.replace(".", "", 1).isdigit() else kind.lower()
+    return kind.lower() if kind[:1].isalpha() or not kind else f"{float(kind):g} bits"
 
 
 def _shape(model: str) -> Shape:
@@ -104,7 +106,7 @@ def _table(model: str, shape: Shape, asked: Asked) -> str:
 
     from slmeval.inspection import costs_of, facts_of
 
-    facts = [(clean(fact.label), clean(_told(fact)), clean(fact.source)) for fact in facts_of(shape, asked)]
+    facts = [tuple(map(_line, (fact.label, _told(fact), fact.source))) for fact in facts_of(shape, asked)]
     costs = [costs_of(shape, context, asked) for context in asked.contexts]
     columns = _columns(asked, costs)
     rows = [[cell(each) for cell in columns.values()] for each in costs]
@@ -113,9 +115,15 @@ def _table(model: str, shape: Shape, asked: Asked) -> str:
         tabulate(facts, headers=("", "", "from"), disable_numparse=True),
         _what_follows(asked),
         tabulate(rows, headers=list(columns), disable_numparse=True, stralign="right"),
-        "\n".join(clean(note) for note in (*shape.notes, *_beyond(shape, asked))),
+        "\n".join(_line(note) for note in (*shape.notes, *_beyond(shape, asked))),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _line(text: str) -> str:
+    """A text that may hold a stranger's name, however long that is."""
+    shown = clean(text[:_LONGEST_LINE])
+    return shown if len(text) <= _LONGEST_LINE else f"{shown}..."
 
 
 def _told(fact: Fact) -> str:
@@ -142,8 +150,9 @@ def _size(value: float | None) -> str:
 
 def _what_follows(asked: Asked) -> str:
     weights = f"weights in {asked.weights}" if asked.weights else "weights as they are"
+    estimates = "weights and compute" if asked.estimate else "compute"
     return (
-        f"One sequence, {weights}, keys and values in {asked.cache}; all computed, and compute estimated\n"
+        f"One sequence, {weights}, keys and values in {asked.cache}; computed, with {estimates} estimated\n"
         "(llama.cpp without flash attention, 512 tokens in a pass). Prefill: each token of a prompt as long\n"
         "as the context. Decode: the token after it."
     )
@@ -193,7 +202,7 @@ def _beyond(shape: Shape, asked: Asked) -> Iterable[str]:
 
 
 def _json(model: str, shape: Shape, asked: Asked) -> str:
-    from slmeval.inspection import COMPUTED, ESTIMATED, costs_of, facts_of
+    from slmeval.inspection import costs_of, facts_of
 
     told = {
         fact.name: {key: value for key, value in asdict(fact).items() if key != "name"}
@@ -207,7 +216,15 @@ def _json(model: str, shape: Shape, asked: Asked) -> str:
         "bandwidth_gb_per_s": asked.bandwidth,
         "facts": told,
         "costs": [asdict(costs_of(shape, context, asked)) for context in asked.contexts],
-        "costs_source": {"compute_bytes": ESTIMATED, "all others": COMPUTED},
+        "costs_source": _sources(asked),
         "notes": [*shape.notes, *_beyond(shape, asked)],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    # names are a stranger's: nothing but ASCII goes to the terminal
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _sources(asked: Asked) -> Mapping[str, str]:
+    from slmeval.inspection import COMPUTED, ESTIMATED, OF_COMPUTE, OF_WEIGHTS
+
+    estimated = (*OF_COMPUTE, *(OF_WEIGHTS if asked.estimate else ()))
+    return {**dict.fromkeys(estimated, ESTIMATED), "all others": COMPUTED}
