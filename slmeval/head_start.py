@@ -55,11 +55,12 @@ class HeadStart:
         options: Mapping[str, OptionValue],
         python: str,
         blocked: tuple[str, ...],
+        probes: Mapping[str, Probe] | None = None,
     ) -> None:
-        """Start a worker; where that fails, the job that needs it will say so."""
+        """Start a worker, as :func:`start` does; where that fails, the job that needs it will say so."""
         self._asked, self._python = describe(backend, options, blocked), python
         try:
-            self._channel = start(self._executor, backend, python)
+            self._channel = start(self._executor, backend, python, probes)
             self._channel.send(self._asked)
         except (JobFailed, OSError):
             self.close()

@@ -52,7 +52,7 @@ def plan(
     drafts = _drafts(options, selection, parts)
     _check_engine_options(options, (*backends, *selection.probes))
     if head_start is not None:
-        _begin(head_start, options, backends[0])
+        _begin(head_start, options, backends[0], selection.probes)
     pairing = pair(options, backends, file_hash)
     laid = _LaidOut(options, drafts)
     refusals = list(pairing.refusals)
@@ -99,11 +99,14 @@ def _check_options(options: RunOptions) -> None:
         raise UsageError("--data and --sample name two sources of rows: give one")
 
 
-def _begin(head_start: HeadStart, options: RunOptions, backend: type[Backend]) -> None:
+def _begin(
+    head_start: HeadStart, options: RunOptions, backend: type[Backend], probes: Sequence[Probe]
+) -> None:
     python = _python(options, backend)
     # a worker that cannot open its engine would be started for nothing
     if python != sys.executable or backend.missing() is None:
-        head_start.begin(backend, resolve_options(backend, options), python, options.blocked_plugins)
+        known = {probe.name: probe for probe in probes}
+        head_start.begin(backend, resolve_options(backend, options), python, options.blocked_plugins, known)
 
 
 # ---- options of engines -------------------------------------------------------------------------------
@@ -122,13 +125,20 @@ class Configurable(Protocol):
 def resolve_options(part: Configurable, options: RunOptions) -> dict[str, OptionValue]:
     """Every option that a backend or probe declares, with the value given or its default.
 
-    :raises UsageError: a value that the option does not take.
+    :raises UsageError: a value that the option does not take, or that cannot be kept.
     """
     given = _given(part, options)
-    return {
+    found = {
         option.name: _value(part, option, given[option.name]) if option.name in given else option.default
         for option in part.options
     }
+    for name, value in found.items():
+        if not isinstance(value, OptionValue):
+            raise UsageError(
+                f"option {name!r} of {_kind(part)} {part.name!r} is {value!r}, which is neither a text nor a "
+                "number: its plugin cannot be used so"
+            )
+    return found
 
 
 def _check_engine_options(options: RunOptions, parts: Iterable[Configurable]) -> None:

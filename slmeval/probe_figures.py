@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
+import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -12,6 +13,10 @@ from slmeval.errors import JobFailed
 from slmeval.machine import this_machine
 from slmeval.plan import Job, ProbeCell
 from slmeval.types import CellResult, Conditions, DataOrigin, Figure, Measurement, Series, Source, Verdict
+
+_LARGEST = sys.float_info.max
+#: more values than can be counted are behind no figure
+_MOST = 2**63 - 1
 
 
 def merged(measurements: Sequence[Measurement]) -> tuple[Series, ...]:
@@ -44,10 +49,11 @@ def measured_cell(job: Job, cell: ProbeCell, measurements: Sequence[Measurement]
     try:
         series = merged(measurements)
         figures = tuple(probe.figures(cell.settings, {each.name: each for each in series}))
-    except Exception as error:
+        wrong = unfit(figures)
+    except (Exception, SystemExit) as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise JobFailed(f"probe {probe.name!r} makes no figures of what it measured: {told}") from error
-    if (wrong := unfit(figures)) is not None:
+    if wrong is not None:
         raise JobFailed(f"probe {probe.name!r} gave {wrong}")
     notes = [note for each in measurements for note in each.notes]
     # said once, of the first worker that it is true of
@@ -115,24 +121,35 @@ def _lack(figure: Figure) -> str | None:
         return f"with the verdict {figure.verdict!r}"
     if not isinstance(figure.note, str) or not isinstance(figure.unit, str):
         return "with a note or a unit that is no text"
-    if figure.source == "unavailable":
-        if figure.value is not None or not figure.note:
-            return "that is unavailable, and has a value or no reason"
-        return None
-    return _lack_of_value(figure)
+    of_source = _lack_of_reason if figure.source == "unavailable" else _lack_of_value
+    return _unkept(figure) or of_source(figure)
+
+
+def _unkept(figure: Figure) -> str | None:
+    """What of it no document can hold, whatever its source is."""
+    if type(figure.n) is not int or not 0 <= figure.n <= _MOST:
+        return f"with n {reprlib.repr(figure.n)}"
+    if figure.higher_is_better is not None and type(figure.higher_is_better) is not bool:
+        return f"of which it is said that higher is better: {reprlib.repr(figure.higher_is_better)}"
+    if not _are_numbers(figure.percentiles):
+        return f"with percentiles that are no numbers: {reprlib.repr(figure.percentiles)}"
+    return None
+
+
+def _lack_of_reason(figure: Figure) -> str | None:
+    told = [each for each in (figure.value, figure.stderr, figure.ci95) if each is not None]
+    return "that is unavailable, and has a value, an error or no reason" if told or not figure.note else None
 
 
 def _lack_of_value(figure: Figure) -> str | None:
     if not _is_number(figure.value):
-        return f"with the value {figure.value!r}"
+        return f"with the value {reprlib.repr(figure.value)}"
     if not figure.unit:
         return "without a unit"
-    if type(figure.n) is not int or figure.n < 1:
-        return f"with n {figure.n!r}"
+    if not figure.n:
+        return "with n 0"
     if figure.stderr is not None and not (_is_number(figure.stderr) and figure.stderr >= 0):
-        return f"with the standard error {figure.stderr!r}"
-    if not _are_numbers(figure.percentiles):
-        return f"with percentiles that are no numbers: {reprlib.repr(figure.percentiles)}"
+        return f"with the standard error {reprlib.repr(figure.stderr)}"
     return _lack_of_interval(figure.value, figure.ci95)
 
 
@@ -149,8 +166,8 @@ def misfit(measurement: Any) -> str | None:
     if not isinstance(measurement, Measurement):
         return f"{reprlib.repr(measurement)} in place of a measurement"
     names = [series.name for series in measurement.series]
-    if twice := [name for name in names if names.count(name) > 1]:
-        return f"two series named {twice[0]!r}"
+    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
+        return f"two series named {twice!r}"
     for series in measurement.series:
         if not series.name or not all(map(_is_number, series.values)):
             return f"a series {series.name!r} that has no name or is not of numbers"
@@ -164,7 +181,8 @@ def _is_text(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # compared, because no function takes an integer of any size; NaN compares false
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _are_numbers(table: object) -> bool:

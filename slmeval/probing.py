@@ -48,8 +48,10 @@ class ProbeRun:
         self._progress.begin(self._label, sum(map(_workers, able)), "probe")
         try:
             self._measure_all([cell for cell in able if not cell.probe.workers], 0, self._head_start)
-            for place in range(max((cell.probe.workers for cell in able), default=0)):
-                self._measure_all([cell for cell in able if cell.probe.workers > place], place)
+            for cell in able:
+                for place in range(cell.probe.workers):
+                    # a fresh worker is one probe's alone
+                    self._measure_all([cell], place)
         finally:
             self._progress.end()
 
@@ -146,12 +148,12 @@ class ProbeRun:
     # ---- what came of it -----------------------------------------------------------------------------
 
     def cells(self) -> Iterator[CellResult]:
-        """The cells of all probes that did not fail; of one that makes no figures it is a failure."""
+        """The cells of all probes that were measured; of one that makes no figures it is a failure."""
         for cell in self._job.probes:
             name = cell.probe.name
             if name in self._reasons:
                 yield unavailable_cell(self._job, cell, self._reasons[name])
-            elif name not in self.failures:
+            elif name not in self.failures and len(self._measured.get(name, {})) == _workers(cell):
                 places = self._measured[name]
                 try:
                     yield measured_cell(self._job, cell, [places[place] for place in sorted(places)])

@@ -285,6 +285,16 @@ def _check(kind: _Kind, part: Any) -> None:
     lacks = [field for field in kind.base.__annotations__ if not hasattr(part, field)]
     if lacks:
         raise _UnfitError(f"{kind.noun} {part.name!r} lacks {', '.join(lacks)}")
+    if isinstance(part, Probe) and (wrong := _wrong_in_probe(part)):
+        raise _UnfitError(f"probe {part.name!r} has {wrong}")
+
+
+def _wrong_in_probe(probe: Probe) -> str | None:
+    if not isinstance(probe.needs, (set, frozenset)):
+        return f"needs {reprlib.repr(probe.needs)}, which is no set of capabilities"
+    if type(probe.workers) is not int or probe.workers < 0:
+        return f"workers {reprlib.repr(probe.workers)}, which is no number of them"
+    return None
 
 
 def _is_a(kind: _Kind, part: Any) -> bool:

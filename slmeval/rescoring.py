@@ -64,6 +64,8 @@ class _Rescoring:
         for alike in _by_model(numbered).values():
             self._finish(alike, drafts)
         note = f"scored again from the answers of run {self._old.id}: nothing was asked of the model"
+        if any(cell.kind == "probe" for cell in self._old.cells):
+            note += ", and what probes measured stands there alone"
         made = replace(
             self._old,
             id=self._id,

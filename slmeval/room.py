@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 
 from slmeval.api import Demand, Probe
@@ -29,8 +30,13 @@ def check_room(
         demand = probe.demand(settings)
     except ValueError as error:
         raise UsageError(f"probe {probe.name!r}: {error}") from None
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"probe {probe.name!r} fails at what it asks of a model: {told}") from error
     if demand is None:
         return
+    if not isinstance(demand, Demand):
+        raise UsageError(f"probe {probe.name!r} asks {reprlib.repr(demand)} of a model, which is no Demand")
     if demand.tokens > model.context:
         raise ModelError(
             f"probe {probe.name!r} asks sequences of {demand.tokens:,} tokens, and the context of "

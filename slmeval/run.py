@@ -128,7 +128,15 @@ class Run:
     def _run_probes(self, job: Job) -> None:
         timeout = self._plan.options.timeout
         run = ProbeRun(job, self._executor, self._store, self._id, timeout, self._progress, self._head_start)
-        run.run()
+        try:
+            run.run()
+        except KeyboardInterrupt:
+            # what was measured until then is told
+            self._finish_probes(job, run)
+            raise
+        self._finish_probes(job, run)
+
+    def _finish_probes(self, job: Job, run: ProbeRun) -> None:
         if (report := run.report()) is not None:
             self._add_model(report)
         for cell in run.cells():
@@ -203,6 +211,7 @@ class Run:
                 for item in cell.items
                 for place, ask in enumerate(item.asks)
             ],
+            anew=True,
         )
         self._add_cell(result)
 

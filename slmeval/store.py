@@ -190,10 +190,17 @@ class Store:
         pairs = {name: (before.get(name, ""), identity.get(name, "")) for name in {**before, **identity}}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
-    def save_items(self, run_id: str, cell: int, items: Iterable[tuple[int, int, str]]) -> None:
-        """Save which answer each request of a cell has: (row, request, key), from 0; the last one stands."""
+    def save_items(
+        self, run_id: str, cell: int, items: Iterable[tuple[int, int, str]], *, anew: bool = False
+    ) -> None:
+        """Save which answer each request of a cell has: (row, request, key), from 0; the last one stands.
+
+        With ``anew`` these are all: of a run that goes on, another cell may have stood in this place.
+        """
         rows = [(run_id, cell, *item) for item in items]
         with self._writing():
+            if anew:
+                self._db.execute("DELETE FROM cell_items WHERE run = ? AND cell = ?", (run_id, cell))
             self._db.executemany("INSERT OR REPLACE INTO cell_items VALUES (?, ?, ?, ?, ?)", rows)
 
     def items(self, run_id: str, cell: int) -> list[tuple[int, int, str]]:

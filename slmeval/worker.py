@@ -141,8 +141,9 @@ class Worker:
             if not isinstance(error, SlmevalError):
                 traceback.print_exc()
             told = str(error) if isinstance(error, SlmevalError) else _one_line(error)
-            self._say("unmeasured", number=number, message=told)
+            # closed first: where that brings the worker down, it is not the next probe's failure
             self._model.close()
+            self._say("unmeasured", number=number, message=told)
         else:
             self._say("measured", number=number, **measured)
 

@@ -15,13 +15,14 @@ import toys
 
 from slmeval.api import Demand, Option, Probe, Session
 from slmeval.errors import JobFailed, ModelError, UsageError
+from slmeval.head_start import HeadStart
 from slmeval.medians import median_figure
 from slmeval.option_kinds import positive
 from slmeval.plan import Job
 from slmeval.planner import plan
 from slmeval.probe_figures import merged, misfit, unfit
 from slmeval.registry import load
-from slmeval.run import execute
+from slmeval.run import execute, executor_of
 from slmeval.sessions import WorkerSession, untimely
 from slmeval.store import Store
 from slmeval.testing import Silent, evaluate
@@ -38,6 +39,7 @@ from slmeval.types import (
 )
 
 GOOD = Figure("latency", 2.0, 0.1, (1.5, 2.5), 6, "ms")
+UNAVAILABLE = {"source": "unavailable", "note": "why", "value": None, "stderr": None, "ci95": None, "n": 0}
 LACKING: dict[str, Any] = {
     "no unit": {"unit": ""},
     "a unit that is no text": {"unit": None},
@@ -60,6 +62,13 @@ LACKING: dict[str, Any] = {
     "percentiles of no numbers": {"percentiles": {"p5": math.nan}},
     "a verdict of its own": {"verdict": "fine"},
     "a note that is no text": {"note": None},
+    "a value beyond every float": {"value": 10**400, "ci95": (1, 10**401)},
+    "an n beyond counting": {"n": 2**63},
+    "unavailable with no n": {**UNAVAILABLE, "n": None},
+    "unavailable with an error": {**UNAVAILABLE, "stderr": 0.1},
+    "unavailable with an interval": {**UNAVAILABLE, "ci95": "abc"},
+    "unavailable with no percentiles": {**UNAVAILABLE, "percentiles": None},
+    "a better side that is no truth": {"higher_is_better": "yes"},
 }
 
 
@@ -155,12 +164,17 @@ class Toy(Probe):
         return Measurement((Series("seconds", "s", values),), notes=("a toy",))
 
     def figures(self, settings, series):
+        if self._trouble == "leave":
+            raise SystemExit(3)
+        if self._trouble == "count":
+            return [Figure("latency", 1.0, 0.1, (0.5, 1.5), 10**5000, "s")]
         figure = median_figure("latency", series["seconds"].values, unit="s")
         return [Figure("latency", 1.0, None, None, 6, "s") if self._trouble == "bare" else figure]
 
 
-PROBES = [Toy("toy"), Toy("toy_fresh", 2)] + [
-    Toy(f"toy_{trouble}", trouble=trouble) for trouble in ("crash", "raise", "nan", "long", "bare", "needy")
+PROBES = [Toy("toy"), Toy("toy_fresh", 2), Toy("toy_other", 2)] + [
+    Toy(f"toy_{trouble}", trouble=trouble)
+    for trouble in ("crash", "raise", "nan", "long", "bare", "leave", "count", "needy")
 ]
 
 
@@ -238,6 +252,8 @@ def test_fresh_workers_are_processes_of_their_own_and_others_share_one(run: Runn
         ("nan", "a series 'seconds' that has no name or is not of numbers"),
         ("long", "0 tokens in the cache, a prompt of 60 and 8 new ones are 67 inputs, more than"),
         ("bare", "probe 'toy_bare' gave figure 'latency' without a 95% interval"),
+        ("leave", "probe 'toy_leave' makes no figures of what it measured: SystemExit: 3"),
+        ("count", "probe 'toy_count' makes no figures of what it measured: ValueError: "),
     ],
 )
 def test_a_probe_that_fails_fails_alone(run: Runner, trouble: str, told: str) -> None:
@@ -313,6 +329,47 @@ def test_a_task_and_probes_are_told_of_one_model(run: Runner, tmp_path: Path, de
     assert len(result.models) == 1
 
 
+class Impatient(Silent):
+    """Who interrupts when the second probe is measured."""
+
+    def __init__(self) -> None:
+        self._measured = 0
+
+    def advance(self, done: int) -> None:
+        self._measured += done
+        if self._measured == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_has_the_figures_of_what_was_measured(run: Runner, tmp_path: Path) -> None:
+    first = run("toy_crash,toy")
+    options = replace(first.options, tasks=("toy", "toy_fresh"))
+    registry = load()
+    with Store.open(tmp_path / "store.db") as store:
+        planned = plan(options, registry.parts, store.file_hash)
+        result = execute(planned, registry, store, Impatient())
+    assert result.status == "interrupted"
+    assert set(cells(result)) == {"toy"}
+    assert len(result.models) == 1
+
+
+def test_a_worker_that_was_started_ahead_in_this_process_knows_the_probes(
+    run: Runner, tmp_path: Path
+) -> None:
+    options = replace(run("toy").options, executor="local")
+    registry = load()
+    with Store.open(tmp_path / "store.db") as store, HeadStart(executor_of(options, registry)) as head_start:
+        planned = plan(options, registry.parts, store.file_hash, head_start)
+        result = execute(planned, registry, store, Silent(), head_start=head_start)
+    assert (result.status, set(cells(result))) == ("done", {"toy"})
+
+
+def test_two_fresh_probes_do_not_share_a_worker(run: Runner, tmp_path: Path) -> None:
+    assert run("toy_fresh,toy_other").status == "done"
+    pids = [pid for _, pid in log(tmp_path)]
+    assert len(pids) == len(set(pids)) == 4
+
+
 # ---- before anything is opened -----------------------------------------------------------------------------
 
 
@@ -321,7 +378,10 @@ class Asking(Probe):
 
     name = "asking"
     version = "1"
-    options = (Option("length", positive, 8, "tokens"), Option("many", positive, 1, "sequences"))
+    options: tuple[Option, ...] = (
+        Option("length", positive, 8, "tokens"),
+        Option("many", positive, 1, "sequences"),
+    )
 
     def demand(self, settings: Mapping[str, OptionValue]) -> Demand:
         return Demand(int(settings["length"] or 0), int(settings["many"] or 0))
@@ -388,6 +448,51 @@ def test_what_an_engine_refuses_at_once_is_this_workload_and_not_the_probe() -> 
     asked = session.timed(Workload(((1, 2),), 1))
     with pytest.raises(JobFailed, match=r"backend 'refusing' refuses the workload: no room for 1"), asked:
         pass
+
+
+class Odd(Asking):
+    """One whose plugin is at fault, as its options ask."""
+
+    options: tuple[Option, ...] = (
+        *Asking.options,
+        Option("pair", lambda text: (text, text), None, "no value of an option"),  # type: ignore[arg-type,return-value]
+    )
+
+    def demand(self, settings: Mapping[str, OptionValue]) -> Any:
+        if settings["length"] == 1:
+            raise KeyError("length")
+        return (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"length": "1"}, "probe 'asking' fails at what it asks of a model: KeyError: 'length'"),
+        ({"length": "2"}, r"probe 'asking' asks \(1, 2\) of a model, which is no Demand"),
+        (
+            {"pair": "a"},
+            r"option 'pair' of probe 'asking' is \('a', 'a'\), which is neither a text nor a number",
+        ),
+    ],
+)
+def test_the_fault_of_a_probes_plugin_is_told_in_a_sentence(
+    options: dict[str, str], told: str, demo_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "Asking", Odd)
+    with pytest.raises(UsageError, match=told):
+        planned(options, demo_model)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"needs": ("time",)}, {"workers": "2"}, {"workers": -1}, {"workers": None}]
+)
+def test_a_probe_that_asks_for_what_cannot_be_is_not_taken(fault: dict[str, Any]) -> None:
+    from slmeval import hookimpl
+
+    probe = type("Faulty", (Asking,), fault)()
+    plugin = type("Plugin", (), {"slmeval_register_probes": staticmethod(hookimpl(lambda: [probe]))})
+    with pytest.raises(UsageError, match=f"probe 'asking' has {next(iter(fault))} "):
+        load(extra={"faulty": plugin})
 
 
 # ---- small parts -------------------------------------------------------------------------------------------

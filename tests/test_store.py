@@ -229,6 +229,14 @@ def test_the_items_of_a_cell_come_back_in_order(store: Store) -> None:
     assert store.items("r", 2) == []
 
 
+def test_the_items_of_a_cell_may_take_the_place_of_all_that_stood_there(store: Store) -> None:
+    store.save_items("r", 0, [(0, 0, "a"), (0, 1, "b"), (1, 0, "c")])
+    store.save_items("r", 1, [(0, 0, "z")])
+    store.save_items("r", 0, [(0, 0, "A")], anew=True)
+    assert store.items("r", 0) == [(0, 0, "A")]
+    assert store.items("r", 1) == [(0, 0, "z")]
+
+
 def test_items_that_cannot_be_saved_are_not_saved_in_part(store: Store) -> None:
     wrong: Any = [(0, 0, "a"), (0, 1, object())]
     with pytest.raises(sqlite3.Error, match="parameter"):

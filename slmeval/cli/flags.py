@@ -168,8 +168,8 @@ ENGINE_OPTIONS = click.option(
     "engine_options",
     multiple=True,
     callback=named_values,
-    metavar="[BACKEND.]KEY=VALUE",
-    help="An option of the engines that have it, or of one.",
+    metavar="[NAME.]KEY=VALUE",
+    help="An option of the engines and probes that have it, or of one.",
 )
 BLOCKED = click.option(
     "-p", "blocked_plugins", multiple=True, callback=blocked, metavar="no:NAME", help="Switch a plugin off."

@@ -17,7 +17,9 @@ from slmeval.types import RunResult
 
 
 def check_sides(plan: Plan) -> None:
-    """:raises UsageError: there are not two sides to be compared."""
+    """:raises UsageError: there are not two sides to be compared, or a probe is named: none is answered."""
+    if probes := [cell.label for job in plan.jobs[:1] for cell in job.probes]:
+        raise UsageError(f"parity compares answers, and probes have none: leave out {', '.join(probes)}")
     if len(plan.jobs) + len(plan.refused) < 2:
         raise UsageError(
             "parity compares two sides or more: name several engines with --backends A,B, "

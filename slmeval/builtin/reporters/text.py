@@ -8,6 +8,8 @@ import re
 from slmeval.text import clean
 from slmeval.types import Figure
 
+#: numbers of this size, and intervals narrower than that, are told by their power of ten
+_HUGE, _TINY = 1e15, 1e-12
 _MARKS = re.compile(r"([\\`*<>|&]|\[(?=[^\]]*\]\())")
 
 
@@ -41,6 +43,8 @@ def value_text(figure: Figure) -> str:
 def number(value: float, scale: float) -> str:
     """``value`` with as many digits as are of use beside one of size ``scale``."""
     size = abs(scale)
+    if size >= _HUGE:
+        return f"{value:.3g}"
     if size >= 1000:
         return f"{value:,.0f}" if float(scale).is_integer() else f"{value:,.1f}"
     return f"{value:.4f}" if size >= 0.001 or size == 0 else f"{value:.3g}"
@@ -51,6 +55,8 @@ def interval_text(figure: Figure) -> str:
     if figure.ci95 is None or not all(map(math.isfinite, figure.ci95)):
         return ""
     low, high = figure.ci95
+    if max(abs(low), abs(high)) >= _HUGE or 0 < high - low < _TINY:
+        return f"[{low:.3g}, {high:.3g}]"
     decimals = _decimals(low, high)
     # adding zero makes a zero of what was rounded to minus zero
     low, high = round(low, decimals) + 0.0, round(high, decimals) + 0.0
