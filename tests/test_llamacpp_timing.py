@@ -352,7 +352,7 @@ def test_what_does_not_fit_is_refused_at_once(demo: LlamaCppBackend) -> None:
 
 
 def test_no_memory_for_it(demo: LlamaCppBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contexts, "available", lambda: 100_000_000)
+    monkeypatch.setattr(contexts, "available_memory", lambda: 100_000_000)
     # 2,048 bytes a token
     why = r"for a cache of 409600 tokens in f16 \(0\.8 GB, and 0\.1 are left\).* shorter sequences"
     with pytest.raises(JobFailed, match=why):

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slmeval.available import available_memory
 from slmeval.errors import JobFailed, ModelError
 from slmeval_llamacpp.loading import Loaded
-from slmeval_llamacpp.memory import available, cache_bytes
+from slmeval_llamacpp.memory import cache_bytes
 from slmeval_llamacpp.native import library, log
 from slmeval_llamacpp.packing import Pack
 from slmeval_llamacpp.settings import Settings
@@ -217,7 +218,7 @@ def _params(settings: Settings, room: Room, outputs: int) -> Any:
 
 def _check_memory(loaded: Loaded, settings: Settings, room: Room) -> None:
     """llama.cpp writes to all of a cache at once, and a system that promised too much ends the process."""
-    need, left = cache_bytes(loaded.header, settings, room.cells), available()
+    need, left = cache_bytes(loaded.header, settings, room.cells), available_memory()
     if not settings.gpu_layers and left is not None and need > left:
         raise _too_much(settings, room, f"{need / 1e9:.1f} GB, and {left / 1e9:.1f} are left")
 

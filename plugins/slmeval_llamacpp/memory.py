@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 from slmeval.api import Reading
 from slmeval.gguf_file import GGUFHeader
@@ -58,13 +57,3 @@ def cache_bytes(header: GGUFHeader, settings: Settings, cells: int) -> int:
     values = header.of_architecture("attention.value_length") or width // heads
     key_bits, value_bits = settings.kv_bits
     return int(cells * layers * groups * (keys * key_bits + values * value_bits) / 8)
-
-
-def available() -> int | None:
-    """Bytes of memory that are still to be had, where the system says."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024 * int(found[0]) if found else None
