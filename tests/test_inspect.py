@@ -218,6 +218,7 @@ def test_the_page_explains_every_fact_and_every_cost(
         (("--kv", ""), "unknown type of numbers ''"),
         (("--bandwidth", "0"), "--bandwidth 0: it must be above 0"),
         (("--bandwidth", "nan"), "it must be above 0"),
+        (("--bandwidth", "1e308"), "it must be above 0"),
         (("--bandwidth", "fast"), "fast"),
         (("--format", "tabel"), "did you mean 'table'"),
     ],

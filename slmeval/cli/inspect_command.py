@@ -60,7 +60,7 @@ def _asked(weights: str | None, kv: str, contexts: tuple[int, ...], bandwidth: f
     for context in contexts:
         if not 1 <= context <= _LONGEST:
             raise UsageError(f"--contexts {context}: a context has from 1 to {_LONGEST} tokens")
-    if bandwidth is not None and not (isfinite(bandwidth) and bandwidth > 0):
+    if bandwidth is not None and not (isfinite(1e9 * bandwidth) and bandwidth > 0):
         raise UsageError(f"--bandwidth {bandwidth:g}: it must be above 0, in GB/s")
     names = kv.split(",")
     if len(names) > 2:
