@@ -46,6 +46,8 @@ class TimeClauses(Clauses):
                 expect(count == workload.new_tokens, f"{told}: {count} tokens have a time")
                 expect(known or workload.new_tokens > 0, f"{told}: nothing has a time")
                 times = [*([timing.prefill] if timing.prefill is not None else []), *timing.tokens]
+                odd = [time for time in times if type(time) is not float]
+                expect(not odd, f"{told}: {odd[:1]} is no plain float, as a run wants it")
                 expect(_rises(times), f"{told}: the times are {times}")
 
     def test_no_time_is_longer_than_the_run(self) -> None:
