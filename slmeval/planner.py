@@ -59,7 +59,9 @@ def plan(
     jobs = []
     for each in pairing.pairs:
         try:
-            jobs.append(_job(options, each, laid.asked(each.model), selection))
+            probes, unfit = _probe_cells(options, each, selection)
+            jobs.append(_job(options, each, laid.asked(each.model), selection, probes))
+            refusals += unfit
         except (ModelError, DataError) as error:
             # of the data all is well: this model has no room for what they ask
             refusals.append(Refusal(each.backend.name, each.label, error))
@@ -262,7 +264,9 @@ def _cell(manner: Manner, draft: Draft, tokenizer: FastTokenizer, context: int, 
     )
 
 
-def _job(options: RunOptions, pair: Pair, asked: _Asked, selection: Selection) -> Job:
+def _job(
+    options: RunOptions, pair: Pair, asked: _Asked, selection: Selection, probes: tuple[ProbeCell, ...]
+) -> Job:
     backend = pair.backend
     for cell in asked.cells:
         _check_capability(backend, cell.task, options)
@@ -280,8 +284,26 @@ def _job(options: RunOptions, pair: Pair, asked: _Asked, selection: Selection) -
         (*_origin(pair.model), *_ignored_options(backend, options, selection.probes), *asked.notes),
         options.blocked_plugins,
         asked.template,
-        tuple(_probe_cell(options, probe, pair) for probe in selection.probes),
+        probes,
     )
+
+
+def _probe_cells(
+    options: RunOptions, pair: Pair, selection: Selection
+) -> tuple[tuple[ProbeCell, ...], list[Refusal]]:
+    """The probes that fit a model, and why others do not.
+
+    :raises ModelError: none does, and nothing else is asked of it.
+    """
+    cells, refusals = [], []
+    for probe in selection.probes:
+        try:
+            cells.append(_probe_cell(options, probe, pair))
+        except ModelError as error:
+            refusals.append(Refusal(pair.backend.name, pair.label, error))
+    if refusals and not cells and not selection.wishes:
+        raise refusals[0].error
+    return tuple(cells), refusals
 
 
 def _probe_cell(options: RunOptions, probe: Probe, pair: Pair) -> ProbeCell:

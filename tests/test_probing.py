@@ -495,6 +495,24 @@ def test_a_probe_that_asks_for_what_cannot_be_is_not_taken(fault: dict[str, Any]
         load(extra={"faulty": plugin})
 
 
+def test_what_does_not_fit_a_model_takes_nothing_else_with_it(demo_model: Path, tmp_path: Path) -> None:
+    options = RunOptions(
+        backends=("reference",),
+        models=(str(demo_model),),
+        tasks=("piqa", "prefill", "stability"),
+        sample=True,
+        limit=2,
+        engine_options={"prefill.prompt": "4096"},
+    )
+    with Store.open(tmp_path / "store.db") as store:
+        planned = plan(options, load().parts, store.file_hash)
+    (job,) = planned.jobs
+    assert [cell.task.name for cell in job.cells] == ["piqa"]
+    assert [cell.probe.name for cell in job.probes] == ["stability"]
+    (failure,) = planned.refused
+    assert "probe 'prefill' asks sequences of 4,096 tokens" in failure.reason
+
+
 # ---- small parts -------------------------------------------------------------------------------------------
 
 
