@@ -245,7 +245,7 @@ def test_the_loop_by_hand_runs_what_the_backend_times(
 
     fed: dict[str, list[list[int]]] = {}
     forward = Embedding.forward
-    asked = argparse.Namespace(model=demo_model, dtype=dtype, threads=1, new=12)
+    asked = argparse.Namespace(model=demo_model, dtype=dtype, device="cpu", threads=1, new=12)
     for name, side in hf_loop.SIDES.items():
         seen = fed.setdefault(name, [])
         runs = side(asked, tuple(range(40, 90)))
@@ -267,7 +267,9 @@ def test_the_loop_by_hand_runs_what_the_backend_times(
 def test_a_side_of_the_loop_tells_rates(demo_model: Path) -> None:
     import hf_loop
 
-    asked = argparse.Namespace(model=demo_model, dtype="float32", threads=1, prompt=64, new=8, repeats=2)
+    asked = argparse.Namespace(
+        model=demo_model, dtype="float32", device="cpu", threads=1, prompt=64, new=8, repeats=2
+    )
     for name in hf_loop.SIDES:
         asked.once = name
         told = hf_loop.measure(asked)

@@ -282,4 +282,4 @@ def test_a_figure_that_is_no_number_can_still_be_shown(value: float) -> None:
     figure = Figure("f", value, value, (-math.inf, math.inf), 3, "")
     assert value_text(figure) == f"unavailable (the value was {value})"
     assert interval_text(figure) == ""
-    assert interval_text(replace(figure, ci95=(0.0, 5e-324))).startswith("[0.00")
+    assert interval_text(replace(figure, ci95=(0.0, 5e-324))) == "[0, 4.94e-324]"

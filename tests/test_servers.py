@@ -183,8 +183,8 @@ def test_an_option_may_be_meant_for_one_engine(demo_model: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("tooy.pace=1", "unknown backend of this run 'tooy': did you mean 'toy'?"),
-        ("toy.pase=1", "unknown option of backend 'toy' 'pase': did you mean 'pace'?"),
+        ("tooy.pace=1", "unknown backend or probe of this run 'tooy': did you mean 'toy'?"),
+        ("toy.pase=1", "unknown option of 'toy' 'pase': did you mean 'pace'?"),
         ("toy.pace=x", "-o pace=x (backend 'toy')"),
     ],
 )

@@ -12,7 +12,7 @@ from scripted_session import Script, Scripted, settings_of
 from slmeval.api import Demand
 from slmeval.probe_figures import misfit, unfit
 from slmeval.types import Conditions, Figure, Measurement, Series, Timing, Workload
-from slmeval_runtime import stability
+from slmeval_runtime import pace
 from slmeval_runtime.stability import Stability
 
 PROBE = Stability()
@@ -44,7 +44,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(stability, "time", made)
+    monkeypatch.setattr(pace, "time", made)
     return made
 
 
@@ -145,7 +145,7 @@ def test_every_token_is_kept(clock: Clock) -> None:
 
 def test_while_it_waits_it_shows_that_it_lives(clock: Clock) -> None:
     session, _, _ = measured(clock, noisy(), {"interval": "10", "runs": "6"})
-    assert max(clock.slept) <= stability.NAP
+    assert max(clock.slept) <= pace.NAP
     assert session.signs >= 5 * 9
 
 
@@ -269,7 +269,7 @@ def test_runs_that_are_all_alike_do_not_vary(clock: Clock) -> None:
     series = {
         "tokens": Series("tokens", "s", (0.25, 0.5, 0.75) * 6),
         "begun": Series("begun", "s", tuple(map(float, range(6)))),
-        **{name: Series(name, unit, (), "unavailable", "no") for name, unit in stability.MACHINE.items()},
+        **{name: Series(name, unit, (), "unavailable", "no") for name, unit in pace.MACHINE.items()},
     }
     figures = {figure.name: figure for figure in PROBE.figures(session, series)}
     assert (figures["variation"].value, figures["variation"].ci95) == (0, (0, 0))

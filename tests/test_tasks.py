@@ -106,7 +106,7 @@ def test_a_task_is_frozen_and_its_kind_follows_from_its_class() -> None:
 
 def test_every_member_of_every_group_is_there() -> None:
     parts = load().parts
-    known = {*parts.tasks, *parts.groups}
+    known = {*parts.tasks, *parts.probes, *parts.groups}
     assert {member for group in parts.groups.values() for member in group.members} <= known
     assert len(parts.groups["commonsense"].members) == 13
     assert set(parts.groups["survey_commonsense"].members) < set(parts.groups["commonsense"].members)

@@ -12,9 +12,9 @@ from slmeval.testing.subject import Subject, expect, needs, options_for
 from slmeval.testing.toy_files import parameters
 from slmeval.types import GenerationSettings, Prompt, ScoreGroup, TokenIds, TopLogprobs, Workload
 
-#: what a backend may declare; what no clause asks for yet is below
-CAPABILITIES = ("score", "generate", "sample", "top_logprobs", "memory")
-_LATER = ("time", "force", "profile")
+#: what a backend may declare; "profile" is a name for later
+CAPABILITIES = ("score", "generate", "sample", "top_logprobs", "memory", "time", "force")
+_LATER = ("profile",)
 
 
 class DescriptionClauses(Clauses):

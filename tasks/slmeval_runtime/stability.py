@@ -22,9 +22,7 @@ after each run, where it tells, ``clock``, ``load``, ``busy`` and ``temperature`
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 from slmeval.api import Demand, Option, Probe, Session
@@ -35,14 +33,11 @@ from slmeval.statistics import Z95
 from slmeval.trends import Trend, trend, verdict
 from slmeval.types import Conditions, Figure, Measurement, Series, Timing, Verdict
 from slmeval_runtime.axes import NEW_TOKENS, Settings
+from slmeval_runtime.pace import Pace, in_step, series_of, tokens_of
 from slmeval_runtime.timed import step
 
-#: what is noted of the machine after each run, with its unit
-MACHINE = {"clock": "MHz", "load": "processes", "busy": "share", "temperature": "°C"}
 #: tokens of a run where none are given: at least, and at most
 FEWEST, MOST = 64, 1024
-#: the worker shows that it lives at least so often while it waits (seconds)
-NAP = 1.0
 
 
 def runs(text: str) -> int:
@@ -88,17 +83,19 @@ class Stability(Probe):
     def measure(self, session: Session) -> Measurement:
         """All runs, after it is warm."""
         asked = session.settings
-        pace = _Pace(*(float(str(asked[name])) for name in ("interval", "runs", "budget")))
+        pace = Pace(*(float(str(asked[name])) for name in ("interval", "runs", "budget")))
         first = _first_tokens(asked)
         with session.timed(session.workload(1, first)) as run:
             warmups, _ = warm_up(run, step)
-            done = _in_step(session, run, pace) if asked[NEW_TOKENS.name] else []
+            done = in_step(session, run, pace) if asked[NEW_TOKENS.name] else []
         if not done:
             tokens = _enough(min(map(step, warmups)), pace.every, session.context)
             with session.timed(session.workload(1, tokens)) as run:
                 run()
-                done = _in_step(session, run, pace)
-        return Measurement((*_series(done), _tokens("warm-up of tokens", warmups)), notes=pace.notes(done))
+                done = in_step(session, run, pace)
+        return Measurement(
+            (*series_of(done), tokens_of("warm-up of tokens", warmups)), notes=pace.notes(done)
+        )
 
     def figures(self, _: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """The latency, the drift and the variation of the runs."""
@@ -115,81 +112,6 @@ class Stability(Probe):
             _drift(found, judged),
             _variation(steps),
         ]
-
-
-# ---- measuring -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One run: when it began, its times, and how the machine was after it."""
-
-    begun: float
-    timing: Timing
-    machine: Conditions
-
-
-@dataclass(frozen=True)
-class _Pace:
-    """So many ``runs``, one ``every`` so many seconds, until they have taken ``budget`` seconds."""
-
-    every: float
-    runs: float
-    budget: float
-
-    def is_over(self, done: Sequence[_Run]) -> bool:
-        """Whether that is all."""
-        if len(done) < LEAST:
-            return False
-        return len(done) >= self.runs or math.fsum(each.timing.tokens[-1] for each in done) >= self.budget
-
-    def notes(self, done: Sequence[_Run]) -> tuple[str, ...]:
-        """What a report must say of it."""
-        late = sum(each.begun > (turn + 0.5) * self.every for turn, each in enumerate(done))
-        told = []
-        if len(done) < self.runs:
-            told.append(f"{len(done)} runs of {self.runs:g} took the {self.budget:g} s that they may")
-        if self.every and late:
-            told.append(
-                f"runs take longer than {self.every:g} s: {late} of {len(done)} began late, without a pause"
-            )
-        return tuple(told)
-
-
-def _in_step(session: Session, run: Callable[[], Timing], pace: _Pace) -> list[_Run]:
-    """The runs; one begins late where the one before is not done."""
-    began = time.perf_counter()
-    done: list[_Run] = []
-    while not pace.is_over(done):
-        _wait(session, began + len(done) * pace.every)
-        begun = time.perf_counter() - began
-        timing = run()
-        # the clock and the heat are still those of the work
-        done.append(_Run(begun, timing, session.note_conditions()))
-    return done
-
-
-def _wait(session: Session, until: float) -> None:
-    while (left := until - time.perf_counter()) > 0:
-        session.show_life()
-        time.sleep(min(left, NAP))
-
-
-def _series(done: Sequence[_Run]) -> tuple[Series, ...]:
-    begun = tuple(each.begun for each in done)
-    machine = (_machine(name, unit, done) for name, unit in MACHINE.items())
-    return (_tokens("tokens", [each.timing for each in done]), Series("begun", "s", begun), *machine)
-
-
-def _tokens(name: str, timings: Sequence[Timing]) -> Series:
-    return Series(name, "s", tuple(at for timing in timings for at in timing.tokens))
-
-
-def _machine(name: str, unit: str, done: Sequence[_Run]) -> Series:
-    values = [getattr(each.machine, name) for each in done]
-    if None in values:
-        return Series(name, unit, (), "unavailable", "the machine does not tell it after each run")
-    return Series(name, unit, tuple(values))
 
 
 # ---- figures -------------------------------------------------------------------------------------------
