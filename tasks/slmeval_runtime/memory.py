@@ -12,7 +12,7 @@ from slmeval.types import Figure, Measurement, Series
 from slmeval_runtime.amounts import none, one
 from slmeval_runtime.axes import BATCH, Axis, Settings
 from slmeval_runtime.load import WORKERS
-from slmeval_runtime.memory_amounts import Amount, Amounts, parts_of
+from slmeval_runtime.memory_amounts import PARTS, Amount, Amounts
 from slmeval_runtime.memory_figures import figures_of
 from slmeval_runtime.memory_looks import Looks, look, look_before
 from slmeval_runtime.predictions import Prediction, predictor
@@ -103,7 +103,8 @@ def _series(session: Session, looks: Looks, point: _Point) -> Iterator[Series]:
         apart=thread or apart,
         untimed=session.lacks("time") or "",
     )
-    for part, amount in parts_of(amounts):
+    for part in PARTS:
+        amount: Amount = getattr(amounts, part)
         # no series of nothing: most models have no state
         if part != "state" or amount.value:
             yield _in_mib(part if part == "weights" else f"{part}{label}", amount)

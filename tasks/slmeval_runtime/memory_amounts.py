@@ -6,7 +6,6 @@ or is the difference between two looks of the operating system.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -167,12 +166,6 @@ class Amounts:
 
     def _why(self) -> str:
         return self.apart or self.untimed or "this system does not tell what a process holds"
-
-
-def parts_of(amounts: Amounts) -> Iterator[tuple[str, Amount]]:
-    """Each part by its name."""
-    for part in PARTS:
-        yield part, getattr(amounts, part)
 
 
 def _told_or(told: float | None, computed: Prediction) -> Amount:
