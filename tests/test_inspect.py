@@ -299,6 +299,7 @@ def test_no_flipped_byte_ends_in_a_traceback(
 
 def on_hub(hub: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``slmeval inspect`` with the hub at that address and a cache of its own."""
+    pytest.importorskip("huggingface_hub", minversion="1.3", reason="the extra `data` is not installed")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment = {**kept, "HF_ENDPOINT": hub, "HF_HOME": str(home / "hub")}
     command = [sys.executable, "-m", "slmeval", "inspect", *arguments, "--format", "json"]
