@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from slmeval.types import Machine
@@ -43,7 +44,9 @@ def _memory() -> int:
         return 0
 
 
+@cache
 def _accelerators() -> tuple[str, ...]:
+    # asked once in a process: starting a program takes long beside what else is asked
     try:
         listed = subprocess.run(
             ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],

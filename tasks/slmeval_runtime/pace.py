@@ -73,12 +73,14 @@ def _wait(session: Session, until: float) -> None:
 
 
 def series_of(done: Sequence[Run]) -> tuple[Series, ...]:
+    """The runs' tokens, when each run began, and the machine after each."""
     begun = tuple(each.begun for each in done)
     machine = (_machine(name, unit, done) for name, unit in MACHINE.items())
     return (tokens_of("tokens", [each.timing for each in done]), Series("begun", "s", begun), *machine)
 
 
 def tokens_of(name: str, timings: Sequence[Timing]) -> Series:
+    """The times of all tokens, run after run, in seconds."""
     return Series(name, "s", tuple(at for timing in timings for at in timing.tokens))
 
 
