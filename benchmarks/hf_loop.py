@@ -1,9 +1,9 @@
 """The hf backend's times of a prefill and a decode against a hand-written loop: docs/performance.md.
 
-    python benchmarks/hf_loop.py --model FOLDER [--dtypes float32,bfloat16] [--device cuda] [--rounds 10]
+    python benchmarks/hf_loop.py --model FOLDER [--dtypes float32,bfloat16] [--device cuda] [--pairs 100]
 
-The model is made by benchmarks/speed_model.py unless it lies in FOLDER. Each side is a fresh process that
-opens it, runs the same prompt once to warm up, and then several times: a prefill to its first token, and a
+The model is made by benchmarks/speed_model.py unless it lies in FOLDER. Each side is a process that opens it,
+and runs the same prompt once to warm up; then the sides run it in turn: a prefill to its first token, and a
 decode, whose time per token is (last - first) / (tokens - 1). Ours is what the backend's ``time`` says; the
 other is written below as someone would who knows transformers. What our loop itself costs for each token is
 measured around passes that cost nothing.
@@ -19,7 +19,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -89,27 +88,31 @@ SIDES: dict[str, Callable[[argparse.Namespace, tuple[int, ...]], Iterator[Times]
 }
 
 
-def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    """One side: tokens a second by the median of ``repeats`` runs; ours also what its loop costs a token."""
+def measure(asked: argparse.Namespace) -> Callable[[], dict[str, Any]]:
+    """One side, warm: a function that runs once more, and tells the tokens a second.
+
+    Ours tells also what its loop costs, as a share of a token. Garbage is not collected any more.
+    """
     config = json.loads((asked.model / "config.json").read_text(encoding="utf-8"))
     draw = Random(7)
     ids = tuple(draw.randrange(config["vocab_size"]) for _ in range(asked.prompt))
     runs = SIDES[asked.once](asked, ids)
+    cost = loop_cost() if asked.once == OURS else None
     next(runs)
     gc.collect()
     gc.disable()
-    began = time.perf_counter()
-    times = list(islice(runs, asked.repeats))
-    seconds = time.perf_counter() - began
-    gc.enable()
-    first, each = (statistics.median(column) for column in zip(*times, strict=True))
-    told = {
-        "seconds": seconds,
-        "requests": asked.repeats,
-        "prefill": asked.prompt / first,
-        "decode": 1 / each,
-    }
-    return told | ({"loop": loop_cost() / each} if asked.once == OURS else {})
+
+    def run() -> dict[str, Any]:
+        first, each = next(runs)
+        told = {
+            "seconds": first + (asked.new - 1) * each,
+            "requests": 1,
+            "prefill": asked.prompt / first,
+            "decode": 1 / each,
+        }
+        return told if cost is None else told | {"loop": cost / each}
+
+    return run
 
 
 def loop_cost(tokens: int = 500, rounds: int = 15) -> float:
@@ -162,7 +165,7 @@ def page() -> str:
     rows = [line for dtype, told in known.items() for line in _lines(dtype, told)]
     told = next(iter(known.values()))
     settings = ", ".join(f"{name} {value}" for name, value in told["settings"].items())
-    said = f"Medians of {len(told['rounds'])} rounds ({settings}), ratios with 95% intervals. "
+    said = f"Medians of {len(told['rounds'])} pairs ({settings}), ratios with 95% intervals. "
     return f"{pairs.table(head, rows)}\n\n{said}{pairs.surroundings_line(told['surroundings'])}"
 
 
@@ -187,22 +190,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt")
     parser.add_argument("--new", type=int, default=128, help="tokens decoded, the first included")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each process, after one to warm up")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--once", choices=SIDES, help="one side in this process, as JSON")
+    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument(
+        "--once", choices=SIDES, help="be one side: a run, as JSON, for each line that is read"
+    )
     parser.add_argument("--dtype", default="float32", help="of --once")
     asked = parser.parse_args(arguments)
     if asked.once:
-        print(json.dumps(measure(asked)))
+        pairs.trials(measure(asked))
         return
     speed_model.make(asked.model)
-    settings = {name: getattr(asked, name) for name in ("device", "prompt", "new", "repeats", "threads")}
+    settings = {name: getattr(asked, name) for name in ("device", "prompt", "new", "threads")}
     given = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     for dtype in asked.dtypes.split(","):
         command = (sys.executable, __file__, "--model", str(asked.model), *given, "--dtype", dtype)
         sides = [Side(name, (*command, "--once", name)) for name in SIDES]
         name = dtype if asked.device == "cpu" else f"{dtype} on {asked.device}"
-        pairs.keep(TABLE, name, pairs.in_turn(sides, asked.rounds), **settings)
+        pairs.keep(TABLE, name, pairs.in_step(sides, asked.pairs), **settings)
     pairs.write_table(TABLE, page())
 
 

@@ -1,6 +1,6 @@
 """Prefill and decode against ``llama-bench``, the same GGUF file and threads: docs/performance.md.
 
-    python benchmarks/llama_bench.py --folder FOLDER --build [--forms F16] [--rounds 10] [--repeats 3]
+    python benchmarks/llama_bench.py --folder FOLDER --build [--forms F16] [--pairs 60]
     python benchmarks/llama_bench.py --folder FOLDER --tool LLAMA_BENCH [--model FILE]
     python benchmarks/llama_bench.py --page                 # the table, from what is kept
 
@@ -9,11 +9,10 @@ With ``--build`` the tool is built in FOLDER from the source that the sdist of l
 libraries in place of those built beside it, so that both sides compute with the same machine code; the tool
 must be of the same llama.cpp for that. ``--own-libraries`` runs it as it was built.
 
-A round is one process of each side, in alternating order, each with a warm-up and then ``--repeats`` runs, of
-which the median counts: of a prompt of 512 tokens, and of 128 decoded tokens that are given (``decode``).
-Ours also decodes as many that it chooses (``chosen``), set against the same runs of the tool, which chooses
-nothing. ``overhead`` is what a decoded token takes with llama.cpp's work left out, as a share of what it
-takes with it.
+A test is a prompt of 512 tokens, or 128 decoded tokens: given ones (``tg128``), or such as ours chooses, set
+against the same runs of the tool, which chooses nothing. Of each test the sides run one in turn: ours in a
+process that stays, the tool anew, with a warm-up. The overhead is what a decoded token takes with llama.cpp's
+work left out, as a share of what it takes with it.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -38,13 +38,14 @@ from pairs import (
     Outcome,
     Round,
     Side,
-    in_turn,
+    in_step,
     keep,
     kept,
     median,
     rounds_of,
     surroundings_line,
     table,
+    trials,
     write_table,
 )
 
@@ -55,40 +56,34 @@ from slmeval_llamacpp import LlamaCppBackend
 TABLE = "llama-bench"
 OURS, THEIRS = "slmeval", "llama-bench"
 PROMPT, NEW = 512, 128
-#: ours of decoding
-DECODED = ("decode", "chosen")
-#: what is compared: the test, ours and theirs
-COMPARED = {
-    f"pp{PROMPT}": ("prefill", "prefill"),
-    f"tg{NEW}": ("decode", "decode"),
-    f"tg{NEW}, tokens chosen": ("chosen", "decode"),
-}
+CHOSEN = f"tg{NEW}, tokens chosen"
+#: prompt and new tokens of each test
+TESTS = {f"pp{PROMPT}": (PROMPT, 0), f"tg{NEW}": (0, NEW), CHOSEN: (0, NEW)}
 
 
 # ---- the tool's side -----------------------------------------------------------------------------------
 
 
 def tool_side(asked: argparse.Namespace) -> dict[str, Any]:
-    """Tokens a second, each the median of its repeats.
+    """One run of a test, warm: tokens a second.
 
     :raises SystemExit: the tool fails.
     """
+    prompt, new = TESTS[asked.test]
     # as slmeval, which rearranges no weights: with AMX llama.cpp ends of some
-    same = ("--repack", 0, "-t", asked.threads, "-r", asked.repeats, "-fa", asked.flash_attention)
-    command = (asked.tool, "-m", asked.model, "-p", PROMPT, "-n", NEW, *same, "-o", "json")
+    same = ("--repack", 0, "-t", asked.threads, "-r", 1, "-fa", asked.flash_attention)
+    command = (asked.tool, "-m", asked.model, "-p", prompt, "-n", new, *same, "-o", "json")
     words = [*map(str, command)]
     done = subprocess.run(words, check=False, capture_output=True, text=True, env=_environment(asked))
     if done.returncode:
         raise SystemExit(f"the tool ended with {done.returncode}: {done.stderr[-2000:]}")
-    tests = {"prefill" if test["n_prompt"] else "decode": test for test in json.loads(done.stdout)}
-    seconds = sum(sum(test["samples_ns"]) for test in tests.values()) / 1e9
-    rates = {name: statistics.median(test["samples_ts"]) for name, test in tests.items()}
+    (test,) = json.loads(done.stdout)
     facts = ("build_commit", "n_batch", "n_ubatch", "n_threads", "type_k", "type_v", "flash_attn")
     return {
-        "seconds": seconds,
-        "requests": asked.repeats * (PROMPT + NEW),
-        **rates,
-        "facts": {name: tests["prefill"][name] for name in facts},
+        "seconds": test["samples_ns"][0] / 1e9,
+        "requests": 1,
+        "rate": test["samples_ts"][0],
+        "facts": {name: test[name] for name in facts},
     }
 
 
@@ -106,53 +101,55 @@ def _environment(asked: argparse.Namespace) -> dict[str, str]:
 # ---- our side ------------------------------------------------------------------------------------------
 
 
-def our_side(asked: argparse.Namespace) -> dict[str, Any]:
-    """Tokens a second, each the median of its repeats, and what of a token's time is not llama.cpp's."""
+def our_side(asked: argparse.Namespace) -> Callable[[], dict[str, Any]]:
+    """A function that runs a test once more, warm: tokens a second, and the overhead of one.
+
+    Garbage is not collected any more, as while the probes time.
+    """
     defaults = {option.name: option.default for option in LlamaCppBackend.options}
     given = {"threads": asked.threads, "flash_attention": asked.flash_attention}
     backend = LlamaCppBackend(ModelRef(str(asked.model)), defaults | given)
-    works = _works(backend.model_info().vocabulary)
-    runs = {name: _runs(backend, work, asked.repeats) for name, work in works.items()}
-    with _nothing_computed():
-        idle = {name: _step(_runs(backend, works[name], 20)) for name in DECODED}
-    notes = backend.notes()
-    backend.close()
-    steps = {name: _step(runs[name]) for name in DECODED}
-    return {
-        "seconds": sum((run.tokens or (run.prefill or 0.0,))[-1] for each in runs.values() for run in each),
-        "requests": asked.repeats * (PROMPT + 2 * NEW),
-        "prefill": PROMPT / statistics.median(run.prefill or 0.0 for run in runs["prefill"]),
-        **{name: 1 / step for name, step in steps.items()},
-        **{f"overhead of {name}": idle[name] / steps[name] for name in DECODED},
-        "notes": notes,
-    }
+    work = _work(asked.test, backend.model_info().vocabulary)
+    idle = _idle(backend, work) if work.new_tokens else 0.0
+    timings, notes = backend.time(work), backend.notes()
+    next(timings)
+    gc.collect()
+    gc.disable()
+
+    def run() -> dict[str, Any]:
+        timing = next(timings)
+        if not work.new_tokens:
+            seconds = timing.prefill or 0.0
+            return {"seconds": seconds, "requests": 1, "rate": PROMPT / seconds, "notes": notes}
+        step = _step(timing)
+        told = {"seconds": timing.tokens[-1], "requests": 1, "rate": 1 / step, "notes": notes}
+        return told | {"overhead": idle / step}
+
+    return run
 
 
-def _works(words: int) -> dict[str, Workload]:
+def _work(test: str, words: int) -> Workload:
     """What is run, of random tokens; decoding begins with an empty cache, as the tool's does."""
     draw = random.Random(1)
     ids = tuple(draw.randrange(words) for _ in range(PROMPT + NEW))
-    return {
-        "prefill": Workload((ids[:PROMPT],)),
-        "decode": Workload((ids[:1],), NEW, 0, (ids[PROMPT:],)),
-        "chosen": Workload((ids[:1],), NEW),
-    }
+    prompt, new = TESTS[test]
+    if prompt:
+        return Workload((ids[:PROMPT],))
+    return Workload((ids[:1],), new, 0, () if test == CHOSEN else (ids[PROMPT:],))
 
 
-def _runs(backend: LlamaCppBackend, work: Workload, count: int) -> list[Timing]:
-    """As many runs, after one that is not counted."""
-    timings = backend.time(work)
-    # as the probes do it
-    gc.disable()
-    found = list(islice(timings, 1 + count))[1:]
-    gc.enable()
-    timings.close()  # type: ignore[attr-defined]
-    return found
-
-
-def _step(runs: Sequence[Timing]) -> float:
+def _step(timing: Timing) -> float:
     """Seconds between two tokens."""
-    return statistics.median((run.tokens[-1] - run.tokens[0]) / (len(run.tokens) - 1) for run in runs)
+    return (timing.tokens[-1] - timing.tokens[0]) / (len(timing.tokens) - 1)
+
+
+def _idle(backend: LlamaCppBackend, work: Workload) -> float:
+    """Seconds between two tokens of which nothing is computed: the median of twenty runs."""
+    with _nothing_computed():
+        timings = backend.time(work)
+        steps = [_step(each) for each in islice(timings, 21)]
+        timings.close()  # type: ignore[attr-defined]
+    return statistics.median(steps[1:])
 
 
 @contextmanager
@@ -181,38 +178,36 @@ def _nothing_computed() -> Iterator[None]:
 
 
 def measure(asked: argparse.Namespace, form: str, model: Path) -> None:
-    """Both sides in turn, and keep what they told."""
-    rounds = in_turn([_side(name, asked, model) for name in (OURS, THEIRS)], asked.rounds)
-    _say(rounds)
-    settings = {"threads": asked.threads, "repeats": asked.repeats, "own libraries": asked.own_libraries}
-    if not asked.scratch:
-        keep(TABLE, form, rounds, flash_attention=asked.flash_attention, **settings)
+    """Every test, pair by pair, and keep what both told."""
+    settings = {"threads": asked.threads, "flash attention": asked.flash_attention}
+    for test in TESTS:
+        rounds = in_step([_side(name, asked, model, test) for name in (OURS, THEIRS)], asked.pairs)
+        middle, low, high = ratio(rounds)
+        print(f"{form} {test}: {middle:.3f} ({low:.3f} to {high:.3f})", file=sys.stderr, flush=True)
+        if not asked.scratch:
+            keep(TABLE, f"{form} {test}", rounds, weights=form, test=test, **settings)
 
 
-def _side(name: str, asked: argparse.Namespace, model: Path) -> Side:
+def _side(name: str, asked: argparse.Namespace, model: Path, test: str) -> Side:
     given = {"--side": name, "--model": model, "--tool": asked.tool, "--threads": asked.threads}
-    given |= {"--repeats": asked.repeats, "--flash-attention": asked.flash_attention}
+    given |= {"--test": test, "--flash-attention": asked.flash_attention}
     pairs = [text for pair in given.items() for text in map(str, pair)]
     own = ["--own-libraries"] if asked.own_libraries else []
     return Side(name, (sys.executable, __file__, *pairs, *own))
 
 
-def ratio(rounds: Sequence[Round], ours: str, theirs: str) -> tuple[float, float, float]:
-    """Our tokens a second over theirs within a round: the median, with its 95% interval."""
-    ratios = [one[OURS].told[ours] / one[THEIRS].told[theirs] for one in rounds]
+def ratio(rounds: Sequence[Round]) -> tuple[float, float, float]:
+    """Our tokens a second over theirs within a pair: the median, with its 95% interval."""
+    ratios = [_rate(one[OURS]) / _rate(one[THEIRS]) for one in rounds]
     return statistics.median(ratios), *median_interval(ratios)
 
 
-def _told(name: str) -> Callable[[Outcome], float]:
-    return lambda outcome: float(outcome.told[name])
+def _rate(outcome: Outcome) -> float:
+    return float(outcome.told["rate"])
 
 
-def _say(rounds: Sequence[Round]) -> None:
-    for test, (ours, theirs) in COMPARED.items():
-        middle, low, high = ratio(rounds, ours, theirs)
-        print(f"{test}: {middle:.3f} ({low:.3f} to {high:.3f})")
-    for name in DECODED:
-        print(f"overhead of a token, {name}: {100 * median(rounds, OURS, _told(f'overhead of {name}')):.2f}%")
+def _overhead(outcome: Outcome) -> float:
+    return float(outcome.told["overhead"])
 
 
 # ---- the page ------------------------------------------------------------------------------------------
@@ -227,30 +222,28 @@ def page() -> str:
     if not known:
         raise SystemExit("nothing is kept: measure first")
     head = ["weights", "test", "slmeval, tokens/s", "llama-bench", "ratio", "wanted", "overhead of a token"]
-    rows = [line for form, row in known.items() for line in _lines(form, row)]
+    rows = [_cells(row) for row in known.values()]
     told = next(iter(known.values()))
     settings = told["settings"]
     said = (
-        f"Medians of {len(told['rounds'])} rounds of {settings['repeats']} runs, ratios with 95% intervals. "
-        f"Threads: {settings['threads']}; flash attention: {settings['flash_attention']}. "
+        f"Medians of {len(told['rounds'])} pairs, ratios with 95% intervals. "
+        f"Threads: {settings['threads']}; flash attention: {settings['flash attention']}. "
     )
     return f"{table(head, rows)}\n\n{said}{surroundings_line(told['surroundings'])}"
 
 
-def _lines(form: str, row: Mapping[str, Any]) -> list[list[object]]:
-    rounds = rounds_of(row)
-    return [[form, test, *_cells(rounds, ours, theirs)] for test, (ours, theirs) in COMPARED.items()]
-
-
-def _cells(rounds: Sequence[Round], ours: str, theirs: str) -> list[object]:
-    middle, low, high = ratio(rounds, ours, theirs)
-    share = "" if ours == "prefill" else f"{100 * median(rounds, OURS, _told(f'overhead of {ours}')):.2f}%"
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    rounds, settings = rounds_of(row), row["settings"]
+    middle, low, high = ratio(rounds)
+    decoded = "overhead" in rounds[0][OURS].told
     return [
-        f"{median(rounds, OURS, _told(ours)):.1f}",
-        f"{median(rounds, THEIRS, _told(theirs)):.1f}",
+        settings["weights"],
+        settings["test"],
+        f"{median(rounds, OURS, _rate):.1f}",
+        f"{median(rounds, THEIRS, _rate):.1f}",
         f"{middle:.3f} ({low:.3f} to {high:.3f})",
-        "" if ours == "chosen" else "0.97 to 1.03",
-        share,
+        "" if settings["test"] == CHOSEN else "0.97 to 1.03",
+        f"{median(rounds, OURS, _overhead):.2%}" if decoded else "",
     ]
 
 
@@ -266,16 +259,16 @@ def main() -> None:
     )
     parser.add_argument("--forms", default="F16", help="of the 135M-shaped model, with commas between them")
     parser.add_argument("--model", type=Path, help="a GGUF file in place of that model")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=60, help="of each test")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--flash-attention", default="auto", choices=("auto", "on", "off"))
     parser.add_argument("--scratch", action="store_true", help="keep nothing, and write no page")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md from what is kept")
-    parser.add_argument("--side", choices=(OURS, THEIRS), help="be one side")
+    parser.add_argument("--side", choices=(OURS, THEIRS), help="be one side of a test")
+    parser.add_argument("--test", choices=TESTS)
     asked = parser.parse_args()
     if asked.side:
-        print(json.dumps(our_side(asked) if asked.side == OURS else tool_side(asked)))
+        trials(our_side(asked) if asked.side == OURS else partial(tool_side, asked))
         return
     if not asked.page:
         _measure_all(asked)

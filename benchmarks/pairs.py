@@ -1,4 +1,4 @@
-"""The frame of all comparisons: sides in turn, each run in a fresh process, ratios taken within a round.
+"""The frame of all comparisons: sides in turn, each a process of its own, ratios taken within a round.
 
 A side is a command whose last line on stdout is one JSON object with at least ``seconds`` (asking alone: what
 loads the model is apart) and ``requests``; what else it says is kept. A script gives sides and rounds::
@@ -6,7 +6,9 @@ loads the model is apart) and ``requests``; what else it says is kept. A script 
     rounds = in_turn([Side("slmeval", command), Side("lm-eval", other)], 5)
     ratio = spread(rounds, "slmeval", "lm-eval", rate)
 
-keeps what was measured (``keep``), and writes its table into docs/performance.md between its own marks
+Where a trial takes seconds only, ``in_step`` asks them in turn of processes that stay, so that what else a
+shared machine does falls on both sides of a pair. A script keeps what was measured (``keep``), and writes its
+table into docs/performance.md between its own marks
 (``write_table``). Where other work shares the machine and takes the same lock, ``BENCH_LOCK`` names a
 file that is locked while a side runs.
 """
@@ -24,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -93,6 +95,61 @@ def in_turn(sides: Sequence[Side], rounds: int) -> list[Round]:
         made.append({side.name: once(side) for side in order})
         print(f"round {number + 1}: {_line(made[-1])}", file=sys.stderr, flush=True)
     return made
+
+
+def in_step(sides: Sequence[Side], trials: int) -> list[Round]:
+    """So many trials of each side, one of each in turn; a side prints one for each line it reads.
+
+    :raises SystemExit: one failed, or printed something else.
+    """
+    made: list[Round] = []
+    with _alone(), ExitStack() as stack:
+        lasting = {side.name: stack.enter_context(_Lasting(side)) for side in sides}
+        for number in range(trials):
+            order = list(lasting) if number % 2 == 0 else list(lasting)[::-1]
+            made.append({name: lasting[name].trial() for name in order})
+            if number % 10 == 0:
+                print(f"pair {number + 1} of {trials}: {_line(made[-1])}", file=sys.stderr, flush=True)
+    return made
+
+
+def trials(run: Callable[[], Mapping[str, Any]]) -> None:
+    """Be a side of :func:`in_step`: what ``run`` tells for each line that comes in, until none does."""
+    for _ in sys.stdin:
+        print(json.dumps(run()), flush=True)
+
+
+class _Lasting:
+    """A side whose process stays."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+
+    def __enter__(self) -> _Lasting:
+        pipe, environment = subprocess.PIPE, {**os.environ, **self._side.environment}
+        self._process = subprocess.Popen(
+            self._side.command, stdin=pipe, stdout=pipe, env=environment, text=True
+        )
+        self._watch = Memory(self._process.pid)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(BrokenPipeError):
+            self._process.communicate()
+        self._watch.end()
+
+    def trial(self) -> Outcome:
+        """The next one."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        began = time.perf_counter()
+        try:
+            print(file=self._process.stdin, flush=True)
+            told = json.loads(self._process.stdout.readline())
+        except (BrokenPipeError, ValueError):
+            raise SystemExit(f"{self._side.name} told nothing: {' '.join(self._side.command)}") from None
+        wall = time.perf_counter() - began
+        return Outcome(float(told["seconds"]), int(told["requests"]), wall, self._watch.peak, told)
 
 
 def rate(outcome: Outcome) -> float:

@@ -5,6 +5,10 @@
 Trials in turn, each in a fresh process: in one half nothing happens, in the other as many processes as there
 are cores begin to spin when half of the runs are done, and are ended with the trial. Right are "stable" of
 the first, and "drifting" of the second; wanted are nine of ten of each.
+
+That nothing happens is true of this side of a virtual machine only. So in the pause after each run a piece of
+arithmetic is timed that never changes. Where the same test does not find that stable either, the machine was
+disturbed from elsewhere; the table says in how many trials it was stable, and how many of these were right.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -26,6 +31,7 @@ from slmeval.holding import Holder
 from slmeval.planner import plan
 from slmeval.registry import load
 from slmeval.sessions import WorkerSession
+from slmeval.trends import trend
 from slmeval.types import Conditions, RunOptions
 
 TABLE = "stability"
@@ -45,11 +51,26 @@ while os.getppid() == int(sys.argv[1]) and time.monotonic() < until:
 # ---- measuring: one process --------------------------------------------------------------------------
 
 
+def arithmetic() -> float:
+    """Seconds that always the same takes: the median of a few, some ten milliseconds in all."""
+    took = []
+    for _ in range(9):
+        began = time.perf_counter()
+        sum(each * each for each in range(30_000))
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
 class Telling(WorkerSession):
-    """A session that says when half of the runs are done."""
+    """A session that says when half of the runs are done, and times the machine after each run."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.machine: list[float] = []
 
     def note_conditions(self) -> Conditions:
         """As it is; noted once after each run."""
+        self.machine.append(arithmetic())
         seen = super().note_conditions()
         if len(self.conditions) == int(str(self.settings["runs"])) // 2:
             print(HALF, flush=True)
@@ -73,12 +94,15 @@ def measure(options: RunOptions) -> dict[str, Any]:
     figures = cell.probe.figures(cell.settings, {each.name: each for each in measured.series})
     told = {figure.name: figure.value for figure in figures}
     drift = next(figure for figure in figures if figure.name == "drift")
+    machine = trend(session.machine)
     busy = [seen.busy for seen in session.conditions if seen.busy is not None]
     return {
         "seconds": seconds,
         "requests": drift.n,
         "verdict": drift.verdict,
         "note": drift.note,
+        "machine": machine.verdict,
+        "machine_drift": machine.percent,
         "busy": sum(busy) / len(busy) if busy else None,
         **told,
     }
@@ -124,7 +148,9 @@ def spinning(count: int) -> Iterator[list[int]]:
 
 def page() -> str:
     """The table of what is kept."""
-    head = ["engine", "trials", "undisturbed", "drift, %", "disturbed", "drift, %", "wanted"]
+    head = [
+        "engine", "trials", "undisturbed", "drift, %", "the machine itself", "disturbed", "drift, %", "wanted"
+    ]  # fmt: skip
     rows = [row(title, told) for title, told in pairs.kept(TABLE).items()]
     told = next(iter(pairs.kept(TABLE).values()))
     return f"{pairs.table(head, rows)}\n\n{pairs.surroundings_line(told['surroundings'])}"
@@ -133,13 +159,30 @@ def page() -> str:
 def row(title: str, told: Mapping[str, Any]) -> list[object]:
     """How many verdicts of either side were right, and the drifts from the lowest to the highest."""
     rounds = pairs.rounds_of(told)
-    cells: list[object] = [title, len(rounds)]
-    for name, right in RIGHT.items():
-        outcomes = [each[name] for each in rounds]
-        drifts = sorted(float(outcome.told["drift"]) for outcome in outcomes)
-        count = sum(is_right(name, outcome) for outcome in outcomes)
-        cells += [f"{count} {right}", f"{drifts[0]:.1f} to {drifts[-1]:.1f}"]
-    return [*cells, "9 of 10"]
+    quiet, disturbed = (verdicts([each[name] for each in rounds], name) for name in RIGHT)
+    return [
+        title,
+        len(rounds),
+        *quiet,
+        machine([each["undisturbed"] for each in rounds]),
+        *disturbed,
+        "9 of 10",
+    ]
+
+
+def verdicts(outcomes: Sequence[Outcome], name: str) -> list[str]:
+    """How many are right, and the drifts."""
+    drifts = sorted(float(outcome.told["drift"]) for outcome in outcomes)
+    count = sum(is_right(name, outcome) for outcome in outcomes)
+    return [f"{count} {RIGHT[name]}", f"{drifts[0]:.1f} to {drifts[-1]:.1f}"]
+
+
+def machine(outcomes: Sequence[Outcome]) -> str:
+    """In how many trials the arithmetic was stable, how many of these are right, and its drifts in all."""
+    steady = [each for each in outcomes if each.told["machine"] == "stable"]
+    drifts = sorted(float(each.told["machine_drift"]) for each in outcomes)
+    right = sum(is_right("undisturbed", each) for each in steady)
+    return f"stable in {len(steady)}, {right} of these right; {drifts[0]:.1f} to {drifts[-1]:.1f}%"
 
 
 def is_right(name: str, outcome: Outcome) -> bool:
@@ -151,8 +194,10 @@ def line(number: int, name: str, outcome: Outcome) -> str:
     """One trial, for who watches."""
     told = outcome.told
     busy = "" if told["busy"] is None else f", others took {told['busy']:.0%}"
+    moved = f"{told['machine'] or 'uneven'} {told['machine_drift']:+.1f}%"
     sign = "right" if is_right(name, outcome) else "WRONG"
-    return f"{number:2} {name:12} {told['verdict']:9} {told['drift']:+8.1f}%  {sign}  ({told['note']}{busy})"
+    found = f"{number:2} {name:12} {told['verdict']:9} {told['drift']:+8.1f}%  {sign}"
+    return f"{found}  (machine {moved}; {told['note']}{busy})"
 
 
 # ---- the command ---------------------------------------------------------------------------------------

@@ -182,57 +182,73 @@ def test_loading_before_the_first_request_is_apart() -> None:
 
 
 @needs_llama_cpp
-def test_our_side_of_llama_bench_tells_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_side_of_llama_bench_tells_rates() -> None:
     import llama_bench
 
-    monkeypatch.setattr(llama_bench, "NEW", 8)
-    asked = argparse.Namespace(
-        model=ROOT / "slmeval" / "demo" / "model.gguf", threads=1, repeats=2, flash_attention="auto"
-    )
-    told = llama_bench.our_side(asked)
-    assert told["requests"] == 2 * (512 + 2 * 8)
-    assert min(told["prefill"], told["decode"], told["chosen"], told["seconds"]) > 0
-    assert 0 < told["overhead of decode"] < 0.5
-    assert any("flash attention on" in note for note in told["notes"])
+    model = ROOT / "slmeval" / "demo" / "model.gguf"
+    given = ("--side", llama_bench.OURS, "--model", str(model), "--threads", "1")
+    for test, (prompt, _) in llama_bench.TESTS.items():
+        command = (sys.executable, str(ROOT / "benchmarks" / "llama_bench.py"), *given, "--test", test)
+        (first,), (second,) = (each.values() for each in pairs.in_step([pairs.Side("slmeval", command)], 2))
+        assert first.told["rate"] != second.told["rate"]
+        assert first.wall > first.seconds > 0
+        assert any("flash attention on" in note for note in first.told["notes"])
+        assert ("overhead" in first.told) == (not prompt)
+        assert 0 < first.told.get("overhead", 0.1) < 0.5
 
 
 @needs_llama_cpp
-def test_the_tool_of_llama_bench_is_read(tmp_path: Path) -> None:
-    """A tool that says what llama-bench says, and which libraries it was given."""
+@pytest.mark.parametrize(
+    ("test", "words", "rate"), [("pp512", "-p 512 -n 0", 256.0), ("tg128", "-p 0 -n 128", 64.0)]
+)
+def test_the_tool_of_llama_bench_is_read(tmp_path: Path, test: str, words: str, rate: float) -> None:
+    """A tool that says what llama-bench says, and looks at what it was asked, and which libraries it has."""
     import llama_bench
 
     names = ("build_commit", "n_batch", "n_ubatch", "n_threads", "type_k", "type_v", "flash_attn")
-    facts: dict[str, object] = dict.fromkeys(names, 1)
-    tests = [
-        facts | {"n_prompt": 512, "samples_ns": [10**9, 3 * 10**9], "samples_ts": [512.0, 170.0]},
-        facts | {"n_prompt": 0, "samples_ns": [10**9, 10**9], "samples_ts": [128.0, 130.0]},
-    ]
+    said = [dict.fromkeys(names, 1) | {"samples_ns": [2 * 10**9], "samples_ts": [rate]}]
     tool = tmp_path / "tool"
     places = "[place for name, place in os.environ.items() if name.endswith('LIBRARY_PATH')]"
-    code = f"import os\nassert 'llama_cpp' in str({places})\nprint({json.dumps(tests)!r})"
-    tool.write_text(f"#!{sys.executable}\n{code}\n")
+    code = f"""
+import os, sys
+assert "llama_cpp" in str({places})
+assert {words!r} in " ".join(sys.argv)
+print({json.dumps(said)!r})
+"""
+    tool.write_text(f"#!{sys.executable}\n{code}")
     tool.chmod(0o755)
     asked = argparse.Namespace(
-        tool=tool, model="m", threads=1, repeats=2, flash_attention="auto", own_libraries=False
+        tool=tool, model="m", threads=1, flash_attention="auto", own_libraries=False, test=test
     )
     told = llama_bench.tool_side(asked)
-    assert (told["seconds"], told["requests"], told["prefill"], told["decode"]) == (6, 1280, 341, 129)
+    assert (told["seconds"], told["requests"], told["rate"]) == (2, 1, rate)
     tool.write_text(f"#!{sys.executable}\nraise SystemExit('no such model')\n")
     with pytest.raises(SystemExit, match="the tool ended with 1: no such model"):
         llama_bench.tool_side(asked)
 
 
 @needs_llama_cpp
-def test_ratios_are_taken_within_a_round() -> None:
+def test_ratios_of_llama_bench_are_taken_within_a_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import llama_bench
 
     def outcome(rate: float) -> pairs.Outcome:
-        return pairs.Outcome(1, 1, 1, 1, {"decode": rate})
+        return pairs.Outcome(1, 1, 1, 1, {"rate": rate, "overhead": 0.01})
 
     rounds = [{"slmeval": outcome(2.0 * at), "llama-bench": outcome(at)} for at in range(1, 11)]
-    assert llama_bench.ratio(rounds, "decode", "decode") == (2, 2, 2)
+    assert llama_bench.ratio(rounds) == (2, 2, 2)
     rounds[0]["slmeval"] = outcome(9)
-    assert llama_bench.ratio(rounds, "decode", "decode") == (2, 2, 2)
+    assert llama_bench.ratio(rounds) == (2, 2, 2)
+    monkeypatch.setattr(pairs, "MEASURED", tmp_path)
+    told = {"weights": "F16", "test": "tg128", "threads": 2, "flash attention": "auto"}
+    pairs.keep(llama_bench.TABLE, "F16 tg128", rounds, **told)
+    assert (
+        "| F16 | tg128 | 11.0 | 5.5 | 2.000 (2.000 to 2.000) | 0.97 to 1.03 | 1.00% |" in llama_bench.page()
+    )
+
+
+# ---- against a loop by hand --------------------------------------------------------------------------
 
 
 @needs_hf
@@ -264,19 +280,24 @@ def test_the_loop_by_hand_runs_what_the_backend_times(
 
 
 @needs_hf
-def test_a_side_of_the_loop_tells_rates(demo_model: Path) -> None:
+def test_sides_of_the_loop_tell_rates_in_turn(demo_model: Path) -> None:
     import hf_loop
 
-    asked = argparse.Namespace(
-        model=demo_model, dtype="float32", device="cpu", threads=1, prompt=64, new=8, repeats=2
-    )
-    for name in hf_loop.SIDES:
-        asked.once = name
-        told = hf_loop.measure(asked)
-        assert told["requests"] == 2
-        assert told["seconds"] * told["prefill"] > 64
-        assert told["seconds"] * told["decode"] > 7
+    given = ("--model", str(demo_model), "--prompt", "64", "--new", "8", "--threads", "1")
+    command = (sys.executable, str(ROOT / "benchmarks" / "hf_loop.py"), *given)
+    sides = [pairs.Side(name, (*command, "--once", name)) for name in hf_loop.SIDES]
+    first, second = pairs.in_step(sides, 2)
+    assert (list(first), list(second)) == ([hf_loop.OURS, hf_loop.THEIRS], [hf_loop.THEIRS, hf_loop.OURS])
+    for name, outcome in (*first.items(), *second.items()):
+        told = outcome.told
+        assert outcome.wall > outcome.seconds
+        assert outcome.seconds == pytest.approx(64 / told["prefill"] + 7 / told["decode"])
         assert ("loop" in told) == (name == hf_loop.OURS)
+
+
+def test_a_lasting_side_that_fails_ends_the_comparison() -> None:
+    with pytest.raises(SystemExit, match="gone told nothing"):
+        pairs.in_step([pairs.Side("gone", (sys.executable, "-c", "print('no figures')"))], 1)
 
 
 @needs_hf

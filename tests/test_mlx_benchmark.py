@@ -24,34 +24,29 @@ Averages: prompt_tps=95.375, generation_tps=30.000, peak_memory=0.020
 
 
 def test_what_mlx_lm_prints_is_read_trial_by_trial() -> None:
-    assert mlx_benchmark.told(PRINTED, 4, 2) == {
-        "seconds": 3.25,
-        "requests": 2,
-        "prompt": [100.5, 90.25],
-        # from the first of four tokens to the last there are three passes
-        "generation": [30.0, 15.0],
-    }
-    with pytest.raises(SystemExit, match="3 trials were asked for"):
-        mlx_benchmark.told(PRINTED, 4, 3)
+    first, second = (mlx_benchmark.told(trial, 4) for trial in mlx_benchmark.TRIAL.findall(PRINTED))
+    # from the first of four tokens to the last there are three passes
+    assert first == {"seconds": 1.25, "requests": 1, "prompt": 100.5, "generation": 30.0}
+    assert second == {"seconds": 2.0, "requests": 1, "prompt": 90.25, "generation": 15.0}
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_both_sides_tell_of_each_trial(demo_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlx_benchmark, "REST", 0)
-    monkeypatch.setattr(sys, "argv", [])
-    for side in (mlx_benchmark.our_side, mlx_benchmark.their_side):
-        told = side(demo_model, prompt=8, new=3, trials=2)
-        assert told["requests"] == len(told["prompt"]) == len(told["generation"]) == 2
+def test_both_sides_tell_of_each_trial(demo_model: Path) -> None:
+    rounds = pairs.in_step(mlx_benchmark.sides(demo_model, prompt=8, new=3), 2)
+    assert [list(each) for each in rounds] == [
+        [mlx_benchmark.OURS, mlx_benchmark.THEIRS],
+        [mlx_benchmark.THEIRS, mlx_benchmark.OURS],
+    ]
+    for outcome in (outcome for each in rounds for outcome in each.values()):
         # the time of the prompt is a part of the whole
-        assert told["seconds"] > sum(8 / rate for rate in told["prompt"])
-        assert min(told["prompt"] + told["generation"]) > 0
+        assert outcome.wall > outcome.seconds > 8 / mlx_benchmark.prompt_rate(outcome)
+        assert mlx_benchmark.generation_rate(outcome) > 0
+    # what follows the other side's trial is not what came before it
+    assert len({outcome.seconds for each in rounds for outcome in each.values()}) == 4
 
 
-def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ratios_are_taken_within_a_pair(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def outcome(prompt: float, generation: float) -> pairs.Outcome:
-        return pairs.Outcome(
-            1, 1, 1, 1, {"prompt": [prompt] * 3, "generation": [generation, generation, 9999]}
-        )
+        return pairs.Outcome(1, 1, 1, 1, {"prompt": prompt, "generation": generation})
 
     # a machine that gets slower and slower
     rounds = [
@@ -60,6 +55,6 @@ def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ]
     assert mlx_benchmark.ratio(rounds, mlx_benchmark.prompt_rate) == "1.010 (1.010 to 1.010)"
     monkeypatch.setattr(pairs, "MEASURED", tmp_path)
-    pairs.keep(mlx_benchmark.TABLE, "some model", rounds, prompt=64, new=32, trials=3)
+    pairs.keep(mlx_benchmark.TABLE, "some model", rounds, prompt=64, new=32)
     page = mlx_benchmark.page()
     assert "| some model | generation of 32 tokens | 1.83 | 1.83 | 1.000 (1.000 to 1.000) |" in page

@@ -92,21 +92,31 @@ def test_a_model_is_measured_and_half_of_its_runs_are_told_of(capsys: pytest.Cap
     assert told["latency"] > 0
     assert told["verdict"] in {"", "stable", "drifting"}
     assert isinstance(told["drift"], float)
+    assert told["machine"] in {"", "stable", "drifting"}
+    assert isinstance(told["machine_drift"], float)
 
 
-def outcome(verdict: str, drift: float) -> pairs.Outcome:
-    told = {"verdict": verdict, "drift": drift, "note": "so", "busy": 0.25}
-    return pairs.Outcome(1.0, 20, 1.0, 1, told)
+def outcome(verdict: str, drift: float, *machine: object) -> pairs.Outcome:
+    moved = dict(zip(("machine", "machine_drift"), machine, strict=True))
+    return pairs.Outcome(
+        1.0, 20, 1.0, 1, {"verdict": verdict, "drift": drift, "note": "so", "busy": 0.25, **moved}
+    )
 
 
 def test_verdicts_are_counted_side_by_side() -> None:
     rounds = [
-        {"undisturbed": outcome("stable", 0.5), "disturbed": outcome("drifting", 120.0)},
-        {"undisturbed": outcome("drifting", -8.0), "disturbed": outcome("drifting", 90.0)},
+        {
+            "undisturbed": outcome("stable", 0.5, "stable", 0.1),
+            "disturbed": outcome("drifting", 120.0, "", 9.0),
+        },
+        {"undisturbed": outcome("drifting", -8.0, "", -7.0), "disturbed": outcome("drifting", 90.0, "", 8.0)},
+        {"undisturbed": outcome("", 3.0, "stable", 2.0), "disturbed": outcome("drifting", 95.0, "", 8.0)},
     ]
     told = {"rounds": [{name: vars(each) for name, each in one.items()} for one in rounds]}
     assert benchmark.row("engine", told) == [
-        "engine", 2, "1 stable", "-8.0 to 0.5", "2 drifting", "90.0 to 120.0", "9 of 10"
+        "engine", 3, "1 stable", "-8.0 to 3.0", "stable in 2, 1 of these right; -7.0 to 2.0%",
+        "3 drifting", "90.0 to 120.0", "9 of 10",
     ]  # fmt: skip
     assert "WRONG" in benchmark.line(2, "undisturbed", rounds[1]["undisturbed"])
-    assert "right  (so, others took 25%)" in benchmark.line(1, "disturbed", rounds[0]["disturbed"])
+    said = benchmark.line(1, "disturbed", rounds[0]["disturbed"])
+    assert "right  (machine uneven +9.0%; so, others took 25%)" in said
