@@ -18,6 +18,8 @@ SHORTEST = 0.1
 AMISS = 0.25
 #: other processes that take this share of all cores' time are worth a sentence
 LOADED = 0.1
+#: a server may be known by a name that does not tell whose machine it is on, and a loopback lead elsewhere
+_SERVER = ", the server's among them if it runs on this machine,"
 
 
 class Watch:
@@ -75,8 +77,11 @@ class Watch:
         return _Spent(self._clock(), len(cores), whole, idle, ours)
 
 
-def told_load(conditions: Sequence[Conditions], cores: int) -> str | None:
-    """A sentence for the report where other processes loaded the machine while it was measured."""
+def told_load(conditions: Sequence[Conditions], cores: int, *, served: bool = False) -> str | None:
+    """A sentence for the report where other processes loaded the machine while it was measured.
+
+    ``served``: the model is a server's, which may be one of them.
+    """
     begins = [0.0, *(each.at for each in conditions)]
     spans = [
         (each.at - before, each.busy)
@@ -85,7 +90,8 @@ def told_load(conditions: Sequence[Conditions], cores: int) -> str | None:
     ]
     if spans:
         share = math.fsum(span * busy for span, busy in spans) / math.fsum(span for span, _ in spans)
-        told = f"other processes took {share:.0%} of the {cores} cores while this was measured"
+        others = f"other processes{_SERVER if served else ''}"
+        told = f"{others} took {share:.0%} of the {cores} cores while this was measured"
         return told if share >= LOADED else None
     return _told_queue(conditions, cores)
 

@@ -41,7 +41,7 @@ def describe(backend: type[Backend], options: Mapping[str, OptionValue], blocked
 
 
 class HeadStart:
-    """At most one worker, which has been asked what its engine is; ended again where no job takes it."""
+    """At most one worker, which has been asked what its engine is; ended again where no job needs it."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -66,10 +66,10 @@ class HeadStart:
             self.close()
 
     def take(self, job: Job) -> Channel | None:
-        """The worker, if it is the one that ``job`` needs."""
+        """The worker, if it is the one that ``job`` needs; another is ended, so as not to start beside it."""
         wanted = describe(job.backend, job.options, job.blocked), job.python
-        if self._channel is None or wanted != (self._asked, self._python):
-            return None
+        if wanted != (self._asked, self._python):
+            self.close()
         channel, self._channel = self._channel, None
         return channel
 

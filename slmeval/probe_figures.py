@@ -57,7 +57,8 @@ def measured_cell(job: Job, cell: ProbeCell, measurements: Sequence[Measurement]
         raise JobFailed(f"probe {probe.name!r} gave {wrong}")
     notes = [note for each in measurements for note in each.notes]
     # said once, of the first worker that it is true of
-    loads = (told_load(each.conditions, this_machine().cores) for each in measurements)
+    served = job.model.form == "server"
+    loads = (told_load(each.conditions, this_machine().cores, served=served) for each in measurements)
     notes += [load for load in loads if load][:1]
     conditions = tuple(seen for each in measurements for seen in each.conditions)
     return _cell(job, cell, figures, series, conditions, tuple(dict.fromkeys(notes)))

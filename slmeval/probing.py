@@ -34,7 +34,6 @@ class ProbeRun:
     ) -> None:
         self._job, self._executor, self._store, self._run_id = job, executor, store, run_id
         self._timeout, self._progress, self._head_start = timeout, progress, head_start
-        self._opened: Opened | None = None
         self._resolved: Mapping[str, OptionValue] | None = None
         self._fingerprint = ""
         self._measured: dict[str, dict[int, Measurement]] = {}
@@ -45,10 +44,14 @@ class ProbeRun:
     def run(self) -> None:
         """Measure what is not yet in the store."""
         able = [cell for cell in self._job.probes if self._is_able(cell)]
+        fresh = [cell for cell in able if cell.probe.workers]
         self._progress.begin(self._label, sum(map(_workers, able)), "probe")
         try:
             self._measure_all([cell for cell in able if not cell.probe.workers], 0, self._head_start)
-            for cell in able:
+            if fresh and self._head_start is not None:
+                # one that no job took must not import its engine beside what is timed
+                self._head_start.close()
+            for cell in fresh:
                 for place in range(cell.probe.workers):
                     # a fresh worker is one probe's alone
                     self._measure_all([cell], place)
@@ -98,6 +101,10 @@ class ProbeRun:
     def _key(self, cell: ProbeCell) -> str:
         return f"{cell.label} on {self._label} {self._fingerprint}"
 
+    @property
+    def _key_in_run(self) -> str:
+        return f"{self._run_id} {self._fingerprint}"
+
     @contextmanager
     def _worker(self, head_start: HeadStart | None) -> Iterator[Conversation]:
         talk = Conversation(self._job, self._executor, self._timeout, head_start)
@@ -134,8 +141,9 @@ class ProbeRun:
         self._keep(cell, place, measurement)
 
     def _take_opened(self, opened: Opened) -> None:
-        self._opened = opened
-        self._store.remember_model(self._fingerprint, opened.info, opened.notes)
+        self._store.remember_model(self._fingerprint, opened.info)
+        # of how this run measured: a later one that finds its answers in the store timed nothing
+        self._store.remember_model(self._key_in_run, opened.info, opened.notes)
 
     def _keep(self, cell: ProbeCell, place: int, measurement: Measurement) -> None:
         self._measured.setdefault(cell.probe.name, {})[place] = measurement
@@ -164,8 +172,9 @@ class ProbeRun:
         """What the model and its engine are; ``None`` where no worker was needed, or none said it."""
         if self._resolved is None:
             return None
-        info = self._opened.info if self._opened else self._store.model_info(self._fingerprint)
-        notes = self._opened.notes if self._opened else self._store.model_notes(self._fingerprint)
+        # those of all workers, of which each knows its own alone, and of what was measured before a resume
+        notes = self._store.model_notes(self._key_in_run)
+        info = self._store.model_info(self._fingerprint)
         return model_report(self._job, self._resolved, info, notes)
 
 

@@ -284,6 +284,10 @@ def test_a_loaded_machine_is_told_of() -> None:
     """Of two seconds 20% and of one 89%: that is 43% of all three."""
     conditions = [Conditions(2.0, busy=0.2), Conditions(3.0, busy=0.89)]
     assert told_load(conditions, 2) == "other processes took 43% of the 2 cores while this was measured"
+    assert told_load(conditions, 2, served=True) == (
+        "other processes, the server's among them if it runs on this machine, took 43% of the 2 cores while "
+        "this was measured"
+    )
 
 
 @pytest.mark.parametrize(

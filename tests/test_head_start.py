@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,15 +25,17 @@ from slmeval.types import RunOptions, RunResult
 
 
 class Counting(Executor):
-    """Starts processes, and keeps their channels."""
+    """Starts processes, keeps their channels, and counts those that are there as another one starts."""
 
     name = "process"
     started: list[ProcessChannel]
+    beside: list[int]
 
     def __init__(self) -> None:
-        self.started = []
+        self.started, self.beside = [], []
 
     def start(self, launch: Launch) -> Channel:
+        self.beside.append(sum(not is_gone(each) for each in self.started))
         channel = ProcessExecutor().start(launch)
         assert isinstance(channel, ProcessChannel)
         self.started.append(channel)
@@ -83,6 +87,28 @@ def test_another_job_starts_its_own(opened: Store, monkeypatch: pytest.MonkeyPat
     assert result.status == "done"
     assert len(executor.started) == 2
     assert all(map(is_gone, executor.started))
+
+
+def test_what_is_timed_from_its_start_starts_alone(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = Counting()
+    monkeypatch.setattr("slmeval.run.executor_of", lambda *_: executor)
+    result = run(opened, executor, tasks=("load",), engine_options={"file_cache": "as_is"})
+    assert result.status == "done"
+    # the one that was started ahead, and the probe's own
+    assert executor.beside == [0] * 7
+
+
+def test_a_job_of_another_engine_has_none_beside_its_own(opened: Store) -> None:
+    backends = load(()).parts.backends
+    executor = Counting()
+    with HeadStart(executor) as head_start:
+        head_start.begin(backends["toy"], {"trouble": "none", "pace": 0.0}, sys.executable, ())
+        (channel,) = executor.started
+        job: Any = SimpleNamespace(
+            backend=backends["reference"], options={}, blocked=(), python=sys.executable
+        )
+        assert head_start.take(job) is None
+        assert is_gone(channel)
 
 
 def test_a_mistake_that_the_plan_finds_ends_the_worker(opened: Store) -> None:

@@ -20,7 +20,7 @@ from slmeval.medians import median_figure
 from slmeval.option_kinds import positive
 from slmeval.plan import Job
 from slmeval.planner import plan
-from slmeval.probe_figures import merged, misfit, unfit
+from slmeval.probe_figures import measured_cell, merged, misfit, unfit
 from slmeval.registry import load
 from slmeval.run import execute, executor_of
 from slmeval.sessions import WorkerSession, untimely
@@ -28,6 +28,7 @@ from slmeval.store import Store
 from slmeval.testing import Silent, evaluate
 from slmeval.types import (
     CellResult,
+    Conditions,
     Figure,
     Measurement,
     OptionValue,
@@ -98,22 +99,26 @@ import os, signal, time
 from slmeval import hookimpl
 from slmeval.api import Backend, Option, Probe
 from slmeval.medians import median_figure
-from slmeval.types import Figure, Measurement, ModelInfo, Series, Timing
+from slmeval.types import Figure, Likelihood, Measurement, ModelInfo, Series, Timing
 
 
 class Ticking(Backend):
     name = "ticking"
-    capabilities = frozenset({"time"})
+    capabilities = frozenset({"time", "score"})
     options = (Option("trouble", str, "none", "what goes wrong"),)
 
     def __init__(self, model, options):
-        self._trouble = options["trouble"]
+        self._trouble, self._timed = options["trouble"], 0
 
     def model_info(self):
         return ModelInfo("Toy", 1, 1, "float64", "cpu", 64, 8, "toy", "1")
 
+    def notes(self):
+        return ("a toy engine", *([f"timed {self._timed} tokens at once"] if self._timed else ()))
+
     def score(self, groups):
-        yield from ()
+        for group in groups:
+            yield tuple(Likelihood((-1.0,) * len(ids), False) for ids in group.continuations)
 
     def generate(self, prompts, settings, decode):
         yield from ()
@@ -124,6 +129,7 @@ class Ticking(Backend):
     def time(self, workload):
         if len(workload.prompts[0]) > 60:
             raise ValueError("more than 60 tokens")
+        self._timed = workload.new_tokens
         while True:
             time.sleep(0.001)
             if self._trouble == "crash":
@@ -157,6 +163,10 @@ class Toy(Probe):
             raise ValueError("one line\\\\nanother")
         if self._trouble == "nan":
             return Measurement((Series("seconds", "s", (float("nan"),)),))
+        if self._trouble == "reopen":
+            session.open()
+        if self._trouble in ("idle", "reopen"):
+            return Measurement((Series("seconds", "s", (1.0,) * 6),))
         if self._trouble == "long":
             session.workload(60, 8)
         with session.timed(session.workload(4, 3)) as run:
@@ -172,9 +182,9 @@ class Toy(Probe):
         return [Figure("latency", 1.0, None, None, 6, "s") if self._trouble == "bare" else figure]
 
 
-PROBES = [Toy("toy"), Toy("toy_fresh", 2), Toy("toy_other", 2)] + [
+PROBES = [Toy("toy"), Toy("toy_fresh", 2), Toy("toy_other", 2), Toy("toy_idle", 1, "idle")] + [
     Toy(f"toy_{trouble}", trouble=trouble)
-    for trouble in ("crash", "raise", "nan", "long", "bare", "leave", "count", "needy")
+    for trouble in ("crash", "raise", "nan", "long", "bare", "leave", "count", "needy", "reopen")
 ]
 
 
@@ -318,6 +328,39 @@ def test_what_was_measured_is_not_measured_again(
     # another run measures anew
     run("toy")
     assert [name for name, _ in log(tmp_path)].count("toy") == 2
+
+
+TIMED = "timed 3 tokens at once"
+
+
+@pytest.mark.parametrize("last", ["toy_idle", "toy_reopen"])
+def test_what_an_engine_said_of_its_times_is_told_whatever_worker_or_opening_follows(
+    run: Runner, last: str
+) -> None:
+    result = run(f"toy,{last}")
+    assert (result.status, set(cells(result))) == ("done", {"toy", last})
+    assert result.models[0].notes == ("a toy engine", TIMED)
+
+
+def test_a_run_that_times_nothing_is_told_nothing_of_anothers_times(run: Runner) -> None:
+    asked = run("piqa", sample=True, limit=2)
+    assert TIMED in run("toy").models[0].notes
+    again = run("piqa", sample=True, limit=2)
+    assert (asked.asked, again.asked, again.reused) == (asked.asked, 0, asked.asked)
+    assert again.models == asked.models
+    assert run("toy_idle").models[0].notes == ("a toy engine",)
+
+
+def test_of_a_run_that_goes_on_what_was_said_before_is_told(run: Runner, tmp_path: Path) -> None:
+    first = run("toy,toy_raise,toy_idle")
+    registry = load()
+    with Store.open(tmp_path / "store.db") as store:
+        planned = plan(first.options, registry.parts, store.file_hash)
+        second = execute(planned, registry, store, Silent(), first.id)
+    # in which nothing was measured any more
+    assert [name for name, _ in log(tmp_path)].count("toy") == 1
+    assert second.models == first.models
+    assert TIMED in second.models[0].notes
 
 
 def test_a_task_and_probes_are_told_of_one_model(run: Runner, tmp_path: Path, demo_model: Path) -> None:
@@ -514,6 +557,16 @@ def test_what_does_not_fit_a_model_takes_nothing_else_with_it(demo_model: Path, 
 
 
 # ---- small parts -------------------------------------------------------------------------------------------
+
+
+def test_of_a_served_model_the_server_may_be_what_took_the_cores(demo_model: Path) -> None:
+    job = planned({}, demo_model)
+    lengths = Series("length", "tokens", (8.0,) * 6)
+    measured = Measurement((lengths,), (Conditions(0.0), Conditions(5.0, busy=0.5)))
+    served = replace(job, model=replace(job.model, form="server"))
+    (plain,), (told,) = (measured_cell(each, each.probes[0], [measured]).notes for each in (job, served))
+    assert plain.startswith("other processes took 50% of the ")
+    assert told.startswith("other processes, the server's among them if ")
 
 
 def test_series_of_several_workers_stand_one_after_the_other() -> None:
