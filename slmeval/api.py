@@ -149,6 +149,13 @@ class Backend(ABC):
         return {"engine": cls.name, **numeric}
 
     @classmethod
+    def import_engine(cls, options: Mapping[str, OptionValue]) -> None:
+        """Import what opening a model needs: timed apart from it. By default nothing.
+
+        Called once in a worker, before its first model is opened; errors as of opening one.
+        """
+
+    @classmethod
     def cache_bits(cls, options: Mapping[str, OptionValue]) -> float:
         """Bits of a key or value in its cache, as far as options tell; must be cheap.
 
@@ -316,7 +323,10 @@ class Session(ABC):
     @property
     @abstractmethod
     def beginning(self) -> Mapping[str, float]:
-        """Seconds of what came before the model: "start" (of the interpreter), "engine" (its import)."""
+        """Seconds of what came before the model: "start" (of the interpreter), "engine" (its import).
+
+        The import is told whole once a model has been opened.
+        """
 
     @property
     @abstractmethod

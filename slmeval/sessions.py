@@ -46,7 +46,7 @@ class WorkerSession(Session):
 
     @property
     def beginning(self) -> Mapping[str, float]:
-        return self._beginning
+        return {**self._beginning, "engine": self._holder.imported_in}
 
     @property
     def backend(self) -> Backend:

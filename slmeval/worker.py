@@ -115,7 +115,8 @@ class Worker:
     def _name_model(self, message: Message) -> None:
         assert self._class is not None, "a model before an engine"
         ref = ModelRef(message["location"], message["revision"])
-        self._holder = Holder(self._class, self._options, ref, FastTokenizer(**message["tokenizer"]))
+        tokenizer = FastTokenizer(**message["tokenizer"])
+        self._holder = Holder(self._class, self._options, ref, tokenizer, self._described_in)
 
     @property
     def _model(self) -> Holder:
@@ -151,12 +152,11 @@ class Worker:
         parts = load(self._blocked).parts
         probes = self._known.probes if self._known else parts.probes
         probe = pick("probe", message["probe"], probes)
-        beginning = {"engine": self._described_in, **message["beginning"]}
         session = WorkerSession(
             self._model,
             message["settings"],
             message["seed"],
-            beginning,
+            message["beginning"],
             self._show_life,
             meters=parts.meters,
             own_process=self._known is None,

@@ -84,6 +84,33 @@ def test_what_was_not_timed_takes_the_sum_with_it_and_says_why() -> None:
         assert "the engine tells no times" in figures[name].note
 
 
+class Failing(Scripted):
+    """A session in which the model opens once only."""
+
+    def open(self) -> float:
+        if self.opened:
+            raise ModelError("the file is gone")
+        return super().open()
+
+
+def test_a_first_token_that_fails_takes_no_opening_with_it() -> None:
+    def refuse(*_: object) -> Timing:
+        raise JobFailed("memory ran out")
+
+    figures = of_workers(series_of(Scripted(Load(), refuse, AS_IS)))
+    for name in ("start", "engine", "open", "reopen"):
+        assert figures[name].value is not None
+    assert (figures["first_token"].source, figures["first_token"].note) == ("unavailable", "memory ran out")
+    assert figures["cold_start"].note == "first_token: memory ran out"
+
+
+def test_a_reopening_that_fails_takes_no_cold_start_with_it() -> None:
+    figures = of_workers(series_of(Failing(Load(), first, AS_IS)))
+    for name in (*STEPS, "cold_start"):
+        assert figures[name].value is not None
+    assert (figures["reopen"].source, figures["reopen"].note) == ("unavailable", "the file is gone")
+
+
 def test_of_a_server_the_first_token_is_measured_and_no_opening() -> None:
     made = session(location="http://localhost:1/v1#a")
     series = series_of(made)

@@ -72,8 +72,12 @@ class HFBackend(Backend):
 
         return {**super().fingerprint(options), **surroundings(options)}
 
-    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
+    @classmethod
+    def import_engine(cls, options: Mapping[str, OptionValue]) -> None:  # noqa: ARG003
         # torch and transformers are only needed from here on
+        import slmeval_hf.engine  # noqa: F401
+
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
         from slmeval_hf.engine import Engine
 
         self._engine = Engine(model, options)

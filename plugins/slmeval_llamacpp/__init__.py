@@ -128,8 +128,12 @@ class LlamaCppBackend(Backend):
 
         return {**super().fingerprint(options), **surroundings(options)}
 
-    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
+    @classmethod
+    def import_engine(cls, options: Mapping[str, OptionValue]) -> None:  # noqa: ARG003
         # llama.cpp is only needed from here on
+        import slmeval_llamacpp.engine  # noqa: F401
+
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
         from slmeval_llamacpp.engine import Engine
 
         self._engine = Engine(model, options)

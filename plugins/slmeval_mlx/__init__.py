@@ -90,8 +90,12 @@ class MLXBackend(Backend):
         # of quantized ones the least: scales and biases are beside them
         return float(options["kv_bits"] or super().cache_bits(options))
 
+    @classmethod
+    def import_engine(cls, options: Mapping[str, OptionValue]) -> None:  # noqa: ARG003
+        # mlx-lm is only needed from here on
+        import slmeval_mlx.engine  # noqa: F401
+
     def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
-        # MLX is only needed from here on
         from slmeval_mlx.engine import Engine
 
         self._engine = Engine(model, options)

@@ -57,8 +57,14 @@ class ReferenceBackend(Backend):
     def cache_bits(cls, _: Mapping[str, OptionValue]) -> float:
         return 64.0
 
-    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
+    @classmethod
+    def import_engine(cls, options: Mapping[str, OptionValue]) -> None:  # noqa: ARG003
         # numpy is only needed from here on
+        import threadpoolctl  # noqa: F401
+
+        import slmeval_reference.engine  # noqa: F401
+
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
         from threadpoolctl import threadpool_limits
 
         from slmeval_reference.engine import Engine

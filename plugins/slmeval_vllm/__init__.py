@@ -105,20 +105,30 @@ class VllmBackend(Backend):
 
         return {**super().fingerprint(options), **surroundings(options)}
 
-    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
+    @classmethod
+    def import_engine(cls, options: Mapping[str, OptionValue]) -> None:
         """As the port says.
 
-        :raises slmeval.errors.JobFailed: there is not enough memory, or none of the ways to ask this vLLM
-            for log-probabilities gives the right ones.
+        :raises slmeval.errors.JobFailed: vLLM cannot be imported, and why.
         """
         # vLLM reads its settings from the environment when it is imported
         from slmeval_vllm.surroundings import prepare
 
         prepare(options)
         try:
-            from slmeval_vllm.engine import Engine
+            import slmeval_vllm.engine  # noqa: F401
         except (ImportError, OSError, RuntimeError) as error:
             raise JobFailed(f"vLLM is installed, and cannot be imported: {error}") from error
+
+    def __init__(self, model: ModelRef, options: Mapping[str, OptionValue]) -> None:
+        """As the port says.
+
+        :raises slmeval.errors.JobFailed: vLLM cannot be imported, there is not enough memory, or none of the
+            ways to ask this vLLM for log-probabilities gives the right ones.
+        """
+        self.import_engine(options)
+
+        from slmeval_vllm.engine import Engine
 
         self._engine = Engine(model, options)
 

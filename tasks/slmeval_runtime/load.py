@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slmeval.api import Demand, Option, Probe, Session
+from slmeval.errors import SlmevalError
 from slmeval.option_kinds import positive
 from slmeval.types import Figure, Measurement, OptionValue, Series
 from slmeval_runtime.amounts import figure_of, none, one, summed
@@ -29,7 +30,8 @@ class Load(Probe):
     """From nothing to the first token, step by step, and the model opened again: seconds.
 
     Everything is done once in each worker, for the second time is another thing. ``open`` is the weights'
-    opening, ``first_token`` the first request after it, with all that the engine sets up for it.
+    opening, ``first_token`` the first request after it, with all that the engine sets up for it. What fails
+    after the opening is unavailable, with its reason, and the rest is kept.
     """
 
     name = "load"
@@ -54,15 +56,13 @@ class Load(Probe):
     def measure(self, session: Session) -> Measurement:
         """Open, ask once, and open again.
 
-        :raises slmeval.errors.JobFailed: files cannot be dropped, or the model cannot be opened or asked.
+        :raises slmeval.errors.JobFailed: files cannot be dropped, or the model cannot be opened.
         """
         if session.settings["file_cache"] == "dropped":
             drop(Path(session.model.location))
         opened = session.open()
-        served = is_served(session.model)
         first = _first_token(session)
-        again = 0.0 if served else session.open()
-        return Measurement((*_beginning(session), *_openings(session, served, opened, again), first))
+        return Measurement((*_beginning(session), *_openings(session, opened), first))
 
     def figures(
         self,
@@ -89,19 +89,36 @@ def _beginning(session: Session) -> list[Series]:
     ]
 
 
-def _openings(session: Session, served: bool, opened: float, again: float) -> list[Series]:
-    if served:
+def _openings(session: Session, opened: float) -> list[Series]:
+    if is_served(session.model):
         return [none(name, "s", _SERVED) for name in ("open", "reopen")]
     note = _CACHE[str(session.settings["file_cache"])]
-    return [one("open", "s", opened, note=note), one("reopen", "s", again, note="in the same process")]
+    return [one("open", "s", opened, note=note), _reopened(session)]
+
+
+def _reopened(session: Session) -> Series:
+    try:
+        return one("reopen", "s", session.open(), note="in the same process")
+    except SlmevalError as error:
+        return none("reopen", "s", str(error))
 
 
 def _first_token(session: Session) -> Series:
-    """Seconds from the first request's being asked until its first token is here."""
     why = session.lacks("time")
     if why is not None:
         return none("first_token", "s", why)
     tokens = _tokens(session.settings)
+    try:
+        seconds = _until_first(session, tokens)
+    except SlmevalError as error:
+        return none("first_token", "s", str(error))
+    return one(
+        "first_token", "s", seconds, note=f"after {tokens} tokens, the first request since the opening"
+    )
+
+
+def _until_first(session: Session, tokens: int) -> float:
+    """Seconds from the first request's being asked until its first token is here."""
     with session.timed(session.workload(tokens, 1)) as run:
         # by this clock, for an engine's own may start after it has set up what only the first run needs
         began = time.perf_counter()
@@ -109,10 +126,8 @@ def _first_token(session: Session) -> Series:
         seconds = time.perf_counter() - began
     if is_served(session.model):
         # what the server takes is tried out within the first run, before its clock starts
-        seconds = timing.tokens[0]
-    return one(
-        "first_token", "s", seconds, note=f"after {tokens} tokens, the first request since the opening"
-    )
+        return timing.tokens[0]
+    return seconds
 
 
 def _tokens(settings: Mapping[str, OptionValue]) -> int:

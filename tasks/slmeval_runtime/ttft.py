@@ -5,10 +5,11 @@
     ttft_warm = 1000 t₁ ms     of a model that has just answered others, the median over the runs
     ttft_cold = 1000 t₁ ms     of the first request to a model that was opened for it, opened anew each time
 
-Cold is what an engine puts off until it is first asked; opening the model and reading its file are measured
-by ``load``. An interval needs six such requests: where opening the model and asking it so often takes
-longer than ``cold_budget`` seconds, there is no cold figure. Nor is there one of a server, which keeps its
-model open.
+Cold is what an engine puts off until a model is first asked, in a process that has answered the warm ones
+before: what it keeps for the process (kernels, threads) is warm. Opening the model and reading its file, and
+the first token of a fresh process, are measured by ``load``. An interval needs six such requests: where
+opening the model and asking it so often takes longer than ``cold_budget`` seconds, there is no cold figure.
+Nor is there one of a server, which keeps its model open.
 
 Series: ``ttft_warm`` and ``ttft_cold``, one value for each request, in seconds.
 """
@@ -88,12 +89,16 @@ def _cold(session: Session, point: Point) -> Sequence[Series]:
     spent = 0.0
     while len(values) < LEAST:
         if spent > allowed:
-            raise Unseen(
-                f"opening the model {len(values)} times took {spent:.0f} s, {LEAST} are needed: "
-                f"give more than cold_budget={allowed:g}"
-            )
+            raise Unseen(_too_long(len(values), spent, allowed))
         spent += session.open()
         with session.timed(workload) as run:
             values.append(first(run()))
         spent += values[-1]
     return [Series(point.named("ttft_cold"), "s", tuple(values))]
+
+
+def _too_long(done: int, spent: float, allowed: float) -> str:
+    return (
+        f"opening the model and asking it {done} times took {spent:.0f} s, and the {LEAST} that are needed "
+        f"take about {spent / done * LEAST:.0f} s: give more than cold_budget={allowed:g}"
+    )
