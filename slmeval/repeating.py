@@ -25,7 +25,7 @@ class Rules:
 
     Before that it is run ``warm_least`` times or more, until ``warm_window`` runs one after the other were
     not faster than the best before them by more than ``settled``, at most ``warm_most`` times and for
-    ``warm_budget`` seconds.
+    ``warm_budget`` seconds; where these end it, its last run says whether it was still getting faster.
     """
 
     least: int = LEAST
@@ -100,20 +100,29 @@ def warm_up(
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[tuple[T, ...], bool]:
-    """The runs it took until no run was faster than those before, and whether it got there."""
+    """The runs it took until no run was faster than those before, or until it had to end.
+
+    False beside them: it had to end, and the last run was still faster.
+    """
     done: list[T] = []
     until = clock() + rules.warm_budget
     while True:
         done.append(run())
-        settled = _settled([value(each) for each in done], rules)
+        values = [value(each) for each in done]
+        settled = _settled(values, rules)
         enough = settled or len(done) >= rules.warm_most or clock() >= until
         if enough and len(done) >= rules.warm_least:
-            return tuple(done), settled
+            return tuple(done), settled or not _gained(values, rules)
 
 
 def _settled(values: Sequence[float], rules: Rules) -> bool:
     before, last = values[: -rules.warm_window], values[-rules.warm_window :]
     return bool(before) and min(last) >= (1 - rules.settled) * min(before)
+
+
+def _gained(values: Sequence[float], rules: Rules) -> bool:
+    """Whether the last run was faster than the best before it; of a single one that does not show."""
+    return len(values) > 1 and values[-1] < (1 - rules.settled) * min(values[:-1])
 
 
 def _ended(values: Sequence[float], *, over: bool, rules: Rules) -> Ended | None:

@@ -71,14 +71,37 @@ def test_what_gets_ever_faster_is_not_warmed_for_ever() -> None:
 
 def test_slow_runs_are_warmed_up_twice_at_least() -> None:
     runs, settled = warmed(forever(60.0))
-    assert (len(runs), settled) == (2, False)
+    assert (len(runs), settled) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("runs", "settled"),
+    [
+        ((60.0, 65.0), True),
+        ((60.0, 59.5), True),
+        ((60.0, 50.0), False),
+        ((1.9, 1.5, 1.5), True),
+        ((1.9, 1.5, 1.4), False),
+    ],
+)
+def test_a_warm_up_that_the_budget_ends_is_settled_by_its_last_run(
+    runs: tuple[float, ...], settled: bool
+) -> None:
+    assert warmed(runs) == (runs, settled)
+
+
+def test_of_a_single_run_no_gain_is_told() -> None:
+    assert warmed(forever(60.0), Rules(warm_least=1)) == ((60.0,), True)
 
 
 def test_what_was_not_warm_is_said() -> None:
     done = repeated(0.9**turn / 100 for turn in range(99))
     assert not done.settled
     assert done.notes == ("it was still getting faster after 10 warm-up runs",)
-    assert repeated(forever(0.1)).notes == ()
+    assert repeated(chain([60.0], forever(50.0))).notes == (
+        "it was still getting faster after 2 warm-up runs",
+    )
+    assert repeated(forever(0.1)).notes == repeated(forever(60.0)).notes == ()
 
 
 # ---- repeating ---------------------------------------------------------------------------------------
