@@ -294,6 +294,17 @@ def test_closing_gives_back_the_cache(opened: Opened) -> None:
     assert "kv cache" not in held(backend)
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_of_a_closed_model_nothing_is_left(folders: Callable[[str], Path], kind: str) -> None:
+    backend, (prompt,) = open_model(folders(kind)), rows(1, 9)
+    list(backend.score([ScoreGroup(prompt, ((4, 5),))]))
+    list(backend.generate([Prompt(prompt)], GenerationSettings(3), str))
+    with under_way(backend, Workload((prompt,), 3)):
+        model = weakref.ref(backend._engine._checkpoint.model)
+    backend.close()
+    assert model() is None
+
+
 def test_memory_that_runs_out_is_said(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_room(*_: Any) -> Any:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")

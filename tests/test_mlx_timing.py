@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice, pairwise
@@ -301,6 +302,17 @@ def test_scores_and_texts_are_the_same_during_and_after(demo: MLXBackend) -> Non
             next(timings)
             assert asked() == before
     assert asked() == before
+
+
+def test_of_a_closed_model_nothing_is_left(folder: Path) -> None:
+    backend, (prompt,) = opened(folder), rows(1, 12)
+    list(backend.score([ScoreGroup(prompt, ((4, 5),))]))
+    list(backend.generate([Prompt(prompt)], GenerationSettings(3), str))
+    with closing(backend.time(Workload((prompt,), 3))) as timings:
+        next(timings)
+    modules = list(map(weakref.ref, backend._engine._checkpoint.model.modules()))
+    backend.close()
+    assert not any(module() for module in modules)
 
 
 # ---- what does not fit -----------------------------------------------------------------------------

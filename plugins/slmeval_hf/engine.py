@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -160,6 +161,8 @@ class Engine:
         """Give back the memory."""
         self._prefix.cache_clear()
         del self._passes, self._forest, self._checkpoint, self._timer
+        # passes over a forest, the timer and perhaps the model hold references in circles
+        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -111,6 +112,8 @@ class Engine:
     def close(self) -> None:
         """Give back the memory."""
         del self._passes, self._checkpoint, self._trunk, self._choice
+        # a class that was taught knows the choice, and the choice the modules of that class
+        gc.collect()
         mx.clear_cache()
 
     def score(self, groups: Sequence[ScoreGroup]) -> Iterator[tuple[Likelihood, ...]]:
