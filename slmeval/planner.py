@@ -309,8 +309,8 @@ def _probe_cells(
 def _probe_cell(options: RunOptions, probe: Probe, pair: Pair) -> ProbeCell:
     """:raises ModelError: what it asks does not fit the model or this machine."""
     settings = resolve_options(probe, options)
-    cache_bits = pair.backend.cache_bits(resolve_options(pair.backend, options))
-    check_room(probe, settings, pair.model, cache_bits)
+    engine = resolve_options(pair.backend, options)
+    check_room(probe, settings, pair.model, pair.backend.cache_bits(engine), engine.get("dtype"))
     return ProbeCell(probe, settings, options.seed)
 
 

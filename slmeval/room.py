@@ -11,16 +11,26 @@ from slmeval.available import available_memory
 from slmeval.errors import ModelError, UsageError
 from slmeval.machine import this_machine
 from slmeval.models import FoundModel
+from slmeval.shape import Shape
+from slmeval.shape_of_config import BITS
 from slmeval.shape_reading import shape_of
 from slmeval.types import OptionValue
 
 _GIB = 2**30
+#: types of plain numbers, as configurations, safetensors and GGUF files name them
+_FLOATS = frozenset((*BITS, "F64", "F32", "F16", "BF16"))
 
 
 def check_room(
-    probe: Probe, settings: Mapping[str, OptionValue], model: FoundModel, cache_bits: float
+    probe: Probe,
+    settings: Mapping[str, OptionValue],
+    model: FoundModel,
+    cache_bits: float,
+    dtype: OptionValue = None,
 ) -> None:
     """Look at what a probe asks at most; keys and values have ``cache_bits`` each.
+
+    ``dtype``: the type of the weights that is asked of the engine, if one is.
 
     :raises ModelError: the sequences are longer than the model's context, or the model and its cache are
         more than the memory that is free.
@@ -43,14 +53,14 @@ def check_room(
             f"{model.ref} has {model.context:,}: ask for less (slmeval list probes shows its options)"
         )
     if model.form != "server":
-        _check_memory(probe, demand, model, cache_bits)
+        _check_memory(probe, demand, model, cache_bits, dtype)
 
 
-def _check_memory(probe: Probe, demand: Demand, model: FoundModel, bits: float) -> None:
+def _check_memory(probe: Probe, demand: Demand, model: FoundModel, bits: float, dtype: OptionValue) -> None:
     free = largest_memory()
     try:
         shape = shape_of(model.place)
-        weights, cache = shape.weight_bytes(), shape.kv_bytes(demand.tokens, bits) * demand.sequences
+        weights, cache = _weights(shape, dtype), shape.kv_bytes(demand.tokens, bits) * demand.sequences
     except ModelError:
         return  # of an unknown architecture nothing can be computed; the engine will say what does not fit
     if free is None or weights + cache <= free:
@@ -61,6 +71,12 @@ def _check_memory(probe: Probe, demand: Demand, model: FoundModel, bits: float) 
         f"{bits:g} bits) are {(weights + cache) / _GIB:,.1f} GiB, and {free / _GIB:,.1f} GiB are free: "
         "ask for fewer tokens or sequences"
     )
+
+
+def _weights(shape: Shape, dtype: OptionValue) -> float:
+    """Bytes in the type that is asked for, where that is a plain one; what is packed, as it is stored."""
+    plain = all(weight.dtype in _FLOATS for weight in shape.weights)
+    return shape.weight_bytes(BITS.get(str(dtype)) if plain else None)
 
 
 def largest_memory() -> int | None:

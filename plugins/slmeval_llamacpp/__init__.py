@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 from slmeval import hookimpl
 from slmeval.api import Backend, Converter, Option, Reading, Tokenizer
+from slmeval.number_types import bits_of
 from slmeval.option_kinds import count, truth
 from slmeval.types import (
     Completion,
@@ -25,10 +26,8 @@ from slmeval.types import (
     TopLogprobs,
     Workload,
 )
+from slmeval_llamacpp.cache_types import KV_TYPES, kv_types
 from slmeval_llamacpp.converter import LlamaCppConverter
-
-#: types of the key-value cache, as llama.cpp names them
-KV_TYPES = ("auto", "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 
 @hookimpl
@@ -127,6 +126,12 @@ class LlamaCppBackend(Backend):
         from slmeval_llamacpp.settings import surroundings
 
         return {**super().fingerprint(options), **surroundings(options)}
+
+    @classmethod
+    def cache_bits(cls, options: Mapping[str, OptionValue]) -> float:
+        # of a token there are as many values as keys
+        keys, values = (bits_of(kind) for kind in kv_types(options))
+        return (keys + values) / 2
 
     @classmethod
     def import_engine(cls, options: Mapping[str, OptionValue]) -> None:  # noqa: ARG003

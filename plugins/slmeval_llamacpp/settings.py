@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slmeval.errors import ModelError
+from slmeval.number_types import bits_of
 from slmeval.types import OptionValue
+from slmeval_llamacpp.cache_types import kv_types
 from slmeval_llamacpp.native import build_features, engine_version, library
 
 #: ``ggml_type`` by its name
@@ -29,18 +31,6 @@ BATCH = 256
 TIMED_BATCH = 512
 #: weights in a block of each quantized type of the cache
 BLOCK = 32
-#: bits of a number in the cache, the scale of its block included
-_BITS = {
-    "f32": 32.0,
-    "f16": 16.0,
-    "bf16": 16.0,
-    "q8_0": 8.5,
-    "q5_1": 6.0,
-    "q5_0": 5.5,
-    "q4_1": 5.0,
-    "q4_0": 4.5,
-    "iq4_nl": 4.5,
-}
 
 
 @dataclass(frozen=True)
@@ -69,8 +59,8 @@ class Settings:
 
     @property
     def kv_bits(self) -> tuple[float, float]:
-        """The bits of a number in the keys and in the values."""
-        return _BITS[self.kv_type_k], _BITS[self.kv_type_v]
+        """The bits of a number in the keys and in the values, the scale of its block included."""
+        return bits_of(self.kv_type_k), bits_of(self.kv_type_v)
 
 
 def is_quantized(kv_type: str) -> bool:
@@ -84,8 +74,7 @@ def resolve(options: Mapping[str, OptionValue]) -> Settings:
     :raises ModelError: they cannot go together, or not here.
     """
     widened = options["dtype"] == "float32"
-    keys = _first_named(options["kv_type"], "f32" if widened else "f16")
-    values = _first_named(options["kv_type_v"], keys)
+    keys, values = kv_types(options)
     flash = _flash_attention(str(options["flash_attention"]), values)
     # in exact arithmetic there is none
     chosen = options["flash_attention"] == "auto" and not widened
@@ -101,10 +90,6 @@ def resolve(options: Mapping[str, OptionValue]) -> Settings:
         timed_batch_tokens=int(options["batch_tokens"] or 0) or TIMED_BATCH,
         timed_flash_attention=-1 if chosen else int(flash),
     )
-
-
-def _first_named(asked: OptionValue, otherwise: str) -> str:
-    return otherwise if asked == "auto" else str(asked)
 
 
 def _flash_attention(asked: str, values: str) -> bool:
