@@ -195,6 +195,8 @@ def test_what_an_engine_tells_goes_first_and_the_rest_is_other(bench: Bench) -> 
     assert parts == pytest.approx(RUNNING * MIB)
     assert sizes(series, "before", "peak", "file_pages") == [CLOSED * MIB, 120 * MIB, 3 * MIB]
     assert {each.source for each in series.values()} == {"measured", "estimated", "unavailable"}
+    # that a model has no state is computed, and no part of anything
+    assert {series[name].source for name in ("compute", "other", "in_use")} == {"measured"}
 
 
 def test_the_model_is_opened_once_before_the_first_look_and_anew_for_each_context(bench: Bench) -> None:
@@ -279,12 +281,32 @@ def test_without_readings_weights_and_cache_are_computed_and_labelled_so(bench: 
     series = bench(buffers(), lacking={"memory": "it tells nothing"})
     assert sizes(series, "weights", "kv_cache") == [4 * PARAMETERS, 64 * NUMBERS * 4]
     assert series["weights"].source == series["kv_cache"].source == "estimated"
+    assert series["compute"].source == series["other"].source == "estimated"
     assert "the engine does not tell" in series["weights"].note
     figures = of_workers(series)
     assert figures["weights"].ci95 == (figures["weights"].value,) * 2
     assert figures["weights_error"].note.startswith("weights is not measured")
     assert figures["kv_error"].source == "unavailable"
     assert figures["weights_share"].source == "estimated"
+
+
+@pytest.mark.parametrize(
+    ("changes", "of_computed", "measured"),
+    [
+        ({}, ("compute", "other"), ("in_use",)),
+        ({"device": "cuda:0"}, ("compute", "in_use"), ("peak",)),
+        ({"own_process": False}, ("compute", "in_use"), ("device_peak",)),
+    ],
+)
+def test_what_is_made_of_a_computed_part_is_labelled_so(
+    bench: Bench, changes: Mapping[str, Any], of_computed: tuple[str, ...], measured: tuple[str, ...]
+) -> None:
+    """The engine tells its peak, and neither weights nor cache."""
+    series = bench(lambda work: {"peak": 5.0 * MIB if work else 1.0}, **changes)
+    for name in of_computed:
+        assert (series[name].source, len(series[name].values)) == ("estimated", 1)
+    for name in measured:
+        assert series[name].source == "measured"
 
 
 def test_what_cannot_be_timed_has_a_computed_cache_and_no_compute(bench: Bench) -> None:
@@ -334,15 +356,51 @@ def test_a_room_that_does_not_grow_is_divided(bench: Bench) -> None:
     assert "did not grow" in series["kv_per_token"].note
 
 
-def test_a_window_caps_what_is_predicted_of_each_sequence(bench: Bench, tmp_path: Path) -> None:
-    windowed = {
+def windowed(folder: Path, window: int, *kinds: str) -> Path:
+    """A model whose layers of the kind "sliding_attention" see ``window`` tokens."""
+    shape = {
         **TINY_LLAMA,
         "architectures": ["MistralForCausalLM"],
         "model_type": "mistral",
-        "sliding_window": 8,
+        "sliding_window": window,
     }
-    bench.model = write_model(tmp_path / "windowed", windowed)
-    (bench.model / "config.json").write_text(json.dumps(windowed))
+    return write_model(folder, shape | ({"layer_types": list(kinds)} if kinds else {}))
+
+
+@pytest.mark.parametrize("bits", [16, 8.5])
+def test_what_is_kept_beyond_a_window_is_not_taken_for_wider_numbers(
+    bench: Bench, tmp_path: Path, bits: float
+) -> None:
+    """As llama.cpp does, which keeps a pass more: here 32 tokens of a window of 2, in one layer of two."""
+    bench.model = windowed(tmp_path / "windowed", 2, "full_attention", "sliding_attention")
+
+    def told(work: Workload | None) -> Mapping[str, float]:
+        plain = dict(buffers()(work))
+        if work is not None:
+            cells = work.longest + min(work.longest, 32)
+            plain["kv cache (CPU)"] = cells * NUMBERS / 2 * bits / 8
+        return plain
+
+    series = bench(told)
+    assert series["kv_per_token"].values == series["kv_predicted"].values == (NUMBERS / 2 * bits / 8,)
+    assert f"at {bits:g} bits a number" in series["kv_predicted"].note
+    assert of_workers(series)["kv_error"].value == 0
+
+
+def test_a_cache_that_does_not_grow_has_no_error(bench: Bench, tmp_path: Path) -> None:
+    bench.model = windowed(tmp_path / "windowed", 8)
+
+    def told(work: Workload | None) -> Mapping[str, float]:
+        return {**buffers()(work)} | ({"kv cache (CPU)": 8 * NUMBERS * 4} if work else {})
+
+    figures = of_workers(bench(told))
+    assert figures["kv_per_token"].value == figures["kv_predicted"].value == 0
+    assert figures["kv_error"].source == "unavailable"
+    assert "kv_per_token is 0" in figures["kv_error"].note
+
+
+def test_a_window_caps_what_is_predicted_of_each_sequence(bench: Bench, tmp_path: Path) -> None:
+    bench.model = windowed(tmp_path / "windowed", 8)
     series = bench(buffers(), {"batch": "3"}, lacking={"memory": "it tells nothing"})
     assert sizes(series, "kv_cache") == [3 * 8 * NUMBERS * 4]
 
@@ -401,6 +459,20 @@ def test_figures_of_several_contexts_are_told_apart(bench: Bench) -> None:
     assert not [name for name in figures if name.startswith("weights@")]
 
 
+def test_the_devices_peak_is_that_of_each_context(bench: Bench) -> None:
+    """It is counted anew at each opening."""
+    given = {"context": "64,16"}
+
+    def told(work: Workload | None) -> Mapping[str, float]:
+        return {**buffers()(work), "peak": MIB * float(work.longest if work else 1)}
+
+    figures = of_workers(bench(told, given), given)
+    assert {name: figure.value for name, figure in figures.items() if name.startswith("device_peak")} == {
+        "device_peak@context=64": 64,
+        "device_peak@context=16": 16,
+    }
+
+
 def test_workers_that_differ_give_an_interval_and_one_that_lacks_a_part_no_shares(bench: Bench) -> None:
     one = bench(buffers(compute=5.0 * MIB))
     others = [
@@ -456,6 +528,26 @@ def test_more_than_there_is_memory_for_is_refused_with_the_arithmetic(
     with pytest.raises(JobFailed, match=r"1 x 64 tokens need 0 MiB of cache at 32 bits a number"):
         bench(buffers())
     bench(buffers(peak=10.0**6), device="cuda:0")
+    # what cannot be timed makes no cache
+    bench(buffers(), lacking={"time": "it tells no times"})
+    # nothing shows that the cache is narrower than the weights
+    with pytest.raises(JobFailed, match=r"at 32 bits"):
+        bench(buffers(bits=4.5), lacking={"memory": "it tells nothing"})
+
+
+def test_what_a_narrower_cache_has_room_for_is_not_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enough, "available_memory", lambda: 1024 * NUMBERS * 4.5 / 8)
+    series = bench(buffers(bits=4.5), context=1024)
+    assert sizes(series, "kv_cache") == [1024 * NUMBERS * 4.5 / 8]
+    assert bench.held is not None
+    assert [each.longest for each in bench.held.asked] == [512, 256, 1024, 512]
+    with pytest.raises(JobFailed, match=r"1 x 1024 tokens need 0 MiB of cache at 5 bits a number"):
+        bench(buffers(bits=5), context=1024)
+    # what fits in any case is not tried out
+    bench(buffers(bits=4.5), context=100)
+    assert [each.longest for each in bench.held.asked] == [100, 50]
 
 
 @pytest.mark.parametrize("text", ["0", "1", "-4", "much"])

@@ -27,8 +27,8 @@ _MIB = 2**20
 _SERVED = "the model is in the server's process, which is not seen from here"
 _THREAD = "the worker is a thread: its process holds more than the model"
 #: what is said once, and what is said of each context, in which unit
-_OF_THE_MODEL = ("weights", "weights_predicted", "before", "peak", "device_peak")
-_OF_A_CONTEXT = ("kv_cache", "compute", "other", "in_use", "file_pages")
+_OF_THE_MODEL = ("weights", "weights_predicted", "before", "peak")
+_OF_A_CONTEXT = ("kv_cache", "compute", "other", "in_use", "file_pages", "device_peak")
 _A_TOKEN = ("kv_per_token", "kv_predicted")
 
 
@@ -113,7 +113,7 @@ def _series(session: Session, looks: Looks, point: _Point) -> Iterator[Series]:
     yield _a_token(f"kv_per_token{label}", amounts.per_token)
     yield _a_token(f"kv_predicted{label}", _computed(amounts.predicted_per_token))
     yield from _of_the_process(looks, thread, label)
-    yield _device_peak(amounts)
+    yield _device_peak(amounts, f"device_peak{label}")
 
 
 def _of_the_process(looks: Looks, thread: str, label: str) -> Iterator[Series]:
@@ -141,11 +141,11 @@ def _several(memory: ProcessMemory) -> str:
     return f" and of {memory.processes - 1} below it" if memory.processes > 1 else ""
 
 
-def _device_peak(amounts: Amounts) -> Series:
+def _device_peak(amounts: Amounts, name: str) -> Series:
     told = amounts.cache.told.get("peak", amounts.looks.told.get("peak"))
     if told is None:
-        return none("device_peak", "MiB", "the engine does not tell the most that it held")
-    return _in_mib("device_peak", Amount(told, note="as the engine tells, since it was opened"))
+        return none(name, "MiB", "the engine does not tell the most that it held")
+    return _in_mib(name, Amount(told, note="as the engine tells, since it was opened"))
 
 
 def _nothing(points: Sequence[_Point]) -> Iterator[Series]:

@@ -6,11 +6,13 @@ or is the difference between two looks of the operating system.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from slmeval.types import Source
-from slmeval_runtime.memory_looks import Held, Looks
+from slmeval_runtime.held import Held, growth
+from slmeval_runtime.memory_looks import Looks
 from slmeval_runtime.predictions import Prediction, Predictor
 
 #: what the whole is made of, in the order in which it is shown
@@ -89,7 +91,7 @@ class Amounts:
         for part, amount in named.items():
             if amount.value is None and part != "state":
                 return Amount(None, "unavailable", f"{part}: {amount.note}")
-        return Amount(sum(each.value or 0.0 for each in named.values()), note=f"of the parts; {self._why()}")
+        return Amount(_sum(named.values()), _source(named.values()), f"of the parts; {self._why()}")
 
     @cached_property
     def other(self) -> Amount:
@@ -99,32 +101,29 @@ class Amounts:
         named = [self.weights, self.kv_cache, self.compute]
         if any(each.value is None for each in named):
             return Amount(None, "unavailable", "for not all parts are known")
-        parts = sum(each.value or 0.0 for each in (*named, self.state))
+        named.append(self.state)
+        parts = _sum(named)
         if parts > self.cache.top:
             why = "the parts come to more than the process held: not all that was reserved was written to"
             return Amount(None, "unavailable", why)
-        return Amount(self.cache.top - parts, note="what the process held, less all parts")
+        return Amount(self.cache.top - parts, _source(named), "what the process held, less all parts")
 
     # ---- beside the parts ------------------------------------------------------------------------------
 
     @cached_property
     def bits(self) -> float:
         """Bits that each number in the cache takes."""
-        return self.predictor.bits(self.cache)
+        return self.predictor.bits(self.cache, self.looks.less)
 
     @cached_property
     def per_token(self) -> Amount:
         """Bytes by which the cache grows with each token that it has room for."""
         held, less = self.looks.held, self.looks.less
-        if held is None or "kv cache" not in held.told:
+        if held is None or (grown := growth(held, less)) is None:
             return Amount(None, "unavailable", self.untimed or "the engine does not tell of its cache")
         if less is None or less.room == held.room:
-            return Amount(
-                held.told["kv cache"] / held.room, note="the cache over its room, which did not grow"
-            )
-        rise = held.told["kv cache"] - less.told["kv cache"]
-        rooms = f"between rooms for {less.room:.0f} and {held.room:.0f} tokens"
-        return Amount(rise / (held.room - less.room), note=rooms)
+            return Amount(grown, note="the cache over its room, which did not grow")
+        return Amount(grown, note=f"between rooms for {less.room:.0f} and {held.room:.0f} tokens")
 
     @property
     def predicted_weights(self) -> Prediction:
@@ -152,20 +151,32 @@ class Amounts:
             return Amount(None, "unavailable", f"the engine does not tell; {self._why()}")
         if self.kv_cache.value is None:
             return Amount(None, "unavailable", f"kv_cache: {self.kv_cache.note}")
-        rest = top - opened - self.kv_cache.value - (self.state.value or 0.0)
+        parts = (self.kv_cache, self.state)
+        rest = top - opened - _sum(parts)
         if rest < 0:
             why = "the process grew by less than its cache takes: it used again what had been left behind"
             return Amount(None, "unavailable", why)
-        return Amount(rest, note="by how much the process grew while the prompt was run, less the cache")
+        note = "by how much the process grew while the prompt was run, less the cache"
+        return Amount(rest, _source(parts), note)
 
     def _less_the_parts(self, most: float, note: str) -> Amount | None:
         if self.weights.value is None or self.kv_cache.value is None:
             return None
-        rest = most - self.weights.value - self.kv_cache.value - (self.state.value or 0.0)
-        return Amount(rest, note=note) if rest >= 0 else None
+        parts = (self.weights, self.kv_cache, self.state)
+        rest = most - _sum(parts)
+        return Amount(rest, _source(parts), note) if rest >= 0 else None
 
     def _why(self) -> str:
         return self.apart or self.untimed or "this system does not tell what a process holds"
+
+
+def _sum(parts: Iterable[Amount]) -> float:
+    return sum(each.value or 0.0 for each in parts)
+
+
+def _source(parts: Iterable[Amount]) -> Source:
+    """Of what is made of ``parts``: computed where one is, but for those of which there is nothing."""
+    return "estimated" if any(each.value and each.source == "estimated" for each in parts) else "measured"
 
 
 def _told_or(told: float | None, computed: Prediction) -> Amount:

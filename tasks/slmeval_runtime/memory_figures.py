@@ -42,6 +42,8 @@ def _error(name: str, measured: Series, predicted: Series) -> Series:
         return none(name, "%", why)
     if measured.source != "measured":
         return none(name, "%", f"{measured.name} is not measured: {measured.note}")
+    if not all(measured.values):
+        return none(name, "%", f"{measured.name} is 0, of which no part can be off")
     pairs = zip(measured.values, predicted.values, strict=True)
     values = tuple(100 * (by_rule / seen - 1) for seen, by_rule in pairs)
     return Series(name, "%", values, "measured", f"predicted ({predicted.note}) over measured, less 1")

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slmeval.api import Backend, Session
 from slmeval_runtime.enough import refuse_too_much
+from slmeval_runtime.held import Held, Parts
 from slmeval_runtime.process_memory import ProcessMemory, Watch, process_memory, settle
 from slmeval_runtime.readings import parts_of
-
-Parts = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Held:
-    """While ``tokens`` of each of ``batch`` sequences are in the cache.
-
-    ``top``: bytes that the process held at most while they were run; ``process`` and ``told`` afterwards.
-    """
-
-    tokens: int
-    batch: int
-    top: int | None
-    process: ProcessMemory
-    told: Parts
-
-    @property
-    def room(self) -> float:
-        """For how many tokens, all sequences together, the cache has room: as told, or as many."""
-        return self.told.get("kv cache room", float(self.tokens * self.batch))
 
 
 @dataclass(frozen=True)
@@ -61,10 +40,11 @@ def look(session: Session, before: ProcessMemory, tokens: int, batch: int) -> Lo
     :raises slmeval.errors.JobFailed: it cannot be opened, or the prompts are too long for it or this machine.
     """
     session.open()
+    can = session.lacks("time") is None
+    if can:
+        refuse_too_much(session, tokens, batch, hold)
     settle()
     opened, told = process_memory(), told_by(session)
-    refuse_too_much(session, tokens, batch)
-    can = session.lacks("time") is None
     # the longer one first: what is measured of it then lies beside nothing that another has left
     held = hold(session, tokens, batch) if can else None
     less = hold(session, tokens // 2, batch) if can else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from slmeval.errors import ModelError
 from slmeval.shape import Shape
 from slmeval.shape_reading import shape_of
-from slmeval_runtime.memory_looks import Held
+from slmeval_runtime.held import Held, growth
 from slmeval_runtime.widths import cache_bits, nearest_width, weight_bits
 
 
@@ -54,10 +54,12 @@ class Predictor:
         """Bytes that recurrent layers keep of ``batch`` sequences."""
         return self._tried(lambda shape: batch * shape.state_bytes(), "from the configuration, in float32")
 
-    def bits(self, held: Held) -> float:
-        """Of each number in the cache: the width nearest to what was measured, or the weights' own."""
-        numbers = self._tried(lambda shape: _cache(shape, held, 8.0), "").value
-        measured = held.told.get("kv cache")
+    def bits(self, held: Held, less: Held | None) -> float:
+        """Of each number in the cache: the width nearest to what was measured, or the weights' own.
+
+        By the growth between two rooms, where there is one: llama.cpp keeps more than a window's tokens.
+        """
+        numbers, measured = self.per_token(held, less, 8.0).value, growth(held, less)
         if not numbers or not measured:
             return cache_bits(self.dtype)
         return nearest_width(8 * measured / numbers)
