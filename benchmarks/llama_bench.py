@@ -111,8 +111,9 @@ def our_side(asked: argparse.Namespace) -> Callable[[], dict[str, Any]]:
     backend = LlamaCppBackend(ModelRef(str(asked.model)), defaults | given)
     work = _work(asked.test, backend.model_info().vocabulary)
     idle = _idle(backend, work) if work.new_tokens else 0.0
-    timings, notes = backend.time(work), backend.notes()
+    timings = backend.time(work)
     next(timings)
+    notes = backend.notes()
     gc.collect()
     gc.disable()
 
