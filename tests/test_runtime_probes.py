@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from scripted_session import Script, Scripted, settings_of, steady
 
 from slmeval.api import Demand, Probe
-from slmeval.errors import JobFailed, UsageError
+from slmeval.errors import JobFailed, ModelError, UsageError
 from slmeval.medians import LEAST
 from slmeval.probe_figures import misfit, unfit
 from slmeval.testing import evaluate
@@ -26,6 +27,7 @@ from slmeval_runtime.context import Context
 from slmeval_runtime.decode import Decode
 from slmeval_runtime.lines import slope
 from slmeval_runtime.prefill import Prefill
+from slmeval_runtime.timed import gathered
 from slmeval_runtime.ttft import TimeToFirstToken
 
 TIMED = tuple(
@@ -296,6 +298,44 @@ def test_a_batch_that_fails_is_unavailable_and_the_smaller_ones_are_measured() -
     assert figures["tokens_per_s@batch=8"].note == "no room for 8 sequences"
     assert value(figures, "tokens_per_s@batch=2") == pytest.approx(200.0)
     assert value(figures, "saturating_batch") == 2.0
+
+
+def refusing(error: BaseException) -> Script:
+    """Of two sequences and more."""
+
+    def script(workload: Workload, run: int) -> Timing:
+        if len(workload.prompts) > 1:
+            raise error
+        return steady()(workload, run)
+
+    return script
+
+
+def test_what_no_model_can_be_opened_for_is_unavailable_and_the_rest_is_measured() -> None:
+    figures = figures_of(Batch(), refusing(ModelError("m cannot be opened: out of memory")))
+    assert figures["tokens_per_s@batch=2"].note == "m cannot be opened: out of memory"
+    assert value(figures, "tokens_per_s@batch=1") == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a defect"), KeyboardInterrupt()], ids=repr)
+def test_what_is_no_refusal_goes_through(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        Batch().measure(Scripted(Batch(), refusing(error)))
+
+
+def test_what_a_point_held_that_failed_is_given_back_before_the_next_is_measured() -> None:
+    left = []
+
+    def fails() -> Sequence[Series]:
+        cache = {"keys and values"}
+        left.append(weakref.ref(cache))
+        raise JobFailed("no room")
+
+    def measures() -> Sequence[Series]:
+        return [Series("other", "s", (float(left[0]() is not None),))]
+
+    one, other = gathered([("one", fails), ("other", measures)]).series
+    assert (one.note, other.values) == ("no room", (0.0,))
 
 
 @pytest.mark.parametrize("probe", TIMED, ids=lambda probe: probe.name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from slmeval.api import Option, Session
-from slmeval.errors import JobFailed
+from slmeval.errors import JobFailed, SlmevalError
 from slmeval.medians import joined
 from slmeval.option_kinds import seconds
 from slmeval.repeating import Rules, repeat
@@ -71,17 +71,18 @@ def gathered(many: Sequence[Part]) -> Measurement:
     :raises slmeval.errors.JobFailed: none could be measured, and not only because it does not show.
     """
     series: list[Series] = []
-    failures: list[JobFailed] = []
+    # the sentences alone: an error would hold all that its point held while the others are measured
+    failures: list[str] = []
     for name, measure in many:
         try:
             series += measure()
         except Unseen as reason:
             series.append(missing(name, str(reason)))
-        except JobFailed as error:
-            failures.append(error)
+        except SlmevalError as error:
+            failures.append(str(error))
             series.append(missing(name, str(error)))
     if failures and not any(each.values for each in series):
-        raise failures[0]
+        raise JobFailed(failures[0])
     return Measurement(tuple(series))
 
 
