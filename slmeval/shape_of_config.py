@@ -10,6 +10,8 @@ from slmeval.families import ALSO, FAMILIES, Family
 from slmeval.shape import Attention, FeedForward, Layer, Shape, Weight, check_shared, looking
 
 _HIDDEN = ("hidden_size", "n_embd", "d_model", "model_dim")
+# where Bloom has this one, it wins
+_HIDDEN_OF_BLOOM = ("n_embed", *_HIDDEN)
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "num_transformer_layers")
 _HEADS = ("num_attention_heads", "n_head")
 _FFN = ("intermediate_size", "ffn_dim", "n_inner")
@@ -67,7 +69,7 @@ class _Plan:
         self.fields, self.kind, self.dtype = fields, kind, dtype
         self.family: Family = FAMILIES[kind]
         self.assumed: list[str] = []
-        self.hidden = fields.needed(*_HIDDEN, most=1 << 20)
+        self.hidden = fields.needed(*(_HIDDEN_OF_BLOOM if kind == "bloom" else _HIDDEN), most=1 << 20)
         self.count = fields.layers(*_LAYERS)
         self.vocabulary = self._needed("vocab_size")
         self.context = self._number(*_CONTEXT)

@@ -48,8 +48,8 @@ def qwen(layers: int, hidden: int, heads: int, kv: int, ffn: int, tied: bool) ->
 
 def bloom(layers: int, hidden: int) -> dict[str, Any]:
     return {
-        "model_type": "bloom", "hidden_size": hidden, "n_layer": layers, "n_head": 16, "vocab_size": 250880,
-        "seq_length": 2048, "torch_dtype": "float16",
+        "model_type": "bloom", "n_embed": hidden, "n_layer": layers, "num_attention_heads": 16,
+        "vocab_size": 250880, "seq_length": 2048, "torch_dtype": "float16",
     }  # fmt: skip
 
 

@@ -230,6 +230,12 @@ def test_attention_has_the_name_that_papers_give_it(config: dict[str, Any], kind
     assert looks(planned(config)) == kind
 
 
+def test_blooms_own_name_of_its_width_wins() -> None:
+    config = MODELS["Bloom-560M"][0]
+    assert planned({**config, "hidden_size": 64}).hidden == 1024
+    assert planned({**GOOD, "n_embed": 64}).hidden == 576
+
+
 def test_a_nested_configuration_is_its_text_models() -> None:
     text = {key: value for key, value in GEMMA_3.items() if key not in ("vocab_size", "num_attention_heads")}
     shape = planned({"model_type": "gemma3", "text_config": text, "torch_dtype": "bfloat16"})
