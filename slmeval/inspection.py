@@ -232,8 +232,10 @@ def _windows(looks: Sequence[Attention]) -> str | None:
 def _latent(looks: Sequence[Attention]) -> str | None:
     if not looks:
         return None
-    found = {(look.kv_rank, look.rope_size) for look in looks if look.kind == "latent"}
-    return "; ".join(f"rank {rank} and {rope} rotated" for rank, rope in sorted(found)) or "none"
+    found = {(look.kv_rank, look.rope_size, look.opened) for look in looks if look.kind == "latent"}
+    how = {True: ", kept opened for each head", False: ""}
+    told = [f"rank {rank} and {rope} rotated{how[opened]}" for rank, rope, opened in sorted(found)]
+    return "; ".join(told) or "none"
 
 
 def _feed_forward(shape: Shape) -> Iterator[Fact]:

@@ -65,8 +65,9 @@ class Weight:
 class Attention:
     """How a layer looks back. ``key_size`` and ``value_size`` are a head's, in numbers; ``window`` in tokens.
 
-    A latent layer keeps ``kv_rank + rope_size`` numbers of each token in place of keys and values; a
-    recurrent one keeps ``state`` numbers, however many tokens there were.
+    A latent layer keeps ``kv_rank + rope_size`` numbers of each token in place of keys and values, unless
+    these are kept ``opened``, for each head; a recurrent one keeps ``state`` numbers, however many tokens
+    there were.
     """
 
     kind: Literal["full", "sliding", "latent", "recurrent"]
@@ -78,18 +79,19 @@ class Attention:
     kv_rank: int = 0
     rope_size: int = 0
     state: int = 0
+    opened: bool = False
 
     @property
     def keys(self) -> int:
-        """Numbers kept of a token as keys; all that is kept of it, where the layer is latent."""
-        if self.kind == "latent":
+        """Numbers kept of a token as keys; all that is kept of it, where it is kept latent."""
+        if self.kind == "latent" and not self.opened:
             return self.kv_rank + self.rope_size
         return 0 if self.kind == "recurrent" else self.kv_heads * self.key_size
 
     @property
     def values(self) -> int:
         """Numbers kept of a token as values."""
-        return self.kv_heads * self.value_size if self.kind in ("full", "sliding") else 0
+        return self.kv_heads * self.value_size if self.kind in ("full", "sliding") or self.opened else 0
 
     def reach(self, tokens: int) -> int:
         """How many of ``tokens`` are kept and looked at."""
@@ -212,7 +214,8 @@ class Shape:
         """Bytes of keys and values of ``tokens`` tokens, of ``bits`` each (values of ``value_bits``).
 
         2 · Σ kv_heads · head_size · bits/8 · tokens; a sliding window keeps no more tokens than it is long,
-        a latent layer keeps kv_rank + rope_size numbers of a token, a recurrent layer none.
+        a latent layer keeps kv_rank + rope_size numbers of a token where it does not open them, a recurrent
+        layer none.
 
         :raises ModelError: the architecture is not known here.
         """

@@ -148,7 +148,7 @@ class _Header:
             raise ModelError(f"{self.place} does not give {self.header.architecture}.attention.head_count")
         groups = self._each("attention.head_count_kv", count) or heads
         if self.header.of_architecture("attention.kv_lora_rank") is not None:
-            yield from [self._latent(heads[0])] * count
+            yield from map(self._latent, heads, groups)
             return
         windows = self._windows(count)
         for query, kv, window in zip(heads, groups, windows, strict=True):
@@ -160,12 +160,15 @@ class _Header:
         told = self._number(f"attention.{key}")
         return told if told is not None else max(1, self._needed("embedding_length") // heads)
 
-    def _latent(self, heads: int) -> Attention:
-        rope = self._needed("rope.dimension_count")
-        keys = self._number("attention.key_length_mla") or self._needed("attention.key_length")
-        values = self._number("attention.value_length_mla") or self._head_size("value_length", heads)
-        rank = self._needed("attention.kv_lora_rank")
-        return Attention("latent", heads, heads, keys, values, kv_rank=rank, rope_size=rope)
+    def _latent(self, heads: int, kv_heads: int) -> Attention:
+        """As llama.cpp keeps it: opened where the header lacks the sizes that MLA is computed with."""
+        rope, rank = self._needed("rope.dimension_count"), self._needed("attention.kv_lora_rank")
+        keys, values = (self._number(f"attention.{key}_mla") for key in ("key_length", "value_length"))
+        if keys is not None and values is not None:
+            return Attention("latent", heads, heads, keys, values, kv_rank=rank, rope_size=rope)
+        keys, values = (self._head_size(key, heads) for key in ("key_length", "value_length"))
+        check_shared(heads, kv_heads, str(self.place))
+        return Attention("latent", heads, kv_heads, keys, values, kv_rank=rank, rope_size=rope, opened=True)
 
     def _windows(self, count: int) -> list[int | None]:
         window = self.header.of_architecture("attention.sliding_window")

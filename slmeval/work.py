@@ -80,9 +80,10 @@ def decode_ceiling(shape: Shape, depth: int, numbers: Numbers, bandwidth: float)
 def _pair(look: Attention, *, absorbed: bool) -> int:
     """Operations of a query, all its heads, with one token before it.
 
-    A latent layer may look at what it keeps as it is (``absorbed``, cheaper for one query), or open it first.
+    A latent layer may look at what it keeps as it is (``absorbed``, cheaper for one query), or open it first;
+    where it keeps it opened, it is.
     """
-    if look.kind == "latent" and absorbed:
+    if look.kind == "latent" and absorbed and not look.opened:
         return 2 * look.heads * (2 * look.kv_rank + look.rope_size)
     return 2 * look.heads * (look.key_size + look.value_size)
 

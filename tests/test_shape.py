@@ -611,8 +611,19 @@ def test_latent_attention_of_gguf_files() -> None:
         "deepseek2", **latent, attention__key_length=40, attention__value_length=32,
         attention__key_length_mla=24, attention__value_length_mla=16, attention__head_count_kv=1,
     )  # fmt: skip
-    assert old.layers == new.layers
-    assert old.kv_bytes(1, 8) == 6 * 40
+    assert new.kv_bytes(1, 8) == 6 * (32 + 8)
+    # llama.cpp computes with what is kept as it is only where the header has the sizes for it
+    assert old.kv_bytes(1, 8) == old.kv_bytes(1, 8, 16) - 6 * 4 * 16 == 6 * 4 * (24 + 16)
+    assert looks(old) == looks(new) == "MLA"
+    assert decode(old, 9, SIXTEEN).operations - decode(old, 8, SIXTEEN).operations == 6 * 2 * 4 * (24 + 16)
+    assert decode(new, 9, SIXTEEN).operations - decode(new, 8, SIXTEEN).operations == 6 * 2 * 4 * (32 + 40)
+
+
+def test_llama_cpp_keeps_minicpm3_opened() -> None:
+    told = {"attention__kv_lora_rank": 16, "rope__dimension_count": 4, "attention__key_length": 12}
+    shape = of_header("minicpm3", **told)
+    # values are as wide as the hidden width has heads for
+    assert shape.kv_bytes(1, 8) == 6 * 4 * (12 + 64 // 4)
 
 
 def test_experts_of_gguf_files() -> None:
