@@ -24,8 +24,11 @@ _KNOWN = {
 }  # fmt: skip
 #: architectures whose head is always the embedding, also where a file holds it twice
 _ALWAYS_TIED = ("gemma", "gemma2", "gemma3", "bloom", "gpt2")
-#: every which layer looks at everything, where layers differ and the header does not say
-_TURNS = {"gemma2": 2, "gemma3": 6}
+#: architectures of which llama.cpp has windows, and every which layer looks at everything if the header does
+#: not say
+_TURNS = {"gemma2": 2, "gemma3": 6, "olmo2": 4}
+#: the window that it takes where the header has none, in tokens
+_WINDOWS = {"gemma2": 4096}
 _TABLES = re.compile(r"^rope_(freqs|factors_long|factors_short)\.weight$")
 _MOST_LAYERS = 10_000
 _MOST = 1 << 31
@@ -171,9 +174,12 @@ class _Header:
         return Attention("latent", heads, kv_heads, keys, values, kv_rank=rank, rope_size=rope, opened=True)
 
     def _windows(self, count: int) -> list[int | None]:
-        window = self.header.of_architecture("attention.sliding_window")
-        # llama.cpp has no window of Llama's and Qwen's, whatever the header says
-        if not window or self.header.architecture not in (*_TURNS, "phi3"):
+        kind, window = self.header.architecture, self.header.of_architecture("attention.sliding_window")
+        if window is None and kind in _WINDOWS:
+            window = _WINDOWS[kind]
+            self.notes.append(f"a sliding window is not given: {window} is llama.cpp's default for {kind}")
+        # of the others llama.cpp has none, whatever the header says
+        if not window or kind not in _TURNS:
             return [None] * count
         size = self._whole("attention.sliding_window", window, _MOST)
         return [size if slides else None for slides in self._slides(count)]
@@ -182,8 +188,8 @@ class _Header:
         told = self.header.of_architecture("attention.sliding_window_pattern")
         if isinstance(told, tuple) and len(told) == count:
             return [bool(each) for each in told]
-        turn = told if type(told) is int and told > 0 else _TURNS.get(self.header.architecture)
-        return [turn is None or (index + 1) % turn != 0 for index in range(count)]
+        turn = told if type(told) is int and told >= 0 else _TURNS[self.header.architecture]
+        return [turn == 0 or (index + 1) % turn != 0 for index in range(count)]
 
     def _feed_forward(self, block: str, size: int | None) -> FeedForward | None:
         if f"{block}ffn_up_exps.weight" in self.tensors or f"{block}ffn_gate_exps.weight" in self.tensors:

@@ -595,13 +595,23 @@ def test_a_gguf_header_gives_heads_for_each_layer() -> None:
         ("gemma3", {}, [True] * 5 + [False]),
         ("gemma3", {"attention__sliding_window_pattern": 3}, [True, True, False] * 2),
         ("gemma3", {"attention__sliding_window_pattern": (True, False) * 3}, [True, False] * 3),
-        ("phi3", {}, [True] * 6),
+        ("gemma3", {"attention__sliding_window_pattern": 0}, [True] * 6),
+        ("olmo2", {}, [True, True, True, False, True, True]),
+        # llama.cpp has no windows of these
+        ("phi3", {}, [False] * 6),
         ("llama", {}, [False] * 6),
     ],
 )
 def test_windows_of_gguf_files(kind: str, told: dict[str, Any], slides: list[bool]) -> None:
     shape = of_header(kind, attention__sliding_window=16, **told)
     assert [layer.attention.window == 16 for layer in shape.layers] == slides
+
+
+def test_windows_that_gguf_headers_do_not_name() -> None:
+    taken, none = of_header("gemma2"), of_header("olmo2")
+    assert [layer.attention.window for layer in taken.layers] == [4096, None] * 3
+    assert taken.notes == ("a sliding window is not given: 4096 is llama.cpp's default for gemma2",)
+    assert [layer.attention.window for layer in none.layers] == [None] * 6
 
 
 def test_latent_attention_of_gguf_files() -> None:
