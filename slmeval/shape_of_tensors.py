@@ -20,6 +20,8 @@ _BESIDE_TEXT = re.compile(
 )
 #: what stands beside the numbers of a matrix that MLX packed
 _OF_PACKED = ("scales", "biases")
+#: matrices that many ways of packing leave as they are
+_WHOLE = ("embedding", "positions", "head")
 #: no group is so large
 _MOST = 1 << 31
 
@@ -49,11 +51,33 @@ def _packed_otherwise(config: Mapping[str, Any]) -> str | None:
 
 def _of_plan(shape: Shape, stored: Sequence[Weight], packed: str) -> Shape:
     note = f"the weights are packed ({packed}): how many there are is computed from the configuration"
+    notes = (*shape.notes, note)
     if not shape.weights:
-        return replace(shape, stored=tuple(stored), notes=(*shape.notes, note))
-    bits = 8 * bytes_of(stored) / shape.parameters
-    weights = tuple(replace(weight, bits=bits, dtype=packed) for weight in shape.weights)
-    return replace(shape, stored=tuple(stored), weights=weights, notes=(*shape.notes, note))
+        return replace(shape, stored=tuple(stored), notes=notes)
+    weights = tuple(_with_bits(shape, stored, packed))
+    return replace(shape, stored=tuple(stored), weights=weights, notes=notes)
+
+
+def _with_bits(shape: Shape, stored: Sequence[Weight], packed: str) -> Iterator[Weight]:
+    """The planned weights: what lies there whole in its own bits, the rest in what it has on average.
+
+    :raises ModelError: a tensor is of a type that is not known.
+    """
+    planned = {_key(weight): weight for weight in shape.weights}
+    whole = {_key(weight): weight for weight in stored if weight.role in _WHOLE}
+    # a tied head that is stored is not planned
+    apart = [weight for key, weight in whole.items() if key in planned or (shape.tied and key[0] == "head")]
+    rest = sum(weight.size for weight in shape.weights if _key(weight) not in whole)
+    average = 8 * (bytes_of(stored) - bytes_of(apart)) / max(1, rest)
+    for weight in shape.weights:
+        own = whole.get(_key(weight))
+        bits, dtype = (average, packed) if own is None else (own.bits, own.dtype)
+        yield replace(weight, bits=bits, dtype=dtype)
+
+
+def _key(weight: Weight) -> tuple[str, bool, int]:
+    """What a planned weight and a stored one have in common that are the same, whatever their names."""
+    return weight.role, weight.name.endswith("bias"), weight.size
 
 
 def _unpacked(stored: Sequence[Weight], config: Mapping[str, Any]) -> Iterator[Weight]:

@@ -553,6 +553,38 @@ def test_of_weights_packed_in_another_way_the_number_is_computed(tmp_path: Path)
     assert shape.weight_bytes() == 4 * shape.parameters
 
 
+def test_what_a_packed_model_holds_whole_keeps_its_bits(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", TINY_LLAMA)
+    packed: dict[str, Any] = {}
+    for name, value in load_file(model / "model.safetensors").items():
+        if ".layers." in name and value.ndim == 2:
+            rows, columns = value.shape
+            packed[name.replace(".weight", ".qweight")] = np.zeros((columns // 8, rows), np.int32)
+            packed[name.replace(".weight", ".scales")] = np.zeros((1, rows), np.float16)
+        else:
+            packed[name] = value.astype(np.float16)
+    save_file(packed, model / "model.safetensors")
+    config = {**TINY_LLAMA, "quantization_config": {"quant_method": "gptq"}}
+    (model / "config.json").write_text(json.dumps(config))
+    shape = shape_of(model)
+    bits = {weight.role: weight.bits for weight in shape.weights}
+    ends = 2 * 96 * 32
+    rest = 8 * (sum(value.nbytes for value in packed.values()) - 2 * ends) / (shape.parameters - ends)
+    assert bits == {"embedding": 16, "head": 16, "matrix": rest, "vector": rest}
+    assert 4 < rest < 6
+    # a row of the embedding is read, and the head
+    assert decode(shape, 0, Numbers()).weight_bytes == pytest.approx(shape.weight_bytes() - 2 * 95 * 32)
+
+
+def test_a_packed_models_tied_head_that_is_stored_is_not_of_the_rest(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", TINY_LLAMA | {"tie_word_embeddings": True})
+    weights = load_file(model / "model.safetensors")
+    save_file({**weights, "lm_head.weight": np.zeros((96, 32), np.float32)}, model / "model.safetensors")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "awq"}}))
+    assert {weight.bits for weight in shape_of(model).weights} == {32}
+
+
 # ---- GGUF ------------------------------------------------------------------------------------------------
 
 
