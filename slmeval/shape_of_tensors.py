@@ -14,9 +14,11 @@ _NOT_LEARNED = re.compile(
     r"(\.attn\.(bias|masked_bias)|\.attention\.(bias|masked_bias)|inv_freq|position_ids|(cos|sin)_cached"
     r"|e_score_correction_bias)$"
 )
-#: what a model has besides where its text model alone is counted
+#: where the text model of one that sees or hears lies, as most name it; its head may lie outside
+_OF_TEXT = re.compile(r"(^|\.)(language_model|text_model)\.")
+#: what such a model has besides, where its text model has no name
 _BESIDE_TEXT = re.compile(
-    r"(^|\.)(vision_tower|vision_model|visual|audio_tower|(multi_modal|mm)_projector)\."
+    r"(^|\.)(vision_tower|vision_model|visual|audio_tower|connector|(multi_modal|mm)_projector)\."
 )
 #: what stands beside the numbers of a matrix that MLX packed
 _OF_PACKED = ("scales", "biases")
@@ -31,13 +33,24 @@ def with_tensors(shape: Shape, stored: Sequence[Weight], config: Mapping[str, An
 
     :raises ModelError: a tensor is of a type that is not known.
     """
+    if isinstance(config.get("text_config"), dict):
+        stored = tuple(_of_text(stored))
     packed = _packed_otherwise(config)
     if packed is not None:
         return _of_plan(shape, stored, packed)
     meant = tuple(_unpacked(stored, config))
-    weights = tuple(_own(shape, meant, text_alone=isinstance(config.get("text_config"), dict)))
+    weights = tuple(_own(shape, meant))
     notes = (*shape.notes, *_notes(shape, weights))
     return replace(shape, stored=meant, weights=weights, counted=True, notes=notes)
+
+
+def _of_text(stored: Sequence[Weight]) -> Iterator[Weight]:
+    """The tensors of the text model."""
+    named = any(_OF_TEXT.search(weight.name) for weight in stored)
+    for weight in stored:
+        own = not named or weight.name.startswith("lm_head.") or _OF_TEXT.search(weight.name)
+        if own and not _BESIDE_TEXT.search(weight.name):
+            yield weight
 
 
 def _packed_otherwise(config: Mapping[str, Any]) -> str | None:
@@ -111,11 +124,10 @@ def _meant(weight: Weight, scales: Weight, group: int, beside: Sequence[Weight])
     return replace(meant, bits=8 * bytes_of((weight, *beside)) / max(1, meant.size))
 
 
-def _own(shape: Shape, stored: Sequence[Weight], *, text_alone: bool) -> Iterator[Weight]:
+def _own(shape: Shape, stored: Sequence[Weight]) -> Iterator[Weight]:
     for weight in stored:
         again = shape.tied and weight.role == "head" and weight.name.endswith(".weight")
-        beside = text_alone and _BESIDE_TEXT.search(weight.name)
-        if not again and not beside and not _NOT_LEARNED.search(weight.name):
+        if not again and not _NOT_LEARNED.search(weight.name):
             yield weight
 
 

@@ -245,22 +245,33 @@ def test_a_nested_configuration_is_its_text_models() -> None:
     assert "text model alone" in shape.notes[0]
 
 
-def test_of_a_model_that_sees_the_text_model_alone_is_counted(tmp_path: Path) -> None:
-    config = {"model_type": "gemma3", "text_config": SMALL["gemma3"]}
+@pytest.mark.parametrize(
+    ("text", "beside"),
+    [
+        (
+            ["language_model.model.embed_tokens.weight"],
+            ["model.vision_tower.encoder.layers.0.mlp.fc1.weight", "multi_modal_projector.weight"],
+        ),
+        (
+            ["model.text_model.embed_tokens.weight", "lm_head.weight"],
+            ["model.vision_model.embeddings.patch.weight", "model.connector.modality_projection.proj.weight"],
+        ),
+        (["model.language_model.norm.weight"], ["model.query_tokens", "qformer.layernorm.weight"]),
+        (["model.embed_tokens.weight", "lm_head.weight"], ["visual.merger.weight", "model.connector.weight"]),
+    ],
+)
+def test_of_a_model_that_sees_the_text_model_alone_is_counted(
+    tmp_path: Path, text: list[str], beside: list[str]
+) -> None:
+    config = {"model_type": "gemma3", "text_config": {**SMALL["gemma3"], "tie_word_embeddings": False}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    names = {
-        "language_model.model.embed_tokens.weight": [320, 64],
-        "model.vision_tower.encoder.layers.0.mlp.fc1.weight": [50, 64],
-        "multi_modal_projector.weight": [64, 64],
-    }
-    entries = {
-        name: {"dtype": "F16", "shape": shape, "data_offsets": [0, 0]} for name, shape in names.items()
-    }
+    sizes = {name: [320 if name in text else 50, 64] for name in (*text, *beside)}
+    entries = {name: {"dtype": "F16", "shape": size, "data_offsets": [0, 0]} for name, size in sizes.items()}
     header = json.dumps(entries).encode()
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     found = shape_of(tmp_path)
-    assert found.parameters == 320 * 64
-    assert found.parameters_stored == 320 * 64 + 50 * 64 + 64 * 64
+    assert found.parameters == found.parameters_stored == len(text) * 320 * 64
+    assert found.weight_bytes() == found.weight_bytes(16) == 2 * found.parameters
 
 
 #: fields that transformers fills in itself, where they are not there
