@@ -8,9 +8,10 @@ from math import isfinite
 from slmeval.errors import UnknownName, UsageError
 from slmeval.gguf_file import TENSOR_TYPES
 
-#: what llama.cpp's mixtures came to for Llama 2 7B (its own table, in ``tools/quantize``); of other models
-#: they come to a little more or less, for each tensor's type goes by its place and its size
-MIXTURES: Mapping[str, float] = {
+#: bits of files where llama.cpp mixes types; of other models than these they come to a little more or less,
+#: for each tensor's type goes by its place and its size. Of Llama 2 7B (llama.cpp's table of its k-quants):
+_OF_LLAMA_2: Mapping[str, float] = {
+    "q2_k": 3.35,
     "q3_k_s": 3.50,
     "q3_k_m": 3.91,
     "q3_k_l": 4.27,
@@ -19,7 +20,28 @@ MIXTURES: Mapping[str, float] = {
     "q5_k_s": 5.52,
     "q5_k_m": 5.68,
 }
-#: types of single tensors; the names of whole files that are of one type are these too
+#: of Llama 3.1 8B (``tools/quantize/README.md``)
+_OF_LLAMA_3: Mapping[str, float] = {
+    "iq1_s": 2.00,
+    "iq1_m": 2.15,
+    "iq2_xxs": 2.38,
+    "iq2_xs": 2.59,
+    "iq2_s": 2.74,
+    "iq2_m": 2.93,
+    "iq3_xxs": 3.25,
+    "iq3_xs": 3.50,
+    "iq3_s": 3.66,
+    "iq3_m": 3.76,
+    "iq4_xs": 4.46,
+    "iq4_nl": 4.68,
+    "q2_k_s": 2.97,
+}
+MIXTURES: Mapping[str, float] = {
+    **_OF_LLAMA_3,
+    **_OF_LLAMA_2,
+    **{name: _OF_LLAMA_2[f"{name}_m"] for name in ("q3_k", "q4_k", "q5_k")},
+}
+#: types of single tensors, and of keys and values
 _FLOATS: Mapping[str, float] = {
     "float32": 32.0,
     "float16": 16.0,
@@ -39,12 +61,16 @@ _BLOCKS: Mapping[str, float] = {
     if name not in ("I8", "I16", "I32", "I64")
 }
 TYPES: Mapping[str, float] = {**_BLOCKS, **_FLOATS}
+#: of these all matrices of a file are; llama.cpp keeps a head in more bits in files of its other types
+_WHOLE = frozenset(("f64", "q8_0", *_FLOATS))
 #: nothing is kept in more
 _MOST = 64.0
 
 
-def bits_of(name: str, mixtures: bool = True) -> float:
-    """Bits per number of a type, or the number itself; ``mixtures`` of types are for weights alone.
+def bits_of(name: str, mixtures: bool = False) -> float:
+    """Bits per number of a type, or the number itself.
+
+    With ``mixtures`` a name is a whole file's type, as of weights, else a tensor's, as of keys and values.
 
     :raises UsageError: there is no such type, or no such number of bits.
     """
@@ -62,5 +88,5 @@ def bits_of(name: str, mixtures: bool = True) -> float:
 
 
 def is_mixture(name: str) -> bool:
-    """Whether a type's bits are those of another model, and so an estimate for this one."""
-    return name.lower() in MIXTURES
+    """Whether files of a type hold others too, so that its bits are an estimate."""
+    return name.lower() in {**TYPES, **MIXTURES} and name.lower() not in _WHOLE

@@ -32,7 +32,7 @@ from survey_models import (
 from slmeval.errors import ModelError, UsageError
 from slmeval.gguf_file import GGUFHeader, Tensor
 from slmeval.inspection import attention_kind
-from slmeval.number_types import bits_of
+from slmeval.number_types import bits_of, is_mixture
 from slmeval.shape import Shape
 from slmeval.shape_of_config import shape_of_config
 from slmeval.shape_of_gguf import shape_of_gguf
@@ -847,19 +847,35 @@ def test_an_index_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     ("name", "bits"),
     [
         ("float16", 16), ("BF16", 16), ("float32", 32), ("q8_0", 8.5), ("Q4_0", 4.5), ("q6_k", 6.5625),
-        ("q5_k", 5.5), ("q4_k_m", 4.85), ("mxfp4", 4.25), ("4.85", 4.85), ("8", 8),
+        ("q5_k", 5.68), ("q4_k_m", 4.85), ("q4_k", 4.85), ("q2_k", 3.35), ("iq1_s", 2), ("mxfp4", 4.25),
+        ("4.85", 4.85), ("8", 8),
     ],
 )  # fmt: skip
 def test_types_have_their_bits(name: str, bits: float) -> None:
-    assert bits_of(name) == bits
+    assert bits_of(name, mixtures=True) == bits
+
+
+def test_keys_and_values_are_of_one_type() -> None:
+    names = ("q5_k", "q4_k", "q2_k", "iq4_nl", "q4_0")
+    assert [bits_of(name) for name in names] == [5.5, 4.5, 2.625, 4.5, 4.5]
+
+
+@pytest.mark.parametrize("name", ["q2_k", "Q4_K", "q6_k", "q4_0", "IQ4_XS", "iq3_m", "mxfp4", "q5_k_m", "tq1_0"])
+def test_bits_of_a_type_that_llama_cpp_mixes_are_an_estimate(name: str) -> None:
+    assert is_mixture(name)
+
+
+@pytest.mark.parametrize("name", ["q8_0", "Q8_0", "f16", "bfloat16", "float32", "int8", "4.85", "8"])
+def test_bits_of_a_whole_type_are_exact(name: str) -> None:
+    assert not is_mixture(name)
 
 
 @pytest.mark.parametrize("name", ["q9", "0", "-4", "nan", "inf", "65", "", "4_0", "5_1"])
 def test_what_is_no_type_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
-        bits_of(name)
+        bits_of(name, mixtures=True)
 
 
 def test_keys_and_values_are_of_no_mixture() -> None:
     with pytest.raises(UsageError, match="q4_k_m"):
-        bits_of("q4_k_m", mixtures=False)
+        bits_of("q4_k_m")

@@ -65,8 +65,8 @@ def _asked(weights: str | None, kv: str, contexts: tuple[int, ...], bandwidth: f
     names = kv.split(",")
     if len(names) > 2:
         raise UsageError(f"--kv {kv}: one type, or that of keys and that of values")
-    keys, values = bits_of(names[0], mixtures=False), bits_of(names[-1], mixtures=False)
-    bits = None if weights is None else bits_of(weights)
+    keys, values = bits_of(names[0]), bits_of(names[-1])
+    bits = None if weights is None else bits_of(weights, mixtures=True)
     return Asked(
         numbers=Numbers(bits, keys, values),
         weights=_named(weights or ""),
