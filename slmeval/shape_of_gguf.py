@@ -142,6 +142,9 @@ class _Header:
     def _layers(self) -> Iterator[Layer]:
         count = self._needed("block_count", _MOST_LAYERS)
         sizes = self._each("feed_forward_length", count)
+        if sizes and self.header.architecture == "qwen":
+            # that of gate and up together (llama.cpp, ``src/models/qwen.cpp``)
+            sizes = [size // 2 for size in sizes]
         for index, look in enumerate(self._looks(count)):
             yield Layer(look, self._feed_forward(f"blk.{index}.", sizes[index] if sizes else None))
 

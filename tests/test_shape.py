@@ -33,7 +33,7 @@ from slmeval.errors import ModelError, UsageError
 from slmeval.gguf_file import GGUFHeader, Tensor
 from slmeval.inspection import attention_kind
 from slmeval.number_types import bits_of, is_mixture
-from slmeval.shape import Shape
+from slmeval.shape import FeedForward, Shape
 from slmeval.shape_of_config import shape_of_config
 from slmeval.shape_of_gguf import shape_of_gguf
 from slmeval.shape_reading import shape_of
@@ -677,6 +677,13 @@ def test_llama_cpp_keeps_minicpm3_opened() -> None:
     shape = of_header("minicpm3", **told)
     # values are as wide as the hidden width has heads for
     assert shape.kv_bytes(1, 8) == 6 * 4 * (12 + 64 // 4)
+
+
+def test_qwens_first_gguf_files_give_the_width_of_gate_and_up_together() -> None:
+    block = {"blk.0.ffn_up.weight": (64, 48), "blk.0.ffn_gate.weight": (64, 48)}
+    first, later = (of_header(kind, {**EMBEDDING, **block}).layers[0].ffn for kind in ("qwen", "qwen2"))
+    assert first == FeedForward(48, gated=True)
+    assert later == FeedForward(96, gated=True)
 
 
 def test_experts_of_gguf_files() -> None:
