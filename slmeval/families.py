@@ -38,7 +38,9 @@ class Family:
     head_bias: bool = False
     tied: bool = False
     #: how layers with and without a window follow each other, where ``layer_types`` does not say
-    windows: Literal["none", "all", "asked", "even", "sixth"] = "none"
+    windows: Literal["none", "all", "even", "sixth", "late", "early", "unrotated"] = "none"
+    #: whether there are windows only where ``use_sliding_window`` says so
+    windows_asked: bool = False
     activation: str | None = None
     #: the FFN's width where it is not given, in hidden widths
     ffn_times: int | None = None
@@ -55,20 +57,32 @@ FAMILIES: Mapping[str, Family] = {
     "llama": Family(qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias"),
     "mistral": Family(windows="all", defaults={"num_key_value_heads": 8, "sliding_window": 4096}),
     "mixtral": Family(windows="all", defaults={"num_key_value_heads": 8}),
-    "qwen2": Family(qkv_bias=True, windows="asked", defaults={"num_key_value_heads": 32, **_QWEN}),
-    "qwen2_moe": Family(qkv_bias=True, windows="asked", defaults={"num_key_value_heads": 16, **_QWEN}),
+    "qwen2": Family(
+        qkv_bias=True,
+        windows="late",
+        windows_asked=True,
+        defaults={"num_key_value_heads": 32, **_QWEN},
+    ),
+    "qwen2_moe": Family(
+        qkv_bias=True,
+        windows="early",
+        windows_asked=True,
+        defaults={"num_key_value_heads": 16, **_QWEN},
+    ),
     "qwen3": Family(
         qkv_bias="attention_bias",
         out_bias="attention_bias",
         qk_norm="head",
-        windows="asked",
+        windows="late",
+        windows_asked=True,
         defaults={"num_key_value_heads": 32, "head_dim": 128, **_QWEN},
     ),
     "qwen3_moe": Family(
         qkv_bias="attention_bias",
         out_bias="attention_bias",
         qk_norm="head",
-        windows="asked",
+        windows="all",
+        windows_asked=True,
         defaults={"num_key_value_heads": 4, "sliding_window": 4096},
     ),
     "qwen": Family(qkv_bias=True, ffn_halved=True, activation="silu"),
@@ -77,7 +91,8 @@ FAMILIES: Mapping[str, Family] = {
         out_bias="attention_bias",
         ffn_bias="mlp_bias",
         tied=True,
-        windows="asked",
+        windows="unrotated",
+        windows_asked=True,
         defaults={"num_key_value_heads": 4},
     ),
     "granite": Family(qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slmeval.config_fields import Fields
+from slmeval.errors import ModelError
 from slmeval.families import ALSO, FAMILIES, Family
 from slmeval.shape import Attention, FeedForward, Layer, Shape, Weight, check_shared, looking
 
@@ -111,6 +112,10 @@ class _Plan:
         self.assumed.append(f"{known[0]} is not given: {value} is transformers' default for {self.kind}")
         return value
 
+    def _count(self, name: str) -> int | None:
+        """As :meth:`_number`, of a field that may be 0."""
+        return 0 if self.fields.values.get(name) == 0 else self._number(name)
+
     def _needed(self, *names: str) -> int:
         found = self._number(*names)
         return self.fields.needed(*names) if found is None else found
@@ -150,9 +155,8 @@ class _Plan:
 
     def _windows(self) -> list[int | None]:
         rule = self.family.windows
-        if rule == "none":
-            return [None] * self.count
-        if rule == "asked" and not self.fields.flag("use_sliding_window", False):
+        unasked = self.family.windows_asked and not self.fields.flag("use_sliding_window", False)
+        if rule == "none" or unasked:
             return [None] * self.count
         # some configurations write 0 for none
         window = self._number("sliding_window") if self.fields.values.get("sliding_window") != 0 else None
@@ -168,8 +172,25 @@ class _Plan:
         if rule == "sixth":
             turn = self.fields.needed("sliding_window_pattern", "_sliding_window_pattern", default=6)
             return [(index + 1) % turn != 0 for index in range(self.count)]
-        first = (self._number("max_window_layers") or self.count) if rule == "asked" else 0
-        return [index >= first for index in range(self.count)]
+        if rule == "unrotated":
+            return self._unrotated()
+        if rule == "all":
+            return [True] * self.count
+        limit = self._count("max_window_layers")
+        limit = self.count if limit is None else limit
+        if rule == "late":
+            return [index >= limit for index in range(self.count)]
+        return [index % 2 == 0 and index < limit for index in range(self.count)]
+
+    def _unrotated(self) -> list[bool]:
+        """The layers without rotations: SmolLM3's, which alone may have windows."""
+        told = self.fields.several("no_rope_layers")
+        if not told:
+            step = self.fields.needed("no_rope_layer_interval", default=4)
+            return [(index + 1) % step == 0 for index in range(self.count)]
+        if len(told) < self.count:
+            raise ModelError(f"{self.fields.place} gives {len(told)} no_rope_layers for {self.count} layers")
+        return [not rotated for rotated in told[: self.count]]
 
     def _latent(self) -> Attention:
         heads = self._needed(*_HEADS)

@@ -120,6 +120,7 @@ LATENT = {
     "first_k_dense_replace": 1, "n_group": 1, "topk_group": 1, "topk_method": "greedy",
 }  # fmt: skip
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+SHARED = {**EXPERTS, "shared_expert_intermediate_size": 48}
 #: small models of each family, with the fields that change which weights there are
 SMALL = {
     "llama with biases": tiny("llama", attention_bias=True, mlp_bias=True, head_dim=32),
@@ -146,7 +147,7 @@ SMALL = {
     "gpt2": gpt2(6, 64, 4),
     "mixtral": tiny("mixtral", num_local_experts=4, num_experts_per_tok=2),
     "qwen2_moe": tiny(
-        "qwen2_moe", **EXPERTS, shared_expert_intermediate_size=48, decoder_sparse_step=1, mlp_only_layers=[1]
+        "qwen2_moe", **SHARED, decoder_sparse_step=1, mlp_only_layers=[1]
     ),
     "qwen3_moe": tiny("qwen3_moe", **EXPERTS, head_dim=16, decoder_sparse_step=2, mlp_only_layers=[]),
     "deepseek_v2": tiny("deepseek_v2", **LATENT, q_lora_rank=None, n_shared_experts=2),
@@ -185,6 +186,31 @@ def test_transformers_has_windows_in_the_same_layers(name: str) -> None:
     assert ours == list(kinds)
     told = planned({**SMALL[name], "layer_types": list(kinds)})
     assert [f"{layer.attention.kind}_attention" for layer in told.layers] == list(kinds)
+
+
+ASKED = {"use_sliding_window": True, "sliding_window": 16}
+#: where families have windows if they are asked to
+WINDOWS = {
+    "qwen2, all": tiny("qwen2", **ASKED, max_window_layers=0),
+    "qwen3": tiny("qwen3", **ASKED, max_window_layers=4),
+    "qwen2_moe": tiny("qwen2_moe", **SHARED, **ASKED, max_window_layers=4),
+    "qwen2_moe, none": tiny("qwen2_moe", **SHARED, **ASKED, max_window_layers=0),
+    "qwen3_moe": tiny("qwen3_moe", **EXPERTS, **ASKED, max_window_layers=4),
+    "smollm3": tiny("smollm3", **ASKED),
+    "smollm3, every other": tiny("smollm3", **ASKED, no_rope_layer_interval=2),
+    "smollm3, told": tiny("smollm3", **ASKED, no_rope_layers=[0, 1, 1, 0, 1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.filterwarnings("ignore")
+def test_windows_that_are_asked_for_are_in_the_same_layers(name: str) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    config = transformers.AutoConfig.for_model(**WINDOWS[name], pad_token_id=0)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config)
+    theirs = [getattr(layer.self_attn, "sliding_window", None) for layer in model.model.layers]
+    assert [layer.attention.window for layer in planned(WINDOWS[name]).layers] == theirs
 
 
 @pytest.mark.parametrize(
@@ -765,6 +791,10 @@ BARE = {"num_hidden_layers": None}
         ({**BARE, **OPENELM, "num_query_heads": None}, "does not give num_query_heads"),
         ({"model_type": "qwen2_moe"}, "does not give shared_expert_intermediate_size"),
         ({"model_type": "qwen3_moe", "mlp_only_layers": 3}, "gives 3 as mlp_only_layers"),
+        (
+            {"model_type": "smollm3", "use_sliding_window": True, "sliding_window": 8, "no_rope_layers": [1]},
+            "gives 1 no_rope_layers for 30 layers",
+        ),
         ({"dtype": 16}, "gives 16 as dtype"),
         ({"num_key_value_heads": 18}, "9 heads cannot share 18 of keys and values evenly"),
         ({"num_key_value_heads": 2}, "9 heads cannot share 2 of"),
