@@ -27,6 +27,8 @@ TYPES: Mapping[str, float] = {
 }
 #: no file holds so many numbers
 _MOST = 1 << 63
+#: no tensor has more dimensions; a product of many takes forever
+_MOST_DIMENSIONS = 16
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 #: the longest header in bytes that the safetensors library itself reads
 MAX_HEADER = 100_000_000
@@ -107,6 +109,8 @@ def parse_header(content: bytes, place: str) -> Iterator[Weight]:
 def _weight(name: str, entry: Mapping[str, Any]) -> Weight:
     """:raises TypeError, KeyError, ValueError: the entry does not tell type and shape."""
     shape, kind = entry["shape"], entry["dtype"]
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ValueError(name)
     if not isinstance(kind, str) or not all(type(size) is int and 0 <= size < _MOST for size in shape):
         raise TypeError(name)
     if prod(shape) >= _MOST:

@@ -852,6 +852,8 @@ def test_a_damaged_configuration_is_told_in_one_sentence(tmp_path: Path, content
         of_shape("1" + 400 * "0"),
         of_shape(f"{2**40}, {2**40}"),
         of_shape("1" + 4000 * "0" + ", 1" + 4000 * "0"),
+        of_shape(", ".join(17 * ["1"])),
+        of_shape(", ".join(1_000_000 * [str(2**62)])),
     ],
 )
 def test_damaged_safetensors_are_told_in_one_sentence(tmp_path: Path, content: bytes) -> None:
