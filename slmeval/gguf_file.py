@@ -24,6 +24,8 @@ _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _TEXT, _ARRAY = 8, 9
 #: arrays of arrays deeper than this do not exist
 _DEEPEST = 4
+#: no header has more: in bytes, in items of all its arrays together, in tensors
+_LONGEST, _MOST_ITEMS, _MOST_TENSORS = 1 << 27, 1 << 24, 1 << 20
 #: types of tensors: name, weights in a block, bytes of a block (``ggml/src/ggml-common.h``)
 TENSOR_TYPES = {
     0: ("F32", 1, 4),
@@ -264,6 +266,7 @@ class _Reader:
         self._content = content
         self._size = size
         self._at = 0
+        self._items = 0
 
     def header(self) -> GGUFHeader:
         if self._content[:4] != b"GGUF":
@@ -277,6 +280,8 @@ class _Reader:
             )
             raise ModelError(f"{self._path} is a GGUF file {told}")
         tensors, entries = self._number("Q"), self._number("Q")
+        if tensors > _MOST_TENSORS:
+            raise ModelError(f"{self._path} is damaged: it has {tensors} tensors")
         # an entry has no fewer bytes than its lengths and types
         self._check_left(12 * entries + 24 * tensors)
         metadata = {self._text(): self._value(self._number("I")) for _ in range(entries)}
@@ -291,6 +296,8 @@ class _Reader:
     def _check_left(self, size: int) -> None:
         if size > len(self._content) - self._at:
             raise _EndError
+        if self._at + size > _LONGEST:
+            raise ModelError(f"{self._path} is damaged: its header has more than {_LONGEST} bytes")
 
     def _bytes(self) -> bytes:
         size = self._number("Q")
@@ -313,9 +320,12 @@ class _Reader:
 
     def _array(self, depth: int) -> tuple[Any, ...]:
         kind, length = self._number("I"), self._number("Q")
+        self._items += length
+        if self._items > _MOST_ITEMS:
+            raise ModelError(f"{self._path} is damaged: its arrays hold more than {_MOST_ITEMS} items")
         if kind in _NUMBERS:
-            form = f"<{length}{_NUMBERS[kind]}" if length < 1 << 40 else ""
-            self._check_left(struct.calcsize(form) if form else 1 << 62)
+            form = f"<{length}{_NUMBERS[kind]}"
+            self._check_left(struct.calcsize(form))
             self._at += struct.calcsize(form)
             return struct.unpack_from(form, self._content, self._at - struct.calcsize(form))
         # no text and no array takes fewer bytes than its length

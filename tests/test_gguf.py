@@ -73,18 +73,49 @@ def test_a_file_that_is_cut_short_is_told_in_one_sentence(tmp_path: Path, size: 
         (b"GGUF" + struct.pack("<I", 1) + bytes(60), "version 1; 2 and 3 are read here"),
         (b"GGUF" + struct.pack(">I", 3) + bytes(60), "big-endian"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(60), "holds no weights"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1 << 60) + bytes(60), "ends in the middle"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60) + bytes(60), "ends in the middle"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 0) + bytes(60), f"has {1 << 60} tensors"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 63) + bytes(60), "ends in the middle"),
         (b"GGUF" + struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"k", 99) + bytes(60), "a value of type 99"),
         (
             b"GGUF" + struct.pack("<IQQQ1sIIQ", 3, 0, 1, 1, b"k", 9, 6, 1 << 50) + bytes(60),
-            "ends in the middle",
+            "arrays hold more than 16777216 items",
         ),
     ],
 )
 def test_what_is_no_model_is_told_in_one_sentence(tmp_path: Path, start: bytes, told: str) -> None:
     odd = tmp_path / "odd.gguf"
     odd.write_bytes(start)
+    with pytest.raises(ModelError, match=told):
+        read_gguf(odd)
+
+
+ARRAY, BYTES, TEXT = 9, 0, 8
+
+
+@pytest.mark.parametrize(
+    ("start", "left", "told"),
+    [
+        (
+            struct.pack("<QQQ1sIIQ", 0, 1, 1, b"k", ARRAY, BYTES, 2**24 + 1),
+            2**24 + 1,
+            "more than 16777216 items",
+        ),
+        (
+            struct.pack("<QQQ1sIIQIQ", 0, 1, 1, b"k", ARRAY, ARRAY, 2, BYTES, 2**24 - 1),
+            2**25,
+            "more than 16777216 items",
+        ),
+        (struct.pack("<QQQ1sIQ", 0, 1, 1, b"k", TEXT, 2**27), 2**27, "more than 134217728 bytes"),
+        (struct.pack("<QQ", 2**20 + 1, 0), 24 * (2**20 + 1), "it has 1048577 tensors"),
+    ],
+)
+def test_a_header_that_fills_memory_is_refused(tmp_path: Path, start: bytes, left: int, told: str) -> None:
+    """Files that are as long as they say, of nothing but holes."""
+    odd = tmp_path / "odd.gguf"
+    with odd.open("wb") as file:
+        file.write(b"GGUF" + struct.pack("<I", 3) + start)
+        file.truncate(file.tell() + left)
     with pytest.raises(ModelError, match=told):
         read_gguf(odd)
 
