@@ -144,7 +144,8 @@ def _weights_read(shape: Shape, tokens: int, numbers: Numbers) -> float:
         if weight.role == "expert":
             part = experts
         elif weight.role in ("embedding", "positions") and not _is_head(shape, weight):
-            part = min(1.0, tokens / max(1, weight.shape[0]))
+            rows = weight.shape[0] if weight.shape else 1
+            part = min(1.0, tokens / max(1, rows))
         total += part * _bytes(weight, numbers)
     return total
 

@@ -863,6 +863,14 @@ def test_damaged_safetensors_are_told_in_one_sentence(tmp_path: Path, content: b
         shape_of(tmp_path)
 
 
+def test_an_embedding_of_a_single_number_has_one_row(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**GOOD, "tie_word_embeddings": False}))
+    header = b'{"embed_tokens.weight": {"dtype": "F16", "shape": [], "data_offsets": [0, 2]}}'
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    work = decode(shape_of(tmp_path), 0, SIXTEEN)
+    assert work.weight_bytes == 2
+
+
 def test_an_index_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(GOOD))
     index = tmp_path / "model.safetensors.index.json"
