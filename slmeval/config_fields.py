@@ -50,22 +50,16 @@ class Fields:
                 return self._whole(name, self.values[name], most)
         return None
 
-    def count(self, name: str) -> int:
-        """A whole number that may be 0, as it is where the field is not given."""
-        value = self.values.get(name)
-        return 0 if value is None or value == 0 else self._whole(name, value, _MOST)
-
     def layers(self, *names: str) -> int:
         """How many layers there are."""
         return self.needed(*names, most=_MOST_LAYERS)
 
-    def needed(self, *names: str, default: int | None = None, most: int = _MOST) -> int:
+    def needed(self, *names: str, most: int = _MOST) -> int:
         """As :meth:`number`, of a field without which nothing can be told.
 
-        :raises ModelError: it is not given, and there is no ``default``.
+        :raises ModelError: it is not given.
         """
         found = self.number(*names, most=most)
-        found = default if found is None else found
         if found is None:
             raise ModelError(f"{self.place} does not give {' or '.join(names)}")
         return found

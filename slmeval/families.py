@@ -16,7 +16,8 @@ class Family:
     """How a family differs from Llama, as which a bare ``Family()`` is built.
 
     ``qkv_bias``, ``out_bias`` and ``ffn_bias`` are yes or no, or the field that says so (no without it).
-    ``tied`` and ``defaults`` are what transformers takes where the configuration is silent.
+    ``tied`` and ``defaults`` are what transformers, or the model's own code, takes where the configuration is
+    silent.
     """
 
     norm: Literal["RMSNorm", "LayerNorm", "LayerNorm without weights"] = "RMSNorm"
@@ -51,12 +52,16 @@ class Family:
 
 _QWEN = {"sliding_window": 4096, "max_window_layers": 28}
 _GEMMA = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256}
+_DEEPSEEK = {"q_lora_rank": 1536, "v_head_dim": 128}
 
 #: families of one plan: attention over keys and values, then an FFN
 FAMILIES: Mapping[str, Family] = {
     "llama": Family(qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias"),
     "mistral": Family(windows="all", defaults={"num_key_value_heads": 8, "sliding_window": 4096}),
-    "mixtral": Family(windows="all", defaults={"num_key_value_heads": 8}),
+    "mixtral": Family(
+        windows="all",
+        defaults={"num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2},
+    ),
     "qwen2": Family(
         qkv_bias=True,
         windows="late",
@@ -67,7 +72,7 @@ FAMILIES: Mapping[str, Family] = {
         qkv_bias=True,
         windows="early",
         windows_asked=True,
-        defaults={"num_key_value_heads": 16, **_QWEN},
+        defaults={"num_key_value_heads": 16, "decoder_sparse_step": 1, **_QWEN},
     ),
     "qwen3": Family(
         qkv_bias="attention_bias",
@@ -83,7 +88,7 @@ FAMILIES: Mapping[str, Family] = {
         qk_norm="head",
         windows="all",
         windows_asked=True,
-        defaults={"num_key_value_heads": 4, "sliding_window": 4096},
+        defaults={"num_key_value_heads": 4, "sliding_window": 4096, "decoder_sparse_step": 1},
     ),
     "qwen": Family(qkv_bias=True, ffn_halved=True, activation="silu"),
     "smollm3": Family(
@@ -93,13 +98,18 @@ FAMILIES: Mapping[str, Family] = {
         tied=True,
         windows="unrotated",
         windows_asked=True,
-        defaults={"num_key_value_heads": 4},
+        defaults={"num_key_value_heads": 4, "no_rope_layer_interval": 4},
     ),
     "granite": Family(qkv_bias="attention_bias", out_bias="attention_bias", ffn_bias="mlp_bias"),
     "minicpm": Family(qkv_bias="attention_bias", out_bias="attention_bias", tied=True),
-    "minicpm3": Family(tied=True),
-    "deepseek_v2": Family(ffn_bias="mlp_bias"),
-    "deepseek_v3": Family(),
+    "minicpm3": Family(tied=True, defaults={"q_lora_rank": 768}),
+    "deepseek_v2": Family(
+        ffn_bias="mlp_bias",
+        defaults={**_DEEPSEEK, "n_routed_experts": 64, "n_shared_experts": 2, "first_k_dense_replace": 0},
+    ),
+    "deepseek_v3": Family(
+        defaults={**_DEEPSEEK, "n_routed_experts": 256, "n_shared_experts": 1, "first_k_dense_replace": 3},
+    ),
     "phi3": Family(windows="all"),
     "olmo": Family(norm="LayerNorm without weights", qkv_bias="attention_bias", out_bias="attention_bias"),
     "olmo2": Family(qkv_bias="attention_bias", out_bias="attention_bias", qk_norm="whole"),
@@ -127,7 +137,13 @@ FAMILIES: Mapping[str, Family] = {
         tied=True,
         windows="sixth",
         activation="gelu_pytorch_tanh",
-        defaults={**_GEMMA, "sliding_window": 4096, "vocab_size": 262208, "max_position_embeddings": 131072},
+        defaults={
+            **_GEMMA,
+            "sliding_window": 4096,
+            "sliding_window_pattern": 6,
+            "vocab_size": 262208,
+            "max_position_embeddings": 131072,
+        },
     ),
     "stablelm": Family(
         norm="LayerNorm",
@@ -193,8 +209,19 @@ FAMILIES: Mapping[str, Family] = {
         qk_norm_field="qk_layernorm",
         qk_norm_bias=True,
     ),
-    "recurrent_gemma": Family(ffn_bias=True, tied=True, ffn_halved=True, activation="gelu_pytorch_tanh"),
-    "openelm": Family(qk_norm="head", qk_norm_field="normalize_qk_projections", tied=True),
+    "recurrent_gemma": Family(
+        ffn_bias=True,
+        tied=True,
+        ffn_halved=True,
+        activation="gelu_pytorch_tanh",
+        defaults={"attention_window_size": 2048, "conv1d_width": 4},
+    ),
+    "openelm": Family(
+        qk_norm="head",
+        qk_norm_field="normalize_qk_projections",
+        tied=True,
+        defaults={"ffn_dim_divisor": 256},
+    ),
 }
 
 #: names under which some families go

@@ -120,6 +120,8 @@ def _read(shape: Shape, name: str = "") -> str:
     """Where a field is from."""
     if name in shape.by_architecture:
         return f"known of {shape.architecture}"
+    if name in shape.by_default:
+        return f"default of {shape.architecture}"
     return f"read from {shape.told_by}"
 
 
@@ -153,7 +155,7 @@ def _sizes(shape: Shape) -> Iterator[Fact]:
     yield _fact("vocabulary", "vocabulary", shape.vocabulary, _read(shape), "tokens")
     yield _fact("embedding_share", "embedding and head", share, counted, "of parameters", _percent(share))
     tied = None if shape.tied is None else ("yes" if shape.tied else "no")
-    yield _fact("tied", "head is the embedding", tied, _read(shape))
+    yield _fact("tied", "head is the embedding", tied, _read(shape, "tied"))
 
 
 def _percent(share: float | None) -> str | None:

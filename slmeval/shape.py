@@ -139,7 +139,8 @@ class Shape:
     ``layers`` are empty where the architecture is not known here. ``weights`` are the model's own, each once
     (a tied head is not among them), ``counted`` in files or else planned by the configuration; ``stored`` is
     how they lie in files, ``None`` where no file was read. ``told_by`` names where everything else is from,
-    but for ``by_architecture``: of "norm", "activation" and "gate" those that only the architecture tells.
+    but for ``by_architecture``: of "norm", "activation" and "gate" those that only the architecture tells
+    and ``by_default``: "tied" where the configuration is silent.
     """
 
     architecture: str
@@ -158,6 +159,7 @@ class Shape:
     told_by: str = "config.json"
     counted: bool = False
     by_architecture: frozenset[str] = frozenset()
+    by_default: frozenset[str] = frozenset()
 
     # ---- parameters ------------------------------------------------------------------------------------
 

@@ -69,14 +69,15 @@ class _Plan:
     def __init__(self, fields: Fields, kind: str, dtype: str | None) -> None:
         self.fields, self.kind, self.dtype = fields, kind, dtype
         self.family: Family = FAMILIES[kind]
-        self.assumed: list[str] = []
+        #: notes, each once however many layers it is of
+        self.assumed: dict[str, None] = {}
         self.hidden = fields.needed(*(_HIDDEN_OF_BLOOM if kind == "bloom" else _HIDDEN), most=1 << 20)
         self.count = fields.layers(*_LAYERS)
         self.vocabulary = self._needed("vocab_size")
         self.context = self._number(*_CONTEXT)
-        self.tied = fields.flag(
-            "share_input_output_layers" if kind == "openelm" else "tie_word_embeddings", self.family.tied
-        )
+        switch = "share_input_output_layers" if kind == "openelm" else "tie_word_embeddings"
+        self.tied = fields.flag(switch, self.family.tied)
+        self.by_default = frozenset(() if fields.values.get(switch) is not None else ("tied",))
         self.layers = tuple(self._layers())
 
     def shape(self, notes: tuple[str, ...]) -> Shape:
@@ -97,19 +98,20 @@ class _Plan:
             dtype_bits=bits,
             notes=(*notes, *self.assumed),
             by_architecture=frozenset(("norm", "gate", *(("activation",) if self.family.activation else ()))),
+            by_default=self.by_default,
         )
 
     # ---- fields ----------------------------------------------------------------------------------------
 
     def _number(self, *names: str) -> int | None:
-        """A field, else what transformers takes in its place; then a note says so."""
+        """A field, else what the family's code takes in its place; then a note says so."""
         found = self.fields.number(*names)
         known = [name for name in names if name in self.family.defaults]
         # null is said: there is none, or it follows from the rest
         if not known or any(name in self.fields.values for name in names):
             return found
         value = self.family.defaults[known[0]]
-        self.assumed.append(f"{known[0]} is not given: {value} is transformers' default for {self.kind}")
+        self.assumed[f"{known[0]} is not given: {value} is the default of {self.kind}"] = None
         return value
 
     def _count(self, name: str) -> int | None:
@@ -170,7 +172,7 @@ class _Plan:
         if rule == "even":
             return [index % 2 == 0 for index in range(self.count)]
         if rule == "sixth":
-            turn = self.fields.needed("sliding_window_pattern", "_sliding_window_pattern", default=6)
+            turn = self._needed("sliding_window_pattern", "_sliding_window_pattern")
             return [(index + 1) % turn != 0 for index in range(self.count)]
         if rule == "unrotated":
             return self._unrotated()
@@ -186,7 +188,7 @@ class _Plan:
         """The layers without rotations: SmolLM3's, which alone may have windows."""
         told = self.fields.several("no_rope_layers")
         if not told:
-            step = self.fields.needed("no_rope_layer_interval", default=4)
+            step = self._needed("no_rope_layer_interval")
             return [(index + 1) % step == 0 for index in range(self.count)]
         if len(told) < self.count:
             raise ModelError(f"{self.fields.place} gives {len(told)} no_rope_layers for {self.count} layers")
@@ -195,7 +197,7 @@ class _Plan:
     def _latent(self) -> Attention:
         heads = self._needed(*_HEADS)
         rope = self.fields.needed("qk_rope_head_dim")
-        values = self.fields.number("v_head_dim") or self._head_size(heads)
+        values = self._number("v_head_dim") or self._head_size(heads)
         return Attention(
             "latent",
             heads,
@@ -211,10 +213,10 @@ class _Plan:
         size = self.fields.number("head_dim") or self._head_size(heads)
         groups = self.fields.number("num_key_value_heads") or heads
         check_shared(heads, groups, self.fields.place)
-        window = self.fields.needed("attention_window_size", default=2048)
+        window = self._needed("attention_window_size")
         width = self._lru_width()
         # what it carries on, and the inputs that its convolution still needs
-        state = width * self.fields.needed("conv1d_width", default=4)
+        state = width * self._needed("conv1d_width")
         kinds = self.fields.words("block_types") or ["recurrent", "recurrent", "attention"]
         for index in range(self.count):
             if kinds[index % len(kinds)] == "recurrent":
@@ -236,7 +238,7 @@ class _Plan:
             yield Attention("full", query, kv, size, size)
 
     def _openelm_widths(self) -> list[int]:
-        step = self.fields.needed("ffn_dim_divisor", default=256)
+        step = self._needed("ffn_dim_divisor")
         return [
             _rounded(factor * self.hidden, step)
             for factor in self.fields.factors("ffn_multipliers", self.count)
@@ -256,25 +258,26 @@ class _Plan:
 
     def _experts(self, index: int) -> FeedForward | None:
         """The layer's experts, where it has some."""
-        fields = self.fields
         if self.kind == "mixtral":
-            size, experts = self._needed(*_FFN), fields.needed("num_local_experts", default=8)
-            return FeedForward(size, True, experts, fields.needed("num_experts_per_tok", default=2))
+            size, experts = self._needed(*_FFN), self._needed("num_local_experts")
+            return FeedForward(size, True, experts, self._needed("num_experts_per_tok"))
         if self.kind.startswith("deepseek"):
-            experts = fields.count("n_routed_experts")
-            if not experts or index < fields.count("first_k_dense_replace"):
-                return None
-            size = fields.needed("moe_intermediate_size")
-            used = fields.needed("num_experts_per_tok")
-            return FeedForward(size, True, experts, used, size * fields.count("n_shared_experts"))
+            return self._deepseek_experts(index)
         if self.kind.endswith("_moe"):
             return self._qwen_experts(index)
         return None
 
+    def _deepseek_experts(self, index: int) -> FeedForward | None:
+        experts = self._count("n_routed_experts")
+        if not experts or index < (self._count("first_k_dense_replace") or 0):
+            return None
+        size, used = self.fields.needed("moe_intermediate_size"), self.fields.needed("num_experts_per_tok")
+        return FeedForward(size, True, experts, used, size * (self._count("n_shared_experts") or 0))
+
     def _qwen_experts(self, index: int) -> FeedForward | None:
         fields = self.fields
         dense = fields.several("mlp_only_layers")
-        step = fields.needed("decoder_sparse_step", default=1)
+        step = self._needed("decoder_sparse_step")
         if index in dense or (index + 1) % step:
             return None
         shared = fields.needed("shared_expert_intermediate_size") if self.kind == "qwen2_moe" else 0
@@ -372,7 +375,7 @@ class _Plan:
 
     def _of_latent(self, look: Attention) -> Iterator[tuple[str, tuple[int, ...]]]:
         bias = self.fields.flag("attention_bias", False)
-        queries, rank = look.heads * look.key_size, self.fields.number("q_lora_rank")
+        queries, rank = look.heads * look.key_size, self._number("q_lora_rank")
         if rank is None:
             yield from self._linear("q_proj", queries, self.hidden, False)
         else:
@@ -390,7 +393,7 @@ class _Plan:
         yield from self._linear("linear_x", width, self.hidden, True)
         yield from self._linear("linear_y", width, self.hidden, True)
         yield from self._linear("linear_out", self.hidden, width, True)
-        yield "conv_1d.weight", (width, 1, self.fields.needed("conv1d_width", default=4))
+        yield "conv_1d.weight", (width, 1, self._needed("conv1d_width"))
         yield "conv_1d.bias", (width,)
         yield "rg_lru.recurrent_param", (width,)
         for gate in ("input", "recurrent"):

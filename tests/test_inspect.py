@@ -75,6 +75,23 @@ def test_every_fact_says_where_it_is_from(form: str, capsys: pytest.CaptureFixtu
     assert set(told["costs_source"].values()) == {"estimated", "computed"}
 
 
+@pytest.mark.parametrize(
+    ("change", "told", "source"),
+    [
+        ({}, "yes", "default of opt"),
+        ({"tie_word_embeddings": None}, "yes", "default of opt"),
+        ({"tie_word_embeddings": True}, "yes", "read from config.json"),
+        ({"tie_word_embeddings": False}, "no", "read from config.json"),
+    ],
+)
+def test_a_tied_head_says_who_ties_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], told: str, source: str
+) -> None:
+    model = folder(tmp_path / "m", {**MODELS["OPT-125M"][0], **change})
+    fact = document(capsys, model)["facts"]["tied"]
+    assert (fact["value"], fact["source"]) == (told, source)
+
+
 def test_without_weights_it_is_computed_or_unknown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -335,6 +335,42 @@ def test_a_field_that_is_not_given_is_what_transformers_takes(name: str, field: 
     assert any(note.startswith(f"{field} is not given") for note in ours.notes)
 
 
+#: more of them, and where they are not as small models have them
+TAKEN = {
+    "mixtral": {"num_local_experts": 8, "num_experts_per_tok": 2},
+    "qwen3_moe": {"decoder_sparse_step": 1},
+    "gemma3": {"sliding_window_pattern": 6},
+    "recurrent_gemma": {"attention_window_size": 2048, "conv1d_width": 4},
+    "deepseek_v2": {"n_shared_experts": 2, "v_head_dim": 128, "first_k_dense_replace": 0},
+    "deepseek_v3": {"n_routed_experts": 256, "first_k_dense_replace": 3, "q_lora_rank": 1536},
+    "minicpm3": {"q_lora_rank": 768},
+}
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name in TAKEN for field in TAKEN[name]])
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_is_taken_where_nothing_is_given_is_noted_once(name: str, field: str) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    config = {key: value for key, value in SMALL[name].items() if key != field}
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**config))
+    ours = planned(config)
+    assert ours.parameters == sum(weight.numel() for weight in model.parameters())
+    kind, value = config["model_type"], TAKEN[name][field]
+    assert ours.notes.count(f"{field} is not given: {value} is the default of {kind}") == 1
+
+
+def test_openelm_has_its_own_default() -> None:
+    shape = planned({key: value for key, value in OPENELM.items() if key != "ffn_dim_divisor"})
+    assert shape.notes == ("ffn_dim_divisor is not given: 256 is the default of openelm",)
+    assert shape.layers == planned(OPENELM).layers
+
+
+def test_a_note_is_told_once_however_many_layers_it_is_of() -> None:
+    config = {key: value for key, value in SMALL["gpt_neox"].items() if key != "intermediate_size"}
+    assert planned(config).notes == ("intermediate_size is not given: 24576 is the default of gpt_neox",)
+
+
 def test_null_is_no_field_that_is_not_given() -> None:
     shape = planned({**SMALL["mistral"], "sliding_window": None, "num_key_value_heads": None})
     assert {layer.attention.window for layer in shape.layers} == {None}
@@ -907,7 +943,7 @@ def test_keys_and_values_are_of_one_type() -> None:
     assert [bits_of(name) for name in names] == [5.5, 4.5, 2.625, 4.5, 4.5]
 
 
-@pytest.mark.parametrize("name", ["q2_k", "Q4_K", "q6_k", "q4_0", "IQ4_XS", "iq3_m", "mxfp4", "q5_k_m", "tq1_0"])
+@pytest.mark.parametrize("name", ["q2_k", "Q4_K", "q6_k", "q4_0", "IQ4_XS", "iq3_m", "mxfp4", "tq1_0"])
 def test_bits_of_a_type_that_llama_cpp_mixes_are_an_estimate(name: str) -> None:
     assert is_mixture(name)
 
