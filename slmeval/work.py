@@ -1,4 +1,4 @@
-"""What a model has to compute and to read for a prompt and for a new token: lower bounds, by arithmetic.
+"""What a model has to compute and to read for a prompt and for a new token, by arithmetic.
 
 A product of a matrix with a vector is two operations for each of its numbers (a multiplication and an
 addition); what a query does with one key and one value, two for each number of a head's key and value. Norms,
@@ -6,6 +6,7 @@ activations, softmax and rotations are left out, as in Kaplan et al. (arXiv 2001
 2·layers·context·width for a token of a context, with attention over half of it on average) and LLM-Viewer
 (arXiv 2402.16363). Bytes are those that must come from memory once: weights that take part, keys and values
 that are looked at, those that are written. What a layer hands to the next stays in caches and is left out.
+All are lower bounds but for experts in a prompt, of which the most count that its tokens can go through.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def _used_experts(shape: Shape) -> float:
 
 
 def _weights_read(shape: Shape, tokens: int, numbers: Numbers) -> float:
-    """Bytes of weights that ``tokens`` of a pass need: rows of the embedding, no more experts than used."""
+    """Bytes of weights that ``tokens`` of a pass need: rows of an embedding, the experts they can use."""
     experts = min(1.0, _used_experts(shape) * tokens)
     total = 0.0
     for weight in _some(shape):

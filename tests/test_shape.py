@@ -226,6 +226,19 @@ def test_what_transformers_keeps_of_a_sequence_is_what_is_computed(name: str) ->
     assert planned(SMALL[name]).kv_bytes(10, 32) == 4 * held
 
 
+@pytest.mark.parametrize("name", ["mistral", "gemma3"])
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_keeps_a_token_less_of_a_window_that_is_full(name: str) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**SMALL[name]))
+    with torch.no_grad():
+        kept = model(torch.arange(1, 21)[None], use_cache=True).past_key_values
+    theirs = [layer.keys.shape[-2] for layer in kept.layers]
+    ours = [layer.attention.reach(20) for layer in planned(SMALL[name]).layers]
+    assert theirs == [15 if tokens == 16 else tokens for tokens in ours]
+    assert 15 in theirs
+
+
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.filterwarnings("ignore")
 def test_files_that_transformers_writes_hold_what_is_planned(name: str, tmp_path: Path) -> None:
