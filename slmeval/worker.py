@@ -135,18 +135,19 @@ class Worker:
         """Measure with one probe; whatever it raises is of this probe alone, and its model is closed."""
         number = message["number"]
         try:
-            measured = self._measured(message)
+            said = {"kind": "measured", **self._measured(message)}
         except _CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  a probe or its engine may raise anything
             if not isinstance(error, SlmevalError):
                 traceback.print_exc()
             told = str(error) if isinstance(error, SlmevalError) else _one_line(error)
-            # closed first: where that brings the worker down, it is not the next probe's failure
+            said = {"kind": "unmeasured", "message": told}
+        if said["kind"] == "unmeasured":
+            # closed first: where that brings the worker down, it is not the next probe's failure; and closed
+            # here, where nothing of what was raised holds the model any more
             self._model.close()
-            self._say("unmeasured", number=number, message=told)
-        else:
-            self._say("measured", number=number, **measured)
+        self._say(number=number, **said)
 
     def _measured(self, message: Message) -> dict[str, Any]:
         parts = load(self._blocked).parts
