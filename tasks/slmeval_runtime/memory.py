@@ -9,10 +9,11 @@ from pathlib import Path
 
 from slmeval.api import Demand, Probe, Session
 from slmeval.types import Figure, Measurement, Series
+from slmeval_runtime.amount import Amount
 from slmeval_runtime.amounts import none, one
 from slmeval_runtime.axes import BATCH, Axis, Settings
 from slmeval_runtime.load import WORKERS
-from slmeval_runtime.memory_amounts import PARTS, Amount, Amounts
+from slmeval_runtime.memory_amounts import PARTS, Amounts
 from slmeval_runtime.memory_figures import figures_of
 from slmeval_runtime.memory_looks import Looks, look, look_before
 from slmeval_runtime.predictions import Prediction, predictor

@@ -6,28 +6,16 @@ or is the difference between two looks of the operating system.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from slmeval.types import Source
+from slmeval_runtime.amount import TOLD, Amount, source_of, sum_of, told_or
 from slmeval_runtime.held import Held, growth
 from slmeval_runtime.memory_looks import Looks
 from slmeval_runtime.predictions import Prediction, Predictor
 
 #: what the whole is made of, in the order in which it is shown
 PARTS = ("weights", "kv_cache", "state", "compute", "other")
-
-_TOLD = "as the engine tells"
-
-
-@dataclass(frozen=True)
-class Amount:
-    """Bytes, or ``None`` and why in the note."""
-
-    value: float | None
-    source: Source = "measured"
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,28 +44,28 @@ class Amounts:
     @cached_property
     def weights(self) -> Amount:
         """As the engine tells, or by the configuration."""
-        return _told_or(self.looks.told.get("weights"), self.predictor.weights())
+        return told_or(self.looks.told.get("weights"), self.predictor.weights())
 
     @cached_property
     def kv_cache(self) -> Amount:
         """Of all tokens that it has room for."""
         told = self.cache.told.get("kv cache")
-        found = _told_or(told, self.predictor.cache(self.cache, self.bits))
+        found = told_or(told, self.predictor.cache(self.cache, self.bits))
         if told is None:
             return found
-        return Amount(told, note=f"{_TOLD}, room for {self.cache.room:.0f} tokens")
+        return Amount(told, note=f"{TOLD}, room for {self.cache.room:.0f} tokens")
 
     @cached_property
     def state(self) -> Amount:
         """What recurrent layers keep; none, in most models."""
-        return _told_or(self.cache.told.get("state"), self.predictor.state(self.batch))
+        return told_or(self.cache.told.get("state"), self.predictor.state(self.batch))
 
     @cached_property
     def compute(self) -> Amount:
         """What is needed besides while a prompt is run: buffers, and the logits."""
         told = [self.cache.told[part] for part in ("compute", "logits") if part in self.cache.told]
         if told:
-            return Amount(sum(told), note=_TOLD)
+            return Amount(sum(told), note=TOLD)
         if self.looks.held is None:
             return Amount(None, "unavailable", self.untimed)
         return self._of_the_engines_peak() or self._of_the_process()
@@ -91,7 +79,7 @@ class Amounts:
         for part, amount in named.items():
             if amount.value is None and part != "state":
                 return Amount(None, "unavailable", f"{part}: {amount.note}")
-        return Amount(_sum(named.values()), _source(named.values()), f"of the parts; {self._why()}")
+        return Amount(sum_of(named.values()), source_of(named.values()), f"of the parts; {self._why()}")
 
     @cached_property
     def other(self) -> Amount:
@@ -102,11 +90,11 @@ class Amounts:
         if any(each.value is None for each in named):
             return Amount(None, "unavailable", "for not all parts are known")
         named.append(self.state)
-        parts = _sum(named)
+        parts = sum_of(named)
         if parts > self.cache.top:
             why = "the parts come to more than the process held: not all that was reserved was written to"
             return Amount(None, "unavailable", why)
-        return Amount(self.cache.top - parts, _source(named), "what the process held, less all parts")
+        return Amount(self.cache.top - parts, source_of(named), "what the process held, less all parts")
 
     # ---- beside the parts ------------------------------------------------------------------------------
 
@@ -152,36 +140,19 @@ class Amounts:
         if self.kv_cache.value is None:
             return Amount(None, "unavailable", f"kv_cache: {self.kv_cache.note}")
         parts = (self.kv_cache, self.state)
-        rest = top - opened - _sum(parts)
+        rest = top - opened - sum_of(parts)
         if rest < 0:
             why = "the process grew by less than its cache takes: it used again what had been left behind"
             return Amount(None, "unavailable", why)
         note = "by how much the process grew while the prompt was run, less the cache"
-        return Amount(rest, _source(parts), note)
+        return Amount(rest, source_of(parts), note)
 
     def _less_the_parts(self, most: float, note: str) -> Amount | None:
         if self.weights.value is None or self.kv_cache.value is None:
             return None
         parts = (self.weights, self.kv_cache, self.state)
-        rest = most - _sum(parts)
-        return Amount(rest, _source(parts), note) if rest >= 0 else None
+        rest = most - sum_of(parts)
+        return Amount(rest, source_of(parts), note) if rest >= 0 else None
 
     def _why(self) -> str:
         return self.apart or self.untimed or "this system does not tell what a process holds"
-
-
-def _sum(parts: Iterable[Amount]) -> float:
-    return sum(each.value or 0.0 for each in parts)
-
-
-def _source(parts: Iterable[Amount]) -> Source:
-    """Of what is made of ``parts``: computed where one is, but for those of which there is nothing."""
-    return "estimated" if any(each.value and each.source == "estimated" for each in parts) else "measured"
-
-
-def _told_or(told: float | None, computed: Prediction) -> Amount:
-    if told is not None:
-        return Amount(told, note=_TOLD)
-    if computed.value is None:
-        return Amount(None, "unavailable", f"the engine does not tell, and {computed.note}")
-    return Amount(computed.value, "estimated", f"the engine does not tell; {computed.note}")
