@@ -180,7 +180,11 @@ def _nothing_computed() -> Iterator[None]:
 
 def measure(asked: argparse.Namespace, form: str, model: Path) -> None:
     """Every test, pair by pair, and keep what both told."""
-    settings = {"threads": asked.threads, "flash attention": asked.flash_attention}
+    settings = {
+        "threads": asked.threads,
+        "flash attention": asked.flash_attention,
+        "own libraries": asked.own_libraries,
+    }
     for test in TESTS:
         rounds = in_step([_side(name, asked, model, test) for name in (OURS, THEIRS)], asked.pairs)
         middle, low, high = ratio(rounds)

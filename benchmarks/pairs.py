@@ -8,9 +8,8 @@ loads the model is apart) and ``requests``; what else it says is kept. A script 
 
 Where a trial takes seconds only, ``in_step`` asks them in turn of processes that stay, so that what else a
 shared machine does falls on both sides of a pair. A script keeps what was measured (``keep``), and writes its
-table into docs/performance.md between its own marks
-(``write_table``). Where other work shares the machine and takes the same lock, ``BENCH_LOCK`` names a
-file that is locked while a side runs.
+table into docs/performance.md between its own marks (``write_table``). Where other work shares the machine
+and takes the same lock, ``BENCH_LOCK`` names a file that is locked while a side runs.
 """
 
 from __future__ import annotations
@@ -133,7 +132,10 @@ class _Lasting:
         self._watch = Memory(self._process.pid)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            # it may be busy, or no longer listen
+            self._process.kill()
         with suppress(BrokenPipeError):
             self._process.communicate()
         self._watch.end()

@@ -298,6 +298,16 @@ def test_sides_of_the_loop_tell_rates_in_turn(demo_model: Path) -> None:
 def test_a_lasting_side_that_fails_ends_the_comparison() -> None:
     with pytest.raises(SystemExit, match="gone told nothing"):
         pairs.in_step([pairs.Side("gone", (sys.executable, "-c", "print('no figures')"))], 1)
+    # also where the other one does not hear that it is over
+    deaf = "import json, time; print(json.dumps({'seconds': 1, 'requests': 1}), flush=True); time.sleep(600)"
+    with pytest.raises(SystemExit, match="gone told nothing"):
+        pairs.in_step(
+            [
+                pairs.Side("deaf", (sys.executable, "-c", deaf)),
+                pairs.Side("gone", (sys.executable, "-c", "print('no figures')")),
+            ],
+            1,
+        )
 
 
 @needs_hf
