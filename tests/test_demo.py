@@ -142,7 +142,7 @@ def test_training_is_repeatable_to_the_bit(tmp_path: Path) -> None:
             sys.executable,
             str(ROOT / "demo" / "train.py"),
             "--steps",
-            "3",
+            "2",
             "--out",
             str(tmp_path / name),
         ]

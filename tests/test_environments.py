@@ -132,6 +132,7 @@ def test_a_damaged_memory_is_told(content: str, tmp_path: Path) -> None:
         assert "remove it" in done.stderr
 
 
+@pytest.mark.slow
 def test_one_is_made_with_one_command(tmp_path: Path) -> None:
     (tmp_path / "environments").mkdir()
     (tmp_path / "environments" / "pythons.json").write_text('{"apart": "/gone/python", "other": "/kept"}')

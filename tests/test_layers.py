@@ -143,10 +143,16 @@ def test_the_kit_for_tests_is_imported_by_tests_alone(path: Path) -> None:
         assert not [each for each in ours(path) if each.startswith("slmeval.testing")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SLMEVAL, ids=name)
 def test_each_module_imports_alone_without_a_warning(path: Path) -> None:
     if path.name != "__main__.py":
         subprocess.run([sys.executable, "-W", "error", "-c", f"import {module_name(path)}"], check=True)
+
+
+def test_all_modules_import_without_a_warning() -> None:
+    program = "; ".join(f"import {module_name(path)}" for path in SLMEVAL if path.name != "__main__.py")
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
 
 
 def test_the_help_and_the_lists_import_no_engine_and_no_numpy() -> None:
