@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 # before any engine is imported: threads that wait by spinning take the turns of the tests beside them, and
-# what takes 40 seconds alone then takes from 45 to more than 500 on two cores
+# what takes half a minute alone then takes minutes (docs/engines.md)
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 ROOT = Path(__file__).parents[1]

@@ -124,7 +124,7 @@ def test_no_flipped_byte_of_a_header_ends_in_a_traceback(tmp_path: Path) -> None
     whole = DEMO.read_bytes()
     draw, damaged = random.Random(5), tmp_path / "damaged.gguf"
     read = 0
-    for _ in range(40):
+    for _ in range(120):
         content = bytearray(whole[:60_000]) + whole[60_000:]
         for _ in range(draw.choice((1, 3, 20))):
             content[draw.randrange(4, 60_000)] = draw.randrange(256)
@@ -134,7 +134,7 @@ def test_no_flipped_byte_of_a_header_ends_in_a_traceback(tmp_path: Path) -> None
             read += 1
             tokenizer_of(header, damaged)
     # many bytes belong to texts of tokens, and some to lengths
-    assert 6 < read < 40
+    assert 20 < read < 120
 
 
 def test_a_model_in_pieces_is_named_by_its_first(tmp_path: Path) -> None:

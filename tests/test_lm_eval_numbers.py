@@ -68,7 +68,7 @@ def ours(model: Path, data: Path, store: Path, tasks: tuple[str, ...], **changes
     return result
 
 
-@pytest.mark.parametrize(("model", "shots", "limit"), [("llama", 0, 3), ("llama", 5, 2), ("stories", 0, 6)])
+@pytest.mark.parametrize(("model", "shots", "limit"), [("llama", 0, 6), ("llama", 5, 3), ("stories", 0, 6)])
 def test_log_probabilities_and_figures_are_those_of_lm_eval(
     model: str, shots: int, limit: int, rows: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

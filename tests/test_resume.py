@@ -17,7 +17,7 @@ import pytest
 
 #: the bundled rows on the oracle: real answers, several units, a few seconds
 WHAT = ["--backend", "reference", "--tasks", "arc,hellaswag,piqa,gsm8k", "--limit", "24"]
-KILLS = 12
+KILLS = 20
 
 
 def start(store: Path, *arguments: str) -> subprocess.Popen[bytes]:
