@@ -344,6 +344,55 @@ class Figure:
     verdict: Verdict = ""
 
 
+#: how a figure comes of the weighted mean of its scores: the mean itself, its exponential (a perplexity), or
+#: bits of nats (the mean over ln 2)
+Scale = Literal["mean", "exp", "bits"]
+
+
+@dataclass(frozen=True)
+class ItemScores:
+    """The scores of one figure, item by item; ``None`` where an item has none.
+
+    ``weights`` say how much each counts, () where all count the same. Scores are float32 numbers: what is
+    kept is small, and no comparison needs more.
+    """
+
+    scores: tuple[float | None, ...]
+    weights: tuple[float, ...] = ()
+    scale: Scale = "mean"
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What came of each item of a cell, so that two runs can be compared item by item.
+
+    ``items`` are in the order in which they stand in the data set: hashes of their content, 12 hexadecimal
+    digits each; of items that are alike, the second has one of its own. ``clusters`` say which belong together
+    (one passage, one subject), by a number for each item; () where each is its own. ``columns`` are by figure.
+    """
+
+    items: tuple[str, ...]
+    columns: Mapping[str, ItemScores]
+    clusters: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A cell that was asked in a random order, and looked at now and then, so that it could end early.
+
+    At look ``look`` of ``looks`` it had ``asked`` of ``planned`` items. ``level`` is the level of an interval
+    that, given at each look, still covers 95% over all of them; ``decided`` says why it ended, "" where it
+    went on to its end.
+    """
+
+    asked: int
+    planned: int
+    look: int
+    looks: int
+    level: float
+    decided: str = ""
+
+
 @dataclass(frozen=True)
 class Series:
     """One quantity as it was measured, value after value: what figures are made of.
@@ -455,7 +504,8 @@ class CellResult:
     bundled ones. ``counts`` holds how many requests were truncated, hit the token cap, and so on. A group
     names the ``members`` whose figures it averages. ``chat`` says whether the model's own template wrote the
     prompts, ``repeats`` how many texts each question was answered with. A probe has ``settings``, the raw
-    ``series`` that its figures are made of, and the ``conditions`` of the machine at the time.
+    ``series`` that its figures are made of, and the ``conditions`` of the machine at the time. A task has the
+    ``outcomes`` of its items, and a ``stop`` where it could end before all were asked.
     """
 
     kind: Literal["task", "probe", "group"]
@@ -477,6 +527,8 @@ class CellResult:
     settings: Mapping[str, OptionValue] = field(default_factory=dict)
     series: tuple[Series, ...] = ()
     conditions: tuple[Conditions, ...] = ()
+    outcomes: Outcomes | None = None
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ GROUND = {
     "slmeval.conditions",
     "slmeval.config_fields",
     "slmeval.datasets",
+    "slmeval.differences",
     "slmeval.document",
     "slmeval.errors",
     "slmeval.families",
@@ -37,11 +38,15 @@ GROUND = {
     "slmeval.medians",
     "slmeval.number_types",
     "slmeval.option_kinds",
+    "slmeval.packing",
+    "slmeval.paired",
     "slmeval.pins",
     "slmeval.published",
+    "slmeval.ranks",
     "slmeval.repeating",
     "slmeval.safetensors_header",
     "slmeval.sampling",
+    "slmeval.sequences",
     "slmeval.shape",
     "slmeval.shape_of_config",
     "slmeval.shape_of_gguf",
@@ -57,7 +62,9 @@ GROUND = {
     "slmeval.tokenizer_probes",
     "slmeval.trends",
     "slmeval.types",
+    "slmeval.verdicts",
     "slmeval.work",
+    "slmeval.yardstick",
 }
 TOP = ("slmeval.cli", "slmeval.service", "slmeval.pytest_plugin", "slmeval.testing", "slmeval.__main__")
 ENGINES = {"torch", "transformers", "mlx", "mlx_lm", "llama_cpp", "vllm", "openai"}
