@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, Literal, TextIO
 
 from slmeval.datasets import DataSource, Rows
+from slmeval.differences import Comparison
 from slmeval.statistics import mean_figure
 from slmeval.types import (
     Answer,
@@ -30,6 +31,7 @@ from slmeval.types import (
     Row,
     RunResult,
     Sample,
+    Scale,
     ScoreGroup,
     Series,
     Served,
@@ -39,6 +41,7 @@ from slmeval.types import (
     Use,
     Workload,
 )
+from slmeval.verdicts import GateReport
 
 # ---- engines ---------------------------------------------------------------------------------------
 
@@ -263,6 +266,9 @@ class Task(ABC):
     chance: float | None = None
     #: the examples: "drawn" from the pool by the seed, or its "first" rows (lm-evaluation-harness's first_n)
     shot_order: Literal["drawn", "first"] = "drawn"
+    #: a field in which rows that belong together are equal (one passage, one subject): they are no draws of
+    #: their own, and comparisons take them as one
+    cluster: str = ""
     #: a field in which the examples must equal the question asked
     shots_alike: str = ""
     #: the task whose examples these are, where it is not this one
@@ -431,6 +437,9 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool | None] = True
     #: every score lies between 0 and 1; where each is 0 or 1, the interval is Wilson's
     proportion: ClassVar[bool] = False
+    #: how the total comes of the weighted mean of scores, so that runs can be compared item by item; ``None``:
+    #: in another way, and they cannot
+    scale: ClassVar[Scale | None] = "mean"
 
     @abstractmethod
     def score(self, answer: Answer) -> float | None:
@@ -459,15 +468,25 @@ class Metric(ABC):
 
 
 class Reporter(ABC):
-    """Writes a run for a reader."""
+    """Writes a run for a reader, and where it says so comparisons of runs and gates."""
 
     name: ClassVar[str]
-    #: the ending of a file of this format, without the dot
+    #: the ending of a file of this format, without the dot before it ("md", "bmf.json")
     suffix: ClassVar[str]
+    #: what it can write: "run", "comparison", "gate"; the core asks it for nothing else
+    writes: ClassVar[frozenset[str]] = frozenset({"run"})
 
     @abstractmethod
     def write(self, run: RunResult, out: TextIO) -> None:
         """Write the whole report of ``run``."""
+
+    def write_comparisons(self, comparisons: Sequence[Comparison], out: TextIO) -> None:
+        """Write what was found of each side against the first; declared as "comparison"."""
+        raise NotImplementedError(f"format {self.name!r} does not write comparisons")
+
+    def write_gate(self, report: GateReport, out: TextIO) -> None:
+        """Write how each rule of a gate was answered; declared as "gate"."""
+        raise NotImplementedError(f"format {self.name!r} does not write gates")
 
 
 @dataclass(frozen=True)

@@ -5,34 +5,55 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from slmeval.api import Reporter
+from slmeval.differences import Comparison
 from slmeval.errors import JobFailed, UsageError
 from slmeval.registry import pick
 from slmeval.text import clean
 from slmeval.types import RunResult
+from slmeval.verdicts import GateReport
+
+#: what a reporter may write, in words
+_KINDS = {"run": "runs", "comparison": "comparisons", "gate": "gates"}
 
 
-def choose_reporter(form: str | None, output: str | None, known: Mapping[str, type[Reporter]]) -> Reporter:
-    """The reporter named, else the one for the output's ending, else the table.
+def choose_reporter(
+    form: str | None, output: str | None, known: Mapping[str, type[Reporter]], kind: str = "run"
+) -> Reporter:
+    """The reporter named, else the one for the output's ending, else the table; it writes ``kind``.
 
-    :raises UsageError: there is none of that name or for that ending.
+    :raises UsageError: there is none of that name or for that ending, or it does not write ``kind``.
     """
-    if form is not None:
-        return pick("format", form, known)()
-    by_suffix = {reporter.suffix: name for name, reporter in known.items()}
-    suffix = Path(output).suffix.removeprefix(".").lower() if output else ""
-    if suffix and suffix not in by_suffix:
-        endings = ", ".join(f".{each}" for each in sorted(by_suffix))
+    fit = {name: reporter for name, reporter in known.items() if kind in reporter.writes}
+    name = form if form is not None else _by_ending(output, known, fit)
+    chosen = pick("format", name, known)
+    if name not in fit:
+        others = ", ".join(fit)
         raise UsageError(
-            f"--output {output}: no format ends in .{suffix} ({endings}): name one with --format"
+            f"format {name!r} does not write {_KINDS[kind]}: name another with --format ({others})"
         )
-    return pick("format", by_suffix.get(suffix, "table"), known)()
+    return chosen()
+
+
+def _by_ending(
+    output: str | None, known: Mapping[str, type[Reporter]], fit: Mapping[str, type[Reporter]]
+) -> str:
+    """The name of the format with the longest ending that is the file's; the table for a file without one."""
+    file = Path(output).name.lower() if output else ""
+    found = [name for name, reporter in known.items() if file.endswith(f".{reporter.suffix}")]
+    if found:
+        return max(found, key=lambda name: len(known[name].suffix))
+    if ending := Path(file).suffix:
+        endings = ", ".join(sorted(f".{reporter.suffix}" for reporter in fit.values()))
+        raise UsageError(f"--output {output}: no format ends in {ending} ({endings}): name one with --format")
+    return "table"
 
 
 def check_output(output: str | None) -> None:
@@ -61,19 +82,40 @@ def _try(path: Path) -> None:
 
 
 def report(run: RunResult, reporter: Reporter, output: str | None) -> None:
-    """Write the whole report at once.
+    """Write the whole report of a run at once.
 
     :raises JobFailed: it cannot be written; the run is in the store.
     """
+    _deliver(lambda out: reporter.write(run, out), output, f"slmeval show {run.id}")
+
+
+def report_comparisons(comparisons: Sequence[Comparison], reporter: Reporter, output: str | None) -> None:
+    """Write all that was compared at once.
+
+    :raises JobFailed: it cannot be written.
+    """
+    _deliver(lambda out: reporter.write_comparisons(comparisons, out), output, "compare once more")
+
+
+def report_gate(gate: GateReport, reporter: Reporter, output: str | None) -> None:
+    """Write how all rules were answered at once.
+
+    :raises JobFailed: it cannot be written.
+    """
+    _deliver(lambda out: reporter.write_gate(gate, out), output, f"slmeval gate {gate.run}")
+
+
+def _deliver(write: Callable[[TextIO], None], output: str | None, otherwise: str) -> None:
+    """What ``write`` writes, to a file or to standard output; ``otherwise`` says how else to get it."""
     written = io.StringIO()
-    reporter.write(run, written)
+    write(written)
     if output is None:
         print_text(written.getvalue())
         return
     try:
         Path(output).write_text(written.getvalue(), encoding="utf-8", newline="\n")
     except OSError as error:
-        raise JobFailed(f"{output} cannot be written ({error.strerror}): slmeval show {run.id}") from None
+        raise JobFailed(f"{output} cannot be written ({error.strerror}): {otherwise}") from None
 
 
 def print_text(text: str) -> None:
