@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -22,17 +21,11 @@ from slmeval.api import Task
 from slmeval.datasets import DataSource, Rows, read_file
 from slmeval.errors import UnknownName, UsageError
 from slmeval.tasks import LETTERS, FreeText, LetteredChoice, MultipleChoice, whole_number
+from slmeval.toml_file import parsed, read_bytes
 from slmeval.types import DatasetSpec, Row, Sample, Use
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 #: how the name of such a file ends
 SUFFIX = ".toml"
-#: more bytes than anybody writes by hand
-_MAX_BYTES = 2**20
 
 COMMON_KEYS = (
     *("name", "version", "rows", "shots_rows", "shots", "description", "prompt", "delimiter", "separator"),
@@ -53,8 +46,8 @@ def read_task_file(path: Path) -> Task:
 
     :raises UsageError: the file cannot be read, or something in it is wrong.
     """
-    data = _bytes(path)
-    table = _Table(path, _parsed(path, data))
+    data = read_bytes(path, "task file")
+    table = _Table(path, parsed(path, data))
     table.check_keys()
     table.need("rows", '"FILE.jsonl"')
     rows, shown = table.file("rows"), table.file("shots_rows") if "shots_rows" in table.values else None
@@ -372,29 +365,6 @@ class _Table:
             return Template.parse(text)
         except ValueError as error:
             raise UsageError(f"{self.path}: {place}, {error}") from None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"task file {path} cannot be read: {error.strerror or error}") from None
-    if len(data) > _MAX_BYTES:
-        raise UsageError(f"{path} is larger than {_MAX_BYTES:,} bytes: is it a task file?")
-    return data
-
-
-def _parsed(path: Path, data: bytes) -> dict[str, Any]:
-    try:
-        parsed: dict[str, Any] = tomllib.loads(data.decode())
-        return parsed
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8, from byte {error.start} on") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
-    except RecursionError:
-        raise UsageError(f"{path} is nested too deeply to be read") from None
 
 
 def _common(table: _Table) -> dict[str, Any]:
