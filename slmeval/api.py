@@ -437,8 +437,8 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool | None] = True
     #: every score lies between 0 and 1; where each is 0 or 1, the interval is Wilson's
     proportion: ClassVar[bool] = False
-    #: how the total comes of the weighted mean of scores, so that runs can be compared item by item; ``None``:
-    #: in another way, and they cannot
+    #: how the total comes of the weighted mean of scores, so that runs can be compared item by item;
+    #: ``None``: in another way, and they cannot
     scale: ClassVar[Scale | None] = "mean"
 
     @abstractmethod

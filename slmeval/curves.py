@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from slmeval.item_scores import Column
 from slmeval.plan import CellKey
-from slmeval.scoring import Column
 from slmeval.statistics import gain_figure, mean_figure, slope
 from slmeval.types import Figure
 

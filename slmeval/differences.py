@@ -59,10 +59,10 @@ class Flip:
 class FigureDifference:
     """One figure of one task on two sides, item by item.
 
-    ``change`` is the second's value minus the first's. ``gained`` and ``lost`` count the items that the second
-    side has better and worse; ``p`` is McNemar's, exact, where all scores are 0 or 1, and ``p_holm`` the same
-    corrected for the number of tasks. ``detectable`` is the smallest difference that these items would have
-    shown in 80 of 100 cases. Where there is no estimate, ``note`` says why.
+    ``change`` is the second's value minus the first's. ``gained`` and ``lost`` count the items that the
+    second side has better and worse; ``p`` is McNemar's, exact, where all scores are 0 or 1, and ``p_holm``
+    the same corrected for the number of tasks. ``detectable`` is the smallest difference that these items
+    would have shown in 80 of 100 cases. Where there is no estimate, ``note`` says why.
     """
 
     task: str
@@ -90,7 +90,7 @@ class FigureDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A side against the first one. ``notes`` say what was left out, and on which items they were compared."""
+    """A side against the first one. ``notes`` say what was left out, and which items were compared."""
 
     first: Compared
     second: Compared

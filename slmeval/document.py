@@ -19,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from slmeval.errors import DataError
+from slmeval.packed_outcomes import from_packed, to_packed
 from slmeval.types import CellResult, Figure, RunResult
 
 _FAMILY = "slmeval.run/"
@@ -47,7 +48,7 @@ def to_document(run: RunResult) -> dict[str, Any]:
     plain = to_plain(replace(run, cells=()))
     head = {name: value for name, value in plain.items() if name not in _SECTIONS}
     sections = {name: plain[name] for name in _SECTIONS}
-    return {"schema": SCHEMA, "run": head, **sections, "cells": [_cell_document(cell) for cell in run.cells]}
+    return {"schema": SCHEMA, "run": head, **sections, "cells": [cell_document(cell) for cell in run.cells]}
 
 
 def to_json(run: RunResult, *, indent: int | None = None) -> str:
@@ -80,14 +81,19 @@ def _plain_number(value: Any) -> int | float | str:
     raise TypeError(f"{value!r} of {type(value)} cannot be written into a run document")
 
 
-def _cell_document(cell: CellResult) -> dict[str, Any]:
+def cell_document(cell: CellResult) -> dict[str, Any]:
+    """One cell, its figures by name and its outcomes packed.
+
+    :raises slmeval.errors.DataError: two of its figures have the same name.
+    """
     figures = {figure.name: to_plain(_finite(figure)) for figure in cell.figures}
     if len(figures) < len(cell.figures):
         ((twice, _),) = Counter(figure.name for figure in cell.figures).most_common(1)
         raise DataError(f"{cell.name} has two figures named {twice!r}: give one of them a label of its own")
     for figure in figures.values():
         del figure["name"]
-    return {**to_plain(replace(cell, figures=())), "figures": figures}
+    outcomes = None if cell.outcomes is None else to_packed(cell.outcomes)
+    return {**to_plain(replace(cell, figures=(), outcomes=None)), "figures": figures, "outcomes": outcomes}
 
 
 def _finite(figure: Figure) -> Figure:
@@ -115,9 +121,10 @@ def from_document(document: Any) -> RunResult:
     """
     _check_schema(document)
     _check_keys(document, {"schema", "run", *_SECTIONS}, {"schema", "run", *_SECTIONS}, "the document")
-    cells = [_cell_plain(cell, f"cells[{place}]") for place, cell in enumerate(_list(document, "cells"))]
+    cells = [cell_from(cell, f"cells[{place}]") for place, cell in enumerate(_list(document, "cells"))]
     sections = {name: document[name] for name in _SECTIONS}
-    return from_plain(RunResult, {**_mapping(document["run"], "run"), **sections, "cells": cells})
+    made = from_plain(RunResult, {**_mapping(document["run"], "run"), **sections, "cells": []})
+    return replace(made, cells=tuple(cells))
 
 
 def from_plain(kind: type[T], raw: Any, place: str = "") -> T:
@@ -138,14 +145,21 @@ def _check_schema(document: Any) -> None:
     raise DataError(f"not an slmeval run: its schema is {_short(schema)}, not {SCHEMA!r}")
 
 
-def _cell_plain(raw: Any, place: str) -> dict[str, Any]:
-    """The cell with its figures as a list, each with its name in it."""
+def cell_from(raw: Any, place: str) -> CellResult:
+    """The cell that :func:`cell_document` wrote; errors as of :func:`from_plain`."""
     cell = _mapping(raw, place)
     figures = _mapping(cell.get("figures"), f"{place}.figures")
     named = [
         {**_mapping(figure, f"{place}.figures.{name}"), "name": name} for name, figure in figures.items()
     ]
-    return {**cell, "figures": named}
+    made = from_plain(CellResult, {**cell, "figures": named, "outcomes": None}, place)
+    packed = cell.get("outcomes")
+    if packed is None:
+        return made
+    try:
+        return replace(made, outcomes=from_packed(packed))
+    except ValueError as error:
+        raise DataError(f"a damaged run document: {place}.outcomes: {error}") from None
 
 
 def _value(hint: Any, raw: Any, place: str) -> Any:

@@ -46,7 +46,7 @@ class Finisher:
         bare = measured.result
         scored = score_cell(bare.name, measured.scorer, bare.counts, measured.rows, watch)
         figures = (*scored.figures, *self._curves[bare.chat].add(measured.key, scored.columns))
-        made = replace(bare, figures=figures, counts=scored.counts)
+        made = replace(bare, figures=figures, counts=scored.counts, outcomes=scored.outcomes)
         self._done[bare.chat][measured.key] = made
         return made
 
@@ -69,6 +69,8 @@ class Finisher:
             counts=_sum(members),
             data=group_origin(members),
             notes=(),
+            outcomes=None,
+            stop=None,
             members=tuple(name for name, _ in planned.members),
         )
         return made

@@ -15,6 +15,7 @@ from slmeval.archives import open_archive
 from slmeval.datasets import DataSource, Rows, open_folder, open_sample
 from slmeval.errors import DataError, SlmevalError, UnknownName, UsageError
 from slmeval.hub_rows import PinRules, open_hub
+from slmeval.identities import identified
 from slmeval.pins import Pins, default_path
 from slmeval.plan import Scorer
 from slmeval.registry import Parts, pick
@@ -60,7 +61,7 @@ def draft(options: RunOptions, task: Task, shots: int, parts: Parts, source: Dat
     whole = 0 if source.kind == "sample" else task.dataset.rows or 0
     # a folder may hold more rows than the data set is known to have
     in_all = max(len(rows.rows), whole)
-    samples = tuple(_samples(task, asked, rows, drawn))
+    samples = tuple(identified(task, asked, _samples(task, asked, rows, drawn)))
     flawed = _flaws(options, source, task, samples, rows)
     return Draft(
         task,

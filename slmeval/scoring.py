@@ -15,23 +15,15 @@ from slmeval.api import Filter, Metric
 from slmeval.document import from_plain, to_plain
 from slmeval.endings import THOUGHT_CAP_HIT, THOUGHT_TOKENS, endings
 from slmeval.errors import DataError, JobFailed
+from slmeval.item_scores import Column, outcomes_of
 from slmeval.plan import Cell, Scorer
-from slmeval.types import Answer, Completion, Figure, Likelihood, Reply, Sample
+from slmeval.types import Answer, Completion, Figure, Likelihood, Outcomes, Reply, Sample
 
 #: told of each scored answer: the row's place, the answer, and its score under each figure's name
 Watcher = Callable[[int, Answer, dict[str, float | None]], None]
 _THOUGHTS = (THOUGHT_TOKENS, THOUGHT_CAP_HIT)
 #: a score, if there is one, and how much it counts
 Found = tuple[float | None, float]
-
-
-@dataclass(frozen=True)
-class Column:
-    """The scores of one figure: by the item's place in the data set, with how much each counts."""
-
-    metric: Metric
-    scores: dict[int, float]
-    weights: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -45,11 +37,12 @@ class Answered:
 
 @dataclass(frozen=True)
 class Scored:
-    """One cell's figures, the scores they were made of, by figure, and its counts."""
+    """One cell's figures, the scores they were made of, by figure, its counts, and what came of each item."""
 
     figures: tuple[Figure, ...]
     columns: Mapping[str, Column]
     counts: Mapping[str, int]
+    outcomes: Outcomes | None
 
 
 def answered(cell: Cell, replies: Mapping[str, Reply], key: Callable[[str], str]) -> Iterator[Answered]:
@@ -105,9 +98,11 @@ class _Book:
         self._beside: dict[str, Column] = {}
         self._repeats: dict[str, dict[str, Column]] = {name: {} for name in self._columns}
         self._thinks = False
+        self._asked: dict[int, Sample] = {}
 
     def enter(self, row: Answered, watch: Watcher) -> None:
         """Score a row: the mean of its draws counts, and what is told of repeats and endings beside it."""
+        self._asked[row.index] = row.sample
         answers = [_answers(self._task, self._scorer, row.sample, draw) for draw in row.draws]
         scored = [_scores(self._task, self._scorer, each) for each in answers]
         for name, column in self._columns.items():
@@ -154,7 +149,7 @@ class _Book:
         whole = _beside_each_other({**self._columns, **beside, **repeated})
         totals = tuple(_total(self._task, name, column) for name, column in whole.items())
         counts = {name: count for name, count in sorted(self._counts.items()) if count}
-        return Scored(totals, self._columns, counts)
+        return Scored(totals, self._columns, counts, outcomes_of(self._asked, totals, self._columns))
 
 
 def _enter(columns: dict[str, Column], index: int, told: Iterable[tuple[str, Metric, float | None]]) -> None:

@@ -170,6 +170,9 @@ class Sample:
     choices: tuple[str, ...] = ()
     flaw: str = ""
     asked: str = field(default="", compare=False)
+    #: the hash of the row's content and the number of its cluster, which the core puts here
+    item: str = field(default="", compare=False)
+    cluster: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -367,8 +370,9 @@ class Outcomes:
     """What came of each item of a cell, so that two runs can be compared item by item.
 
     ``items`` are in the order in which they stand in the data set: hashes of their content, 12 hexadecimal
-    digits each; of items that are alike, the second has one of its own. ``clusters`` say which belong together
-    (one passage, one subject), by a number for each item; () where each is its own. ``columns`` are by figure.
+    digits each; of items that are alike, the second has one of its own. ``clusters`` say which belong
+    together (one passage, one subject), by a number for each item; () where each is its own. ``columns`` are
+    by figure.
     """
 
     items: tuple[str, ...]
@@ -456,7 +460,12 @@ class Group:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """One ``slmeval run``, as asked for; made once from the flags."""
+    """One ``slmeval run``, as asked for; made once from the flags.
+
+    ``target_ci`` are half widths of intervals, as written: tasks end when theirs are so narrow. With
+    ``until_decided`` they end when the ``rules`` about them are decided, against the file ``baseline`` where
+    a rule needs one.
+    """
 
     backends: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
@@ -483,6 +492,10 @@ class RunOptions:
     temperature: float = 0.0
     top_p: float = 1.0
     repeats: int = 1
+    target_ci: tuple[str, ...] = ()
+    until_decided: bool = False
+    baseline: str | None = None
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ Answer = Literal["pass", "fail", "inconclusive"]
 class Judged:
     """One rule on one model.
 
-    ``rule`` is as it was written; ``value``, ``limit`` and ``baseline`` are in ``unit``. ``excess`` is how far
-    the value lies above the limit, with its interval: the rule is decided where the limit lies outside.
+    ``rule`` is as it was written; ``value``, ``limit`` and ``baseline`` are in ``unit``. ``excess`` is how
+    far the value lies above the limit, with its interval: the rule is decided where 0 lies outside.
     """
 
     rule: str

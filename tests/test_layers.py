@@ -38,6 +38,7 @@ GROUND = {
     "slmeval.medians",
     "slmeval.number_types",
     "slmeval.option_kinds",
+    "slmeval.packed_outcomes",
     "slmeval.packing",
     "slmeval.paired",
     "slmeval.pins",

@@ -71,6 +71,7 @@ class Perplexity(Rate):
     """
 
     name = "perplexity"
+    scale = "exp"
 
     def weight(self, answer: Answer) -> float:  # noqa: ARG002
         return 1.0
@@ -105,6 +106,7 @@ class TextBitsPerByte(Rate):
 
     name = "text_bits_per_byte"
     unit = "bits/byte"
+    scale = "bits"
 
     def weight(self, answer: Answer) -> float:
         return float(len(str(answer.sample.target).encode()))
