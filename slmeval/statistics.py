@@ -110,9 +110,9 @@ def share_interval(value: float, stderr: float | None, n: int) -> tuple[float, f
     return wilson(value, value * (1 - value) / stderr**2 if stderr and 0 < value < 1 else n)
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95% score interval for a proportion (E. B. Wilson, JASA 22, 1927)."""
-    z2 = Z95 * Z95
+def wilson(share: float, n: float, z: float = Z95) -> tuple[float, float]:
+    """Wilson's score interval for a proportion, of 95% or another ``z`` (E. B. Wilson, JASA 22, 1927)."""
+    z2 = z * z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return max(0.0, centre - half), min(1.0, centre + half)
