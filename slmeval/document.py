@@ -159,7 +159,7 @@ def cell_from(raw: Any, place: str) -> CellResult:
     try:
         return replace(made, outcomes=from_packed(packed))
     except ValueError as error:
-        raise DataError(f"a damaged run document: {place}.outcomes: {error}") from None
+        raise DataError(f"a damaged document: {place}.outcomes: {error}") from None
 
 
 def _value(hint: Any, raw: Any, place: str) -> Any:
@@ -251,15 +251,15 @@ def _check_keys(
     record: Mapping[str, Any], required: abc.Iterable[str], known: abc.Iterable[str], place: str
 ) -> None:
     if missing := sorted(set(required) - set(record)):
-        raise DataError(f"a damaged run document: {place} lacks {missing[0]!r}")
+        raise DataError(f"a damaged document: {place} lacks {missing[0]!r}")
     if unknown := sorted(set(record) - set(known)):
         raise DataError(
-            f"a run document that this slmeval cannot read: {place} has an unknown {unknown[0]!r}"
+            f"a document that this slmeval cannot read: {place} has an unknown {unknown[0]!r}"
         )
 
 
 def _damaged(place: str, raw: Any, wanted: str) -> DataError:
-    return DataError(f"a damaged run document: {place} is {_short(raw)}, not {wanted}")
+    return DataError(f"a damaged document: {place} is {_short(raw)}, not {wanted}")
 
 
 def _short(raw: Any) -> str:
