@@ -38,7 +38,9 @@ def identified(task: Task, rows: Sequence[Row], samples: Iterable[Sample]) -> It
 def _cluster(task: Task, row: Row, known: dict[str, int]) -> int | None:
     if not task.cluster or task.cluster not in row:
         return None
-    return known.setdefault(_told(row[task.cluster]), len(known))
+    shared = row[task.cluster]
+    # rows without a passage have none in common
+    return known.setdefault(_told(shared) if shared else f"of its own {len(known)}", len(known))
 
 
 def _told(value: Any) -> str:

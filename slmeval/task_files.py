@@ -29,7 +29,7 @@ SUFFIX = ".toml"
 
 COMMON_KEYS = (
     *("name", "version", "rows", "shots_rows", "shots", "description", "prompt", "delimiter", "separator"),
-    *("licence", "source"),
+    *("licence", "source", "cluster"),
 )
 CHOICES_KEYS = ("choices", "answer", "answer_is", "lettered")
 TARGET_KEYS = ("target", "stop", "max_tokens", "answer_regex", "ignore_case", "ignore_punctuation")
@@ -57,7 +57,7 @@ def read_task_file(path: Path) -> Task:
     dataset = DatasetSpec(
         name=task.name,
         evaluation="rows",
-        fields=fields,
+        fields=tuple(dict.fromkeys((*fields, *([task.cluster] if task.cluster else [])))),
         shots=None if shown is None else "rows" if shown == rows else "shots",
         licence=table.text("licence"),
         source=table.text("source"),
@@ -65,7 +65,7 @@ def read_task_file(path: Path) -> Task:
     version = f"{task.version}+{hashlib.sha256(data).hexdigest()[:8]}"
     same = dataset.shots == dataset.evaluation
     whole = replace(task, version=version, dataset=dataset, lm_eval_same_split=same)
-    return FileTask(whole, rows, shown, cache(lambda file: read_file(file, fields)))
+    return FileTask(whole, rows, shown, cache(lambda file: read_file(file, dataset.fields)))
 
 
 @dataclass(frozen=True)
@@ -377,6 +377,7 @@ def _common(table: _Table) -> dict[str, Any]:
         "description": table.text("description"),
         "delimiter": table.text("delimiter", " "),
         "separator": table.text("separator", "\n\n"),
+        "cluster": table.text("cluster"),
     }
 
 

@@ -93,6 +93,7 @@ class MultipleChoice(Task):
     shots_alike: str = ""
     lm_eval_same_split: bool = False
     lm_eval_zero_shot: bool = False
+    cluster: str = ""
     kind: str = field(default="multiple_choice", init=False)
 
     def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
@@ -152,6 +153,7 @@ class LetteredChoice(Task):
     shot_order: Literal["drawn", "first"] = "drawn"
     lm_eval_same_split: bool = False
     repeats_allowed: bool = field(default=True, init=False)
+    cluster: str = ""
     kind: str = field(default="multiple_choice", init=False)
 
     def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
@@ -204,7 +206,7 @@ class Rotated(Task):
     kind: str = field(default="multiple_choice", init=False)
 
     def __post_init__(self) -> None:
-        for name in ("version", "dataset", "shots", "shot_order", "lm_eval_same_split"):
+        for name in ("version", "dataset", "shots", "shot_order", "cluster", "lm_eval_same_split"):
             object.__setattr__(self, name, getattr(self.task, name))
         object.__setattr__(self, "name", f"{self.task.name}/rotated")
         object.__setattr__(self, "shots_as", self.task.name)
@@ -245,6 +247,7 @@ class NextWords(Task):
     delimiter: str = " "
     separator: str = "\n\n"
     lm_eval_same_split: bool = False
+    cluster: str = ""
     kind: str = field(default="likelihood", init=False)
 
     def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
@@ -276,6 +279,7 @@ class WholeText(Task):
     text: Callable[[Row], str]
     original: Callable[[Row], str]
     metrics: tuple[Use, ...]
+    cluster: str = ""
     kind: str = field(default="likelihood", init=False)
 
     def sample(self, row: Row, shots: Sequence[Row]) -> Sample:
@@ -314,6 +318,7 @@ class FreeText(Task):
     delimiter: str = " "
     separator: str = "\n\n"
     lm_eval_same_split: bool = False
+    cluster: str = ""
     kind: str = field(default="generation", init=False)
 
     def sample(self, row: Row, shots: Sequence[Row]) -> Sample:

@@ -34,4 +34,5 @@ BOOLQ = MultipleChoice(
     gold=lambda row: whole_number(row, "label"),
     chance=0.5,
     lm_eval_same_split=True,
+    cluster="passage",
 )

@@ -43,4 +43,5 @@ SCIQ = MultipleChoice(
     # the position tells the model nothing: choices are not shown, but scored one by one
     gold=lambda _: 3,
     chance=0.25,
+    cluster="support",
 )

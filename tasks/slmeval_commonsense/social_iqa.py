@@ -46,4 +46,5 @@ SOCIAL_IQA = MultipleChoice(
     gold=gold,
     chance=1 / 3,
     lm_eval_same_split=True,
+    cluster="context",
 )
