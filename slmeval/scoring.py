@@ -149,7 +149,7 @@ class _Book:
         whole = _beside_each_other({**self._columns, **beside, **repeated})
         totals = tuple(_total(self._task, name, column) for name, column in whole.items())
         counts = {name: count for name, count in sorted(self._counts.items()) if count}
-        return Scored(totals, self._columns, counts, outcomes_of(self._asked, totals, self._columns))
+        return Scored(totals, self._columns, counts, outcomes_of(self._asked, totals, whole))
 
 
 def _enter(columns: dict[str, Column], index: int, told: Iterable[tuple[str, Metric, float | None]]) -> None:
