@@ -40,14 +40,15 @@ class Compared:
 class Flip:
     """An item whose score a side changed.
 
-    ``row`` is its place in the data set, from 0; ``before`` and ``after`` are its scores; margins, in nats,
-    and the prompt are ``None`` where they are not known.
+    ``task`` is ``task@shots``; ``row`` its place in the data set, from 0; ``before`` and ``after`` are its
+    scores. Row, margins (in nats) and prompt (the question alone, as plain text) are ``None`` where they are
+    not known.
     """
 
     task: str
     figure: str
     item: str
-    row: int
+    row: int | None
     before: float
     after: float
     margin_before: float | None = None
