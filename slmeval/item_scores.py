@@ -33,7 +33,7 @@ def outcomes_of(
         return None
     values = {figure.name: figure.value for figure in figures}
     made = {name: _scores(column, places) for name, column in columns.items()}
-    kept = {name: each for name, each in made.items() if each is not None and _is_of(values[name], each)}
+    kept = {name: each for name, each in made.items() if each is not None and is_value_of(values[name], each)}
     clusters = [asked[place].cluster for place in places]
     together = tuple(each for each in clusters if each is not None)
     return Outcomes(items, kept, together if len(together) == len(items) else ())
@@ -63,7 +63,7 @@ def _scores(column: Column, places: Sequence[int]) -> ItemScores | None:
     return ItemScores(tuple(rounded.get(place) for place in places), weights, scale)
 
 
-def _is_of(value: float | None, column: ItemScores) -> bool:
+def is_value_of(value: float | None, column: ItemScores) -> bool:
     """Whether a figure is what its scores come to, as its metric says."""
     found = value_of(column)
     return value is not None and found is not None and math.isclose(value, found, rel_tol=1e-4, abs_tol=1e-6)
