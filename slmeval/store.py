@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sqlite3
 import struct
 import sys
@@ -45,6 +46,9 @@ _FRESH_NS = 2_000_000_000
 
 #: in the identity of a run that asked nothing: whose answers it scored again
 RESCORED = "answers of run"
+
+#: the newest run, or one before it
+_LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
 
 T = TypeVar("T")
 
@@ -287,7 +291,12 @@ class Store:
             raise UsageError(f"run {run_id} is being carried out by process {pid}: wait until that ends")
 
     def full_id(self, prefix: str) -> str:
-        """The id that begins so; the errors as in :meth:`run`."""
+        """The id that begins so, ``last`` for the newest, or ``last~1`` for the one before it, and so on.
+
+        The errors as in :meth:`run`.
+        """
+        if back := _LAST.fullmatch(prefix):
+            return self._newest(prefix, int(back[1] or 0))
         statement = "SELECT id FROM runs WHERE substr(id, 1, length(?)) = ? ORDER BY started DESC, rowid DESC"
         found = [run_id for (run_id,) in self._select(statement, prefix, prefix)]
         if not prefix or not found:
@@ -298,6 +307,16 @@ class Store:
         if len(found) == 1:
             return str(found[0])
         raise UsageError(f"{len(found)} runs begin with {prefix!r}, the newest is {found[0]}: add letters")
+
+    def _newest(self, reference: str, back: int) -> str:
+        """The newest run but ``back``."""
+        ((count,),) = self._select("SELECT count(*) FROM runs")
+        if back >= count:
+            raise UsageError(f"there is no run {reference}: the store {self.path} holds {count}")
+        ((run_id,),) = self._select(
+            "SELECT id FROM runs ORDER BY started DESC, rowid DESC LIMIT 1 OFFSET ?", back
+        )
+        return str(run_id)
 
     def _options(self, text: str, run_id: str) -> RunOptions:
         return from_plain(RunOptions, self._json(text, run_id), "options")

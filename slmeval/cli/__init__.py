@@ -25,6 +25,7 @@ _COMMANDS = (
     "runs",
     "show",
     "rescore",
+    "compare",
     "export",
     "data",
 )
