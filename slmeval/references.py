@@ -1,4 +1,4 @@
-"""What a user calls a run: ``last``, an id, or a file of a run or a baseline; and which side of it is meant."""
+"""What a user calls a run: ``last``, an id, or a file of a run or baseline; and which side of it is meant."""
 
 from __future__ import annotations
 
