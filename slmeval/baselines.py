@@ -326,13 +326,18 @@ def read_document(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no JSON: it is not UTF-8, from byte {error.start} on") from None
     except json.JSONDecodeError as error:
-        at = f"line {error.lineno}, column {error.colno}"
-        rest = " (the end of the file: is it all there?)" if error.pos >= len(error.doc.rstrip()) else ""
-        raise DataError(f"{path} is no JSON: {error.msg.lower()} at {at}{rest}") from None
+        raise DataError(f"{path} is no JSON: {_told(error)}") from None
     except RecursionError:
         raise DataError(f"{path} is nested too deeply to be read") from None
     except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _told(error: json.JSONDecodeError) -> str:
+    at = f"{error.msg.lower()} (line {error.lineno}, column {error.colno})"
+    text = error.doc.rstrip()
+    whole = text.endswith(("}", "]")) and error.pos < len(text)
+    return at if whole else f"{at}: it is not all there"
 
 
 def _bytes(path: Path) -> bytes:
