@@ -10,13 +10,10 @@ from slmeval.excess import ratio
 from slmeval.gate_cases import Case
 from slmeval.verdicts import Answer
 
-#: an answer, said of an interval and its limit, and of an exact value and its limit
-_OF_INTERVAL = {"pass": "all of it keeps {}", "fail": "all of it breaks {}", "inconclusive": "{} lies in it"}
-_OF_VALUE = {
-    "pass": "which keeps {}",
-    "fail": "which breaks {}",
-    "inconclusive": "which is not held against {}",
-}
+#: an answer, said of an interval, the side on which it may not be, and its limit
+_OF_INTERVAL = {"pass": "none of it is {} {}", "fail": "all of it is {} {}", "inconclusive": "{1} lies in it"}
+#: the same of an exact value
+_OF_VALUE = {"pass": "not {} {}", "fail": "{} {}", "inconclusive": "at {1}"}
 #: more items than this are nothing that anybody would ask
 _MOST = 10_000_000
 
@@ -35,22 +32,26 @@ def sentence(
     shown = _Shown(case, excess)
     if surer is not None:
         return f"{shown.text}: alone it would fail, but {_doubt(case, surer, tries)}"
-    told = f"{shown.text}: {_OF_INTERVAL[answer].format(shown.limit)}"
+    told = f"{shown.text}: {_OF_INTERVAL[answer].format(_wrong_side(case), shown.limit)}"
     return "; ".join((told, *_ways_out(case, excess, shown))) if answer == "inconclusive" else told
 
 
 def _exact(case: Case, answer: Answer) -> str:
     """Of what has no error."""
-    said = _OF_VALUE[answer].format(f"the limit of {amount(case, case.limit)}")
+    said = _OF_VALUE[answer].format(_wrong_side(case), f"the limit of {amount(case, case.limit)}")
     if case.changed == 0:
         alike = f"all {case.items:,} items have the same score as in {case.base}"
-        return f"{amount(case, case.value)}: {alike}, {said}"
+        return f"{amount(case, case.value)}, {said}: {alike}"
     against = "" if case.baseline is None else f" against {amount(case, case.baseline)} in {case.base}"
-    return f"{amount(case, case.value)}{against}, the same each time, {said}"
+    return f"{amount(case, case.value)}{against}, the same each time: {said}"
+
+
+def _wrong_side(case: Case) -> str:
+    return "below" if case.rule.upward else "above"
 
 
 def _doubt(case: Case, surer: Estimate, tries: int) -> str:
-    low, high = (_difference(case, bound) for bound in (surer.low, surer.high))
+    low, high = _bare(case, surer.low), _difference(case, surer.high)
     level = percent(surer.level)
     return f"of {tries} rules chance breaks one more often: {level} sure, it is {low} to {high} off the limit"
 
@@ -70,7 +71,7 @@ class _Shown:
         if case.baseline is None:
             self.text, self.limit = self._alone(), f"the limit of {amount(case, case.limit)}"
         elif case.rule.factor == 1.0:
-            self.text, self.limit = self._difference(), f"the limit of {_difference(case, case.offset)}"
+            self.text, self.limit = self._difference(), f"the limit of {_margin(case)}"
         elif self.shares is not None and not case.offset:
             assert case.rule.factor is not None
             self.text, self.limit = self._share(self.shares), f"the limit of {percent(case.rule.factor)}"
@@ -84,11 +85,10 @@ class _Shown:
 
     def _difference(self) -> str:
         case, excess = self._case, self._excess
-        middle, low, high = (
-            _difference(case, each + case.offset) for each in (excess.value, excess.low, excess.high)
-        )
+        middle, low, high = (each + case.offset for each in (excess.value, excess.low, excess.high))
         share = f", {self._kept(self.shares)}" if self.shares and case.recovers else ""
-        return f"{self._both()}: {middle} ({self._interval(low, high)}){share}"
+        interval = self._interval(_bare(case, low), _difference(case, high))
+        return f"{self._both()}: {_difference(case, middle)} ({interval}){share}"
 
     def _share(self, shares: tuple[float, float]) -> str:
         case = self._case
@@ -104,9 +104,9 @@ class _Shown:
 
     def _distance(self) -> str:
         case, excess = self._case, self._excess
-        middle, low, high = (_difference(case, each) for each in (excess.value, excess.low, excess.high))
-        limit = f"the limit made of it is {amount(case, case.limit)}"
-        return f"{self._both()}, {limit}: {middle} from it ({self._interval(low, high)})"
+        interval = self._interval(_bare(case, excess.low), _difference(case, excess.high))
+        limit = f"which makes a limit of {amount(case, case.limit)}"
+        return f"{self._both()}, {limit}: {_difference(case, excess.value)} from it ({interval})"
 
     def _both(self) -> str:
         case = self._case
@@ -201,6 +201,16 @@ def _difference(case: Case, value: float) -> str:
         return f"{100 * value + 0.0:+.2f} points"
     unit = f" {case.figure.unit}" if case.figure.unit else ""
     return f"{'+' if value >= 0 else ''}{_number(value, max(abs(value), abs(case.value) / 100))}{unit}"
+
+
+def _bare(case: Case, value: float) -> str:
+    """The difference without its unit."""
+    return _difference(case, value).partition(" ")[0]
+
+
+def _margin(case: Case) -> str:
+    """How far from the baseline the limit is."""
+    return _difference(case, case.offset) if case.offset else "0"
 
 
 def percent(share: float) -> str:
