@@ -144,7 +144,7 @@ class Cases:
         level: float,
         levels: Mapping[str, float],
         shared: bool,
-        recovers: bool,
+        recovers: bool = False,
     ) -> None:
         """``levels`` are those of cells that have another than ``level``, by ``task@shots``."""
         self._opposed = opposed
@@ -186,7 +186,7 @@ class Cases:
     def _case(self, rule: Rule, cell: CellResult, each: Opposed) -> Case:
         figure = figure_of(rule, cell)
         assert figure is not None, "matching cells have the figure"
-        level = cell.stop.level if cell.stop else self._levels.get(told(cell), self._level)
+        level = self._levels.get(told(cell)) or (cell.stop.level if cell.stop else self._level)
         bare, mine = Case(rule, cell, figure, level, recovers=self._recovers), Spread(cell, figure)
         if not rule.needs_baseline:
             return _absolute(bare, mine)
