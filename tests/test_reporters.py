@@ -67,6 +67,9 @@ def test_our_reporters_come_through_the_hook() -> None:
         "md": "md",
         "json": "json",
         "csv": "csv",
+        "junit": "xml",
+        "bmf": "bmf.json",
+        "github": "github.txt",
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slmeval.verdicts import Answer
+
 
 @dataclass(frozen=True)
 class Paragraph:
@@ -37,4 +39,19 @@ class Command:
     text: str
 
 
-Block = Paragraph | Table | Listing | Command
+@dataclass(frozen=True)
+class Answers:
+    """Rules, each with how it was answered and the sentence that says why."""
+
+    lines: tuple[tuple[Answer, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Details:
+    """What is read on demand, below a title: folded where that can be."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+Block = Paragraph | Table | Listing | Command | Answers | Details

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import textwrap
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 import tabulate
 
 from slmeval.api import Reporter
-from slmeval.builtin.reporters.blocks import Block, Command, Listing, Paragraph, Table
+from slmeval.builtin.reporters.blocks import Answers, Block, Command, Details, Listing, Paragraph, Table
+from slmeval.builtin.reporters.comparisons import comparisons as compared
 from slmeval.builtin.reporters.content import report
+from slmeval.builtin.reporters.gates import gate
 from slmeval.builtin.reporters.text import markdown
+from slmeval.differences import Comparison
 from slmeval.text import clean
 from slmeval.types import RunResult
+from slmeval.verdicts import Answer, GateReport
 
 #: columns of the terminal that text is wrapped to
 _WIDTH = 100
@@ -28,24 +34,52 @@ _NAMES, _NARROW = ("Task", "Figure"), 18
 _GAP, _PADDING = 2, 2
 
 
-class TableReporter(Reporter):
+#: signs that any console shows, and those that GitHub does
+_SIGNS = {"pass": "+ PASS", "fail": "! FAIL", "inconclusive": "? INCONCLUSIVE"}
+_GITHUB_SIGNS = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
+_SIGN_WIDTH = max(map(len, _SIGNS.values()))
+
+
+class _Readable(Reporter):
+    """A report of blocks with an empty line between them."""
+
+    writes: ClassVar[frozenset[str]] = frozenset({"run", "comparison", "gate"})
+
+    def write(self, run: RunResult, out: TextIO) -> None:
+        self._write(report(run), out)
+
+    def write_comparisons(self, comparisons: Sequence[Comparison], out: TextIO) -> None:
+        self._write(compared(comparisons), out)
+
+    def write_gate(self, report: GateReport, out: TextIO) -> None:
+        self._write(gate(report), out)
+
+    def _write(self, blocks: Iterable[Block], out: TextIO) -> None:
+        out.write("\n\n".join(map(self._text, blocks)) + "\n")
+
+    @abstractmethod
+    def _text(self, block: Block) -> str:
+        """One block as text."""
+
+
+class TableReporter(_Readable):
     """Plain text, for a terminal 100 columns wide."""
 
     name = "table"
     suffix = "txt"
 
-    def write(self, run: RunResult, out: TextIO) -> None:
-        out.write("\n\n".join(_plain(block) for block in report(run)) + "\n")
+    def _text(self, block: Block) -> str:
+        return _plain(block)
 
 
-class MarkdownReporter(Reporter):
+class MarkdownReporter(_Readable):
     """Markdown, as GitHub shows it."""
 
     name = "md"
     suffix = "md"
 
-    def write(self, run: RunResult, out: TextIO) -> None:
-        out.write("\n\n".join(_markdown(block) for block in report(run)) + "\n")
+    def _text(self, block: Block) -> str:
+        return _markdown(block)
 
 
 # ---- plain text --------------------------------------------------------------------------------------
@@ -56,10 +90,23 @@ def _plain(block: Block) -> str:
         tame = _escaped(block, clean)
         return _tabulate(tame, "simple", _widths(tame))
     if isinstance(block, Listing):
-        return "\n".join([clean(block.title), *_aligned(block.lines)])
+        title = [clean(block.title)] if block.title else []
+        return "\n".join([*title, *_aligned(block.lines)])
+    if isinstance(block, Answers):
+        return "\n".join(map(_answer, block.lines))
+    if isinstance(block, Details):
+        return "\n".join([clean(block.title), *map(_plain, block.blocks)])
     if isinstance(block, Command):
         return clean(block.text)
     return _wrap(clean(block.text))
+
+
+def _answer(line: tuple[Answer, str, str]) -> str:
+    """The sign and the rule, and below it why."""
+    answer, rule, sentence = line
+    margin = _SIGN_WIDTH + 2
+    first = _wrap(f"{_SIGNS[answer]:{margin}}{clean(rule)}", margin)
+    return f"{first}\n{textwrap.indent(_wrap(clean(sentence), width=_WIDTH - margin), ' ' * margin)}"
 
 
 def _widths(block: Table) -> list[int]:
@@ -85,10 +132,10 @@ def _aligned(lines: tuple[tuple[str, str], ...]) -> list[str]:
     return [_wrap(f"  {label:{width}}  {text}", width + 4) for label, text in cleaned]
 
 
-def _wrap(text: str, margin: int = 0) -> str:
+def _wrap(text: str, margin: int = 0, width: int = _WIDTH) -> str:
     # paths and hashes are copied from reports: they are left whole
     return textwrap.fill(
-        text, _WIDTH, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False
+        text, width, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False
     )
 
 
@@ -99,11 +146,22 @@ def _markdown(block: Block) -> str:
     if isinstance(block, Table):
         return _tabulate(_escaped(block, markdown), "github")
     if isinstance(block, Listing):
-        lines = [f"- {markdown(label)}: {markdown(text)}" for label, text in block.lines]
-        return f"## {markdown(block.title)}\n\n" + "\n".join(lines)
+        title = f"## {markdown(block.title)}\n\n" if block.title else ""
+        return title + "\n".join(f"- {markdown(label)}: {markdown(text)}" for label, text in block.lines)
+    if isinstance(block, Answers):
+        rows = tuple((_GITHUB_SIGNS[answer], *texts) for answer, *texts in block.lines)
+        return _markdown(Table(("Verdict", "Rule", "Why"), rows))
+    if isinstance(block, Details):
+        return _folded(block)
     if isinstance(block, Command):
         return f"    {clean(block.text)}"
     return _strong(block)
+
+
+def _folded(block: Details) -> str:
+    # a fold is HTML, in which Markdown is read again after an empty line
+    title = f"<details>\n<summary>{html.escape(clean(block.title))}</summary>"
+    return "\n\n".join([title, *map(_markdown, block.blocks), "</details>"])
 
 
 def _strong(block: Paragraph) -> str:

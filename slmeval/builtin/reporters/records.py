@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, TextIO
 
 from slmeval.api import Reporter
+from slmeval.builtin.reporters.documents import comparison_document, dump, gate_document
+from slmeval.differences import Comparison
 from slmeval.document import to_json
 from slmeval.text import clean
 from slmeval.types import CellResult, Figure, RunResult
+from slmeval.verdicts import GateReport
 
 #: a text that begins so is a formula to a spreadsheet (the wide forms to an East Asian one)
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
@@ -22,13 +25,20 @@ COLUMNS = (
 
 
 class JsonReporter(Reporter):
-    """The whole run as one JSON document, schema ``slmeval.run/1``."""
+    """All of it as one JSON document: slmeval.run/1, slmeval.comparison/1 or slmeval.gate/1."""
 
     name = "json"
     suffix = "json"
+    writes: ClassVar[frozenset[str]] = frozenset({"run", "comparison", "gate"})
 
     def write(self, run: RunResult, out: TextIO) -> None:
         out.write(to_json(run, indent=2) + "\n")
+
+    def write_comparisons(self, comparisons: Sequence[Comparison], out: TextIO) -> None:
+        out.write(dump(comparison_document(comparisons)))
+
+    def write_gate(self, report: GateReport, out: TextIO) -> None:
+        out.write(dump(gate_document(report)))
 
 
 class CsvReporter(Reporter):

@@ -6,16 +6,31 @@ import math
 import re
 
 from slmeval.text import clean
-from slmeval.types import Figure
+from slmeval.types import CellResult, Figure
 
 #: numbers of this size, and intervals narrower than that, are told by their power of ten
 _HUGE, _TINY = 1e15, 1e-12
 _MARKS = re.compile(r"([\\`*<>|&]|\[(?=[^\]]*\]\())")
+#: a person, a team or an issue as GitHub links it, and tells of it to whoever it concerns
+_MENTIONS = re.compile(r"(?<!\w)(@(?=\w)|#(?=\d))")
 
 
 def markdown(text: str) -> str:
-    """One clean line in which Markdown and HTML mean nothing, nor end a table's cell."""
-    return _MARKS.sub(r"\\\1", clean(text))
+    """One clean line in which Markdown and HTML mean nothing, nor end a table's cell, nor call anybody."""
+    return _MENTIONS.sub(r"\1&#8203;", _MARKS.sub(r"\\\1", clean(text)))
+
+
+def last_part(text: str, length: int) -> str:
+    """The end of ``text`` in one clean line: what is asked stands there."""
+    line = clean(text)
+    return line if len(line) <= length else f"…{line[1 - length :]}"
+
+
+def cell_text(cell: CellResult) -> str:
+    """``arc_easy@0``, as rules name it, or the probe's name; and that it was asked in chat."""
+    if cell.kind == "probe":
+        return cell.name
+    return f"{cell.name}@{cell.shots}{' in chat' if cell.chat == 'on' else ''}"
 
 
 # ---- numbers -----------------------------------------------------------------------------------------
@@ -42,12 +57,24 @@ def value_text(figure: Figure) -> str:
 
 def number(value: float, scale: float) -> str:
     """``value`` with as many digits as are of use beside one of size ``scale``."""
+    text = format(value, _form(scale))
+    # what was rounded to nothing has no sign
+    return text if text.strip("-0.,") else text.removeprefix("-")
+
+
+def _form(scale: float) -> str:
     size = abs(scale)
     if size >= _HUGE:
-        return f"{value:.3g}"
+        return ".3g"
     if size >= 1000:
-        return f"{value:,.0f}" if float(scale).is_integer() else f"{value:,.1f}"
-    return f"{value:.4f}" if size >= 0.001 or size == 0 else f"{value:.3g}"
+        return ",.0f" if float(scale).is_integer() else ",.1f"
+    return ".4f" if size >= 0.001 or size == 0 else ".3g"
+
+
+def signed(value: float, scale: float) -> str:
+    """As :func:`number`, with a sign in front of what is more than nothing, too."""
+    text = number(value, scale)
+    return f"+{text}" if value > 0 and text != number(0.0, scale) else text
 
 
 def interval_text(figure: Figure) -> str:
