@@ -18,6 +18,8 @@ from slmeval.types import CellResult, DataOrigin, Figure
 
 #: units of time; a figure whose unit has one of them in it tells of the machine as much as of the model
 _TIMES = frozenset({"ns", "us", "ms", "s", "min", "h"})
+#: engine, model and ``task@shots``
+CellName = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Case:
         return settled(self.excess(factor, self.offset, level), size)
 
 
+def named(cell: CellResult) -> CellName:
+    """Under what a cell is found in its run."""
+    return cell.backend, cell.model, told(cell)
+
+
 def is_timing(figure: Figure) -> bool:
     """Whether it is a time, or so many of something in a time."""
     return bool(_TIMES & set(figure.unit.split("/")))
@@ -142,11 +149,11 @@ class Cases:
         self,
         opposed: Sequence[Opposed],
         level: float,
-        levels: Mapping[str, float],
+        levels: Mapping[CellName, float],
         shared: bool,
         recovers: bool = False,
     ) -> None:
-        """``levels`` are those of cells that have another than ``level``, by ``task@shots``."""
+        """``levels`` are those of cells that have another than ``level`` or their stop's."""
         self._opposed = opposed
         self._level = level
         self._levels = levels
@@ -186,7 +193,7 @@ class Cases:
     def _case(self, rule: Rule, cell: CellResult, each: Opposed) -> Case:
         figure = figure_of(rule, cell)
         assert figure is not None, "matching cells have the figure"
-        level = self._levels.get(told(cell)) or (cell.stop.level if cell.stop else self._level)
+        level = self._levels.get(named(cell)) or (cell.stop.level if cell.stop else self._level)
         bare, mine = Case(rule, cell, figure, level, recovers=self._recovers), Spread(cell, figure)
         if not rule.needs_baseline:
             return _absolute(bare, mine)

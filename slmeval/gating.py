@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from slmeval.differences import Estimate
 from slmeval.errors import UnknownName, UsageError
-from slmeval.gate_cases import Case, Cases, opposed
+from slmeval.gate_cases import Case, Cases, CellName, opposed
 from slmeval.gate_sentences import sentence
 from slmeval.rules import Rule
 from slmeval.sides import Side, sides_of
@@ -36,14 +36,14 @@ def judge(
     *,
     shared: bool = False,
     level: float = 0.95,
-    levels: Mapping[str, float] | None = None,
+    levels: Mapping[CellName, float] | None = None,
     recovery_of: str = "",
 ) -> GateReport:
     """Hold ``run`` against ``rules``, and against ``baseline`` where these need one.
 
     With ``shared`` cells that were not asked alike are held against each other on the items of both.
-    Intervals have the ``level``, or that of ``levels`` for their ``task@shots``, or what a cell's stop asks
-    for. ``recovery_of`` names a side of the run itself, which is then the baseline of the others.
+    Intervals have the ``level``, or that of ``levels`` for their cell, or what the cell's stop asks for.
+    ``recovery_of`` names a side of the run itself, which is then the baseline of the others.
 
     :raises UsageError: what was measured cannot be compared (what differs is told), or a rule fits nothing.
     """
