@@ -287,6 +287,10 @@ def _check(kind: _Kind, part: Any) -> None:
         raise _UnfitError(f"{kind.noun} {part.name!r} lacks {', '.join(lacks)}")
     if isinstance(part, Probe) and (wrong := _wrong_in_probe(part)):
         raise _UnfitError(f"probe {part.name!r} has {wrong}")
+    if kind.base is Reporter and not isinstance(part.writes, (set, frozenset)):
+        raise _UnfitError(
+            f"reporter {part.name!r} has writes {reprlib.repr(part.writes)}, which is no set of kinds"
+        )
 
 
 def _wrong_in_probe(probe: Probe) -> str | None:

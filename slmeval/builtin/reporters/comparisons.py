@@ -123,10 +123,20 @@ def _p(p: float | None) -> str:
 def _flips(flips: Sequence[Flip]) -> Iterator[Block]:
     if not flips:
         return
-    lines = tuple((f"{flip.task}/{flip.figure}, row {flip.row}", _flip(flip)) for flip in flips[:_SHOWN])
+    lines = tuple((f"{flip.task}/{flip.figure}, {_place(flip)}", _flip(flip)) for flip in flips[:_SHOWN])
     more = len(flips) - len(lines)
     rest = (Paragraph(f"{more:,} more stand in the JSON report."),) if more else ()
     yield Details(plural(len(flips), "item") + " with another score", (Listing("", lines), *rest))
+
+
+def _place(flip: Flip) -> str:
+    return f"item {flip.item}" if flip.row is None else f"row {flip.row}"
+
+
+def _place(flip: Flip) -> str:
+    """``arc_easy@0/acc, row 12``; the item's hash where its row is not known."""
+    where = f"item {flip.item}" if flip.row is None else f"row {flip.row}"
+    return f"{flip.task}/{flip.figure}, {where}"
 
 
 def _flip(flip: Flip) -> str:
