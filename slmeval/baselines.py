@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from importlib import resources
@@ -118,19 +118,26 @@ def _model(report: ModelReport) -> BaselineModel:
 
 
 def _stripped(cell: CellResult, figures: Collection[str] | None) -> CellResult:
-    bare = replace(cell, counts={}, notes=(), series=(), conditions=())
+    bare = replace(cell, counts={}, notes=(), series=(), conditions=_yardsticks(cell.conditions))
     kept = tuple(replace(figure, note="", percentiles={}) for figure in cell.figures)
     return replace(
         bare,
         figures=tuple(sorted(kept, key=lambda figure: figure.name)),
-        outcomes=cell.outcomes and _columns(cell.outcomes, figures),
+        outcomes=cell.outcomes and _columns(cell, cell.outcomes, figures),
     )
 
 
-def _columns(outcomes: Outcomes, figures: Collection[str] | None) -> Outcomes:
-    """``outcomes`` of these figures alone, in the order of their names."""
-    names = sorted(name for name in outcomes.columns if figures is None or name in figures)
-    return replace(outcomes, columns={name: outcomes.columns[name] for name in names})
+def _yardsticks(conditions: Iterable[Conditions]) -> tuple[Conditions, ...]:
+    """Of each moment when the yardstick was measured, what it took."""
+    return tuple(Conditions(each.at, yardstick=each.yardstick) for each in conditions if each.yardstick)
+
+
+def _columns(cell: CellResult, outcomes: Outcomes, figures: Collection[str] | None) -> Outcomes:
+    """``outcomes`` of these figures alone, in the order of their names; what is exact needs none."""
+    exact = {figure.name for figure in cell.figures if figure.ci95 is None and figure.n > 1}
+    names = outcomes.columns.keys() - exact
+    kept = sorted(name for name in names if figures is None or name in figures)
+    return replace(outcomes, columns={name: outcomes.columns[name] for name in kept})
 
 
 def _key_of_model(model: BaselineModel) -> tuple[str, str]:

@@ -37,6 +37,7 @@ from slmeval.packing import float32
 from slmeval.store import Store
 from slmeval.types import (
     CellResult,
+    Conditions,
     Figure,
     ItemScores,
     Machine,
@@ -54,7 +55,7 @@ GAPS = ItemScores((0.5, None, 0.25, None, 0.125))
 
 
 def figures_of(columns: dict[str, ItemScores]) -> tuple[Figure, ...]:
-    return tuple(Figure(name, value_of(column), 0.1, None, 5, "") for name, column in columns.items())
+    return tuple(Figure(name, value_of(column), 0.1, (-9e9, 9e9), 5, "") for name, column in columns.items())
 
 
 COLUMNS = {"perplexity": NATS, "acc": SHARES, "margin": GAPS}
@@ -76,6 +77,10 @@ PROBE = examples.cell(
     figures=(PEAK, Figure("device_peak", None, None, None, 0, "MiB", "unavailable", "it is not told")),
     settings={"context": "512", "batch": 1},
     series=(Series("peak", "MiB", (810.0, 815.0)),),
+    conditions=(
+        Conditions(0.0, 2000.0, "performance", 0.5, yardstick={"multiply": (0.01, 0.011)}),
+        Conditions(1.5, 2000.0, "performance", 0.5),
+    ),
 )
 GROUP = examples.cell("arc", kind="group", members=("arc_easy", "arc_challenge"))
 RUN = examples.run(
@@ -126,7 +131,11 @@ def test_what_a_gate_needs_is_kept_and_the_rest_is_not() -> None:
     assert {(f.name, f.value, f.ci95) for f in task.figures} == {
         (f.name, f.value, f.ci95) for f in TASK.figures
     }
-    assert (probe.settings, probe.series, probe.conditions) == (PROBE.settings, (), ())
+    assert (probe.settings, probe.series, probe.conditions) == (
+        PROBE.settings,
+        (),
+        (Conditions(0.0, yardstick={"multiply": (0.01, 0.011)}),),
+    )
     assert [figure.value for figure in probe.figures] == [None, 812.5]
     assert made.cells[place_of("arc")].members == GROUP.members
     assert made.settings["max_tokens"] == 9
@@ -160,6 +169,14 @@ def test_outcomes_are_kept_of_the_figures_that_are_named() -> None:
     assert set(made.cells[AT].outcomes.columns) == {"acc"}  # type: ignore[union-attr]
     assert made.cells[AT].figures == baseline_of(RUN).cells[AT].figures
     assert len(to_json(made)) < len(TEXT)
+
+
+def test_no_outcomes_are_kept_of_what_is_exact() -> None:
+    chance = ItemScores((0.25, 0.25, 0.25, 0.25, 0.25))
+    outcomes = replace(OUTCOMES, columns={**COLUMNS, "chance": chance})
+    made = baseline_of(replace(RUN, cells=(replace(TASK, outcomes=outcomes),)))
+    assert set(made.cells[0].outcomes.columns) == set(COLUMNS)  # type: ignore[union-attr]
+    assert examples.CHANCE.value in [figure.value for figure in made.cells[0].figures]
 
 
 @given(
