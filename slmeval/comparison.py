@@ -18,9 +18,8 @@ from slmeval.types import Figure
 
 #: members of larger groups are left out where chance explains what they differ by
 _MANY, _CHANCE = 10, 0.05
-_TIMED = (
-    "not compared: what is timed is only told apart when both are measured in turn (slmeval gate --against)"
-)
+_ONCE = "measured once on each side, which gives no interval"
+_TIMED = "what two runs timed is not compared: slmeval gate --against measures both sides in turn"
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ def compare(
 def _compared(matching: Matching, wanted: Wanted, first: Compared, second: Compared) -> Comparison:
     cells = _chosen(matching, wanted.tasks)
     notes = [*matching.notes, *_of_differences(matching, cells, shared=wanted.shared)]
+    notes += _of_probes(matching, cells)
     check_figures(wanted.figures, cells)
     tested = _corrected([_tested(cell, name) for cell in cells for name in figures_of(cell, wanted.figures)])
     shown, left_out = _folded(tested, wanted)
@@ -122,6 +122,21 @@ def _of_differences(matching: Matching, cells: Iterable[CellPair], *, shared: bo
     return [f"not asked alike, and compared on the items of both: {line}" for line in lines]
 
 
+def _of_probes(matching: Matching, cells: Iterable[CellPair]) -> list[str]:
+    """What is said of each probe, beside its figures."""
+    lines: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.first.kind == "probe":
+            lines.setdefault(_TIMED if _is_timed(cell) else _ONCE, []).append(cell.name)
+            for difference in matching.differences.get(cell.name, ()):
+                lines.setdefault(f"not measured alike: {difference}", []).append(cell.name)
+    return [f"{listed(names)}: {line}" for line, names in lines.items()]
+
+
+def _is_timed(cell: CellPair) -> bool:
+    return not any(figure.unit == "MiB" for figure in cell.first.figures)
+
+
 def _whole(pair: CellPair) -> list[CellPair]:
     """The cell, and those below it."""
     return [pair, *(each for member in pair.members for each in _whole(member))]
@@ -148,7 +163,7 @@ def _tested(cell: CellPair, name: str) -> _Tested:
     figure = figure_named(cell.first, name)
     assert figure is not None, "its name was taken from there"
     if cell.first.kind == "probe":
-        return _Tested(cell, figure, None, _of_probe(cell, figure))
+        return _Tested(cell, figure, None, _unavailable(cell, name))
     try:
         pairs = pairs_of(cell, name)
     except Unpaired as error:
@@ -157,11 +172,10 @@ def _tested(cell: CellPair, name: str) -> _Tested:
     return _Tested(cell, figure, pairs, "", gained, lost, _mcnemar(pairs, figure))
 
 
-def _of_probe(cell: CellPair, figure: Figure) -> str:
-    if figure.unit != "MiB":
-        return _TIMED
-    other = figure_named(cell.second, figure.name)
-    return "" if figure.value is not None and other and other.value is not None else "unavailable"
+def _unavailable(cell: CellPair, name: str) -> str:
+    """Why a probe's figure has no value, on one side at least."""
+    figures = (figure_named(cell.first, name), figure_named(cell.second, name))
+    return next((figure.note or "unavailable" for figure in figures if figure and figure.value is None), "")
 
 
 def _changed(first: Sequence[float], second: Sequence[float], figure: Figure) -> tuple[int, int]:
@@ -240,13 +254,14 @@ def _estimated(each: _Tested) -> FigureDifference:
     other = figure_named(each.cell.second, figure.name)
     made = FigureDifference(
         cell.name,
-        cell.shots,
+        None if cell.kind == "probe" else cell.shots,
         figure.name,
         figure.unit,
         figure.higher_is_better,
         figure.value,
         other.value if other else None,
         None,
+        n=figure.n,
         note=each.note,
         chat=cell.chat,
     )

@@ -67,7 +67,7 @@ class FigureDifference:
     """
 
     task: str
-    shots: int
+    shots: int | None
     figure: str
     unit: str
     higher_is_better: bool | None
@@ -85,7 +85,9 @@ class FigureDifference:
 
     @property
     def label(self) -> str:
-        """``task@shots/figure``, as rules and reports name it."""
+        """``task@shots/figure``, as rules and reports name it; ``probe/figure``."""
+        if self.shots is None:
+            return f"{self.task}/{self.figure}"
         return f"{self.task}@{self.shots}{' in chat' if self.chat == 'on' else ''}/{self.figure}"
 
 

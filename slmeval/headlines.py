@@ -13,6 +13,8 @@ from slmeval.types import CellResult, Figure
 _FIRST = ("acc", "acc_norm", "exact_match")
 #: accuracies that most readers do not ask for, and how many of a task are shown unasked
 _BESIDE, _SHOWN = frozenset({"acc_bytes", "acc_corrected"}), 2
+#: amounts of memory that are read first
+_AMOUNTS = frozenset({"weights", "kv_cache", "peak"})
 #: what stands for every figure
 ALL = "all"
 
@@ -71,8 +73,8 @@ def _is_accuracy(figure: Figure) -> bool:
 
 
 def _is_memory(figure: Figure) -> bool:
-    """Amounts that no clock measured, and that somebody wants to be small."""
-    return figure.unit == "MiB" and figure.higher_is_better is not None
+    """Amounts that no clock measured."""
+    return figure.unit == "MiB" and figure.name in _AMOUNTS
 
 
 def _rank(name: str) -> int:
