@@ -64,21 +64,20 @@ class Items:
         """What a bootstrap draws from: in each stratum the units, with the sums of their items' parts.
 
         ``beside`` are parts of items that nobody saw: half of one each, of the stratum's mean part, lies in
-        the urns beside the units, in all of them together. Parts are enlarged by √(n / (n - 1)) with n units
-        (Rao and Wu, JASA 83, 1988), so that the spread is that of a sample's mean.
+        the urns beside the units, in all of them together. The parts of units are enlarged as
+        :func:`_enlarged` says.
         """
         import numpy as np
 
-        sums = np.bincount(self.units, parts)
         sizes = np.bincount(self.strata)
-        added = np.array([np.bincount(self.strata, each) / sizes for each in beside])
+        added = [np.bincount(self.strata, each) / sizes for each in beside]
+        of_items, of_units = _split(self.strata), _split(self.homes)
         found = []
-        for stratum, size in enumerate(sizes):
-            own = sums[self.homes == stratum]
-            values = np.append(own, added[:, stratum]) if beside else own
-            counts = np.append(np.ones(len(own)), np.full(len(beside), size / self.n / 2))
-            larger = math.sqrt(len(own) / max(len(own) - 1, 1))
-            found.append(Urn(values * larger, counts / counts.sum(), len(own)))
+        for stratum, (items, units) in enumerate(zip(of_items, of_units, strict=True)):
+            group = _Group.of(self.weights[items], parts[items], self.units[items], units)
+            values = np.append(group.enlarged(), [each[stratum] for each in added])
+            counts = np.append(np.ones(len(units)), np.full(len(beside), len(items) / self.n / 2))
+            found.append(Urn(values, counts / counts.sum(), len(units), group.freedom()))
         return found
 
     def _means(self, scores: Floats) -> tuple[Floats, Floats]:
@@ -86,6 +85,79 @@ class Items:
 
         heavy: Floats = np.bincount(self.strata, self.weights).astype(np.float64)
         return heavy, np.bincount(self.strata, self.weights * scores) / heavy
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The units of one stratum.
+
+    ``shares`` are their weights' (they sum to 1), ``parts`` the sums of their items' parts, which sum to 0,
+    ``spreads`` their sums' variances, up to a factor, were scores alike but for what units have in common.
+    """
+
+    shares: Floats
+    parts: Floats
+    spreads: Floats
+
+    @classmethod
+    def of(cls, weights: Floats, parts: Floats, units: Integers, numbers: Integers) -> _Group:
+        """From its items' weights, parts and units, and the units' numbers."""
+        import numpy as np
+
+        at = np.searchsorted(numbers, units)
+        heavy = np.bincount(at, weights).astype(np.float64)
+        alike = _alike(parts / weights, at) if len(numbers) < len(units) else 0.0
+        spreads: Floats = (1 - alike) * np.bincount(at, weights * weights) + alike * heavy * heavy
+        return cls(heavy / heavy.sum(), np.bincount(at, parts).astype(np.float64), spreads / heavy.sum() ** 2)
+
+    def enlarged(self) -> Floats:
+        """The units' parts, as large as they would be if the mean had not followed them.
+
+        A unit that has a share h of the weight draws the mean, and its part's square is too small by 1 - h
+        (Bell and McCaffrey, Survey Methodology 28, 2002, 169-181); of n like units, by (n - 1) / n.
+        """
+        import numpy as np
+
+        if len(self.parts) == 1:
+            return self.parts
+        whole = self.parts / np.sqrt(1 - self.shares)
+        centred = whole - whole.mean()
+        squares = float(centred @ centred)
+        enlarged: Floats = centred * (math.sqrt(float(whole @ whole) / squares) if squares else 1.0)
+        return enlarged
+
+    def freedom(self) -> float:
+        """Degrees of freedom of the parts' variance: n - 1 of n like units, fewer where some weigh more.
+
+        Satterthwaite's, from the parts' covariances (Bell and McCaffrey; with what units have in common as
+        Imbens and Kolesár do, Review of Economics and Statistics 98, 2016, 701-712).
+        """
+        if len(self.parts) == 1:
+            return 0.0
+        share, spread = self.shares, self.spreads
+        total, larger = spread.sum(), 1 / (1 - share)
+        # the covariance of two parts is own - share·spread' - spread·share' + share·share'·total
+        own = share * (share * total - 2 * spread)
+        ss, sv, vv = (float(larger @ each) for each in (share * share, share * spread, spread * spread))
+        squares = 2 * ss * vv + 2 * sv * sv + (total * ss) ** 2 - 4 * total * ss * sv
+        squares += float((larger * larger) @ (spread * (spread + 2 * own)))
+        expected = float((larger * (spread + own)).sum())
+        return float(expected * expected / squares)
+
+
+def _alike(scores: Floats, units: Integers) -> float:
+    """How much of the scores' variance lies between units: from an analysis of variance, 0 to 1."""
+    import numpy as np
+
+    n, sizes = len(scores), np.bincount(units)
+    if len(sizes) == 1:
+        return 1.0
+    means = np.bincount(units, scores) / sizes
+    between = float(sizes @ (means - scores.mean()) ** 2) / (len(sizes) - 1)
+    within = float(((scores - means[units]) ** 2).sum()) / (n - len(sizes))
+    usual = (n - float(sizes @ sizes) / n) / (len(sizes) - 1)
+    whole = between + (usual - 1) * within
+    return min(max((between - within) / whole, 0.0), 1.0) if whole > 0 else 0.0
 
 
 def items_of(
@@ -130,6 +202,14 @@ def numbers(given: Sequence[float], name: str) -> Floats:
     if len(wrong):
         raise ValueError(f"{name} {wrong[0]} is {found[wrong[0]]}, and no finite number")
     return found
+
+
+def _split(strata: Integers) -> list[Integers]:
+    """The places of each stratum."""
+    import numpy as np
+
+    order = np.argsort(strata, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(strata))[:-1])
 
 
 def _codes(given: Sequence[int], kept: Integers) -> Integers:

@@ -134,7 +134,7 @@ def detectable(pairs: Pairs, *, power: float = 0.8) -> float | None:
     urns = items.urns(items.parts(second, pairs.scale) - items.parts(first, pairs.scale))
     free = _freedom(urns)
     variance = sum(urn.variance for urn in urns)
-    if free < 1:
+    if not free:
         return None
     far = float(stdtrit(free, 0.975) + stdtrit(free, power))
     if pairs.scale == "mean" and _all_whole(first, second):
@@ -166,7 +166,7 @@ def _estimate(
     """The interval from the bootstrap's tails, wider by Student's factor where there are few units."""
     stderr = math.sqrt(sum(urn.variance for urn in urns))
     free = _freedom(urns)
-    if free < 1:
+    if not free:
         return _as_told(value, *bounds, math.inf, items, level, _ALONE)
     if not stderr:
         return _as_told(value, value, value, 0.0, items, level, "no item differs")
@@ -190,7 +190,7 @@ def _share(value: float, items: Items, urns: Sequence[Urn], level: float) -> Est
     """Wilson's interval, for as many items as would have the same error were they drawn one by one."""
     variance = sum(urn.variance for urn in urns)
     free = _freedom(urns)
-    if free < 1:
+    if not free:
         return _as_told(value, 0.0, 1.0, math.inf, items, level, _ALONE)
     alone = len(items.homes) == items.n and len(set(items.weights.tolist())) == 1 and len(urns) == 1
     like = value * (1 - value) / variance if variance and not alone else len(items.homes)
@@ -213,9 +213,9 @@ def _student(tail: float, free: float) -> float:
 
 
 def _freedom(urns: Sequence[Urn]) -> float:
-    """Degrees of freedom of the sum's variance (Satterthwaite, Biometrics Bulletin 2, 1946)."""
+    """Degrees of freedom of the sum's variance (Satterthwaite, Biometrics Bulletin 2, 1946); 0 is unknown."""
     variances = [urn.variance for urn in urns]
     if not any(variances):
-        return float(sum(urn.draws - 1 for urn in urns))
-    each = sum(v * v / (urn.draws - 1) for v, urn in zip(variances, urns, strict=True) if urn.draws > 1)
-    return sum(variances) ** 2 / each if each else 0.0
+        return sum(urn.freedom for urn in urns)
+    known = [(v, urn.freedom) for v, urn in zip(variances, urns, strict=True) if urn.freedom]
+    return sum(variances) ** 2 / sum(v * v / freedom for v, freedom in known) if known else 0.0

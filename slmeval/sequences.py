@@ -134,8 +134,8 @@ def always_valid(n: int, mean: float, sd: float, alpha: float = 0.05) -> tuple[f
 
     ``sd`` is the scores' sample deviation. It is the asymptotic confidence sequence of Waudby-Smith, Arbour,
     Sinha, Kennedy and Ramdas (Annals of Statistics 52, 2024, 2613-2640, theorem 2.2), tuned to be narrowest
-    at :data:`TUNED` scores. One more score counts, half a unit away from the mean, so that the first few, which
-    may all be the same, have a width too. With no score there is no bound.
+    at :data:`TUNED` scores. One more score counts, half a unit away from the mean, so that the first few,
+    which may all be alike, have a width too. With no score there is no bound.
     """
     if n < 1:
         return -math.inf, math.inf
