@@ -7,8 +7,10 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+from slmeval import yardstick
 from slmeval.api import Backend, Meter, Probe, Session
 from slmeval.conditions import Watch
 from slmeval.errors import JobFailed
@@ -113,6 +115,11 @@ class WorkerSession(Session):
         seen = self._watch.look()
         self.conditions.append(seen)
         return seen
+
+    def measure_machine(self) -> None:
+        """Note the conditions with what the yardstick takes now; never while something is timed."""
+        seen = self.note_conditions()
+        self.conditions[-1] = replace(seen, yardstick=yardstick.measure())
 
 
 def not_declared(backend: type[Backend], capability: str) -> str:

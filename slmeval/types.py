@@ -417,7 +417,8 @@ class Conditions:
 
     ``clock`` is in MHz, the mean of all cores; ``load`` the number of processes that ran or waited in the
     last minute; ``busy`` the share (0 to 1) of all cores' time that other processes than the worker took
-    since the moment before; ``temperature`` the hottest sensor's, in degrees Celsius.
+    since the moment before; ``temperature`` the hottest sensor's, in degrees Celsius. ``yardstick`` has, by
+    kernel, the seconds that each of a few repeats took, where it was measured (:mod:`slmeval.yardstick`).
     """
 
     at: float
@@ -426,6 +427,7 @@ class Conditions:
     load: float | None = None
     busy: float | None = None
     temperature: float | None = None
+    yardstick: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -164,9 +164,13 @@ class Worker:
         )
         if (reason := lacking(session, probe)) is not None:
             return {"lacks": reason, **self._model.told()}
-        session.note_conditions()
+        if probe.workers:
+            # what a fresh worker does first is what is measured
+            session.note_conditions()
+        else:
+            session.measure_machine()
         measurement = probe.measure(session)
-        session.note_conditions()
+        session.measure_machine()
         if (wrong := misfit(measurement)) is not None:
             raise SlmevalError(f"probe {probe.name!r} gave {wrong}")
         kept = replace(measurement, conditions=tuple(session.conditions))
