@@ -42,6 +42,18 @@ def choose_reporter(
     return chosen()
 
 
+def reporters_into(
+    files: Sequence[str], known: Mapping[str, type[Reporter]], kind: str = "run"
+) -> list[tuple[Reporter, str]]:
+    """A reporter for each of several files, by their endings.
+
+    :raises UsageError: one of them could not be written, or has an ending that tells no format of ``kind``.
+    """
+    for file in files:
+        check_output(file)
+    return [(choose_reporter(None, file, known, kind), file) for file in files]
+
+
 def _by_ending(
     output: str | None, known: Mapping[str, type[Reporter]], fit: Mapping[str, type[Reporter]]
 ) -> str:
