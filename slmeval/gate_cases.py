@@ -118,14 +118,18 @@ def opposed(
     return [
         Opposed(
             side,
-            match(_opposite(side, others), side) if others else None,
+            match(opposite_of(side, others), side) if others else None,
             tuple(failures.get((side.backend, side.model), ())),
         )
         for side in sides
     ]
 
 
-def _opposite(side: Side, others: Sequence[Side]) -> Side:
+def opposite_of(side: Side, others: Sequence[Side]) -> Side:
+    """The only one of ``others``, or the one of the same engine and model, or of the same model.
+
+    :raises UsageError: there is none such.
+    """
     if len(others) == 1:
         return others[0]
     same = [each for each in others if (each.backend, each.model) == (side.backend, side.model)]

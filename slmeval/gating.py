@@ -47,7 +47,7 @@ def judge(
 
     :raises UsageError: what was measured cannot be compared (what differs is told), or a rule fits nothing.
     """
-    sides, others = _sides(run, baseline, recovery_of)
+    sides, others = sides_to_judge(run, baseline, recovery_of)
     cases = Cases(opposed(sides, others, _failures(run)), level, levels or {}, shared, bool(recovery_of))
     found = [case for rule in rules for case in cases.of(rule)]
     if cases.unlike:
@@ -63,10 +63,13 @@ def judge(
 # ---- sides -----------------------------------------------------------------------------------------------
 
 
-def _sides(
+def sides_to_judge(
     run: RunResult, baseline: RunResult | Baseline | None, recovery_of: str
 ) -> tuple[Sequence[Side], Sequence[Side]]:
-    """Those that are judged, and those that they are held against."""
+    """Those that are judged, and those that they are held against.
+
+    :raises UsageError: the run has no model called ``recovery_of``, several, or no other.
+    """
     measured = sides_of(run) if run.cells else ()
     known = {(side.backend, side.model) for side in measured}
     lost = dict.fromkeys((failed.backend, failed.model) for failed in run.failures)

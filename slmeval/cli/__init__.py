@@ -26,6 +26,7 @@ _COMMANDS = (
     "show",
     "rescore",
     "compare",
+    "gate",
     "export",
     "data",
 )

@@ -1,0 +1,48 @@
+"""The rules of a gate that has none of its own: no accuracy may be lower than the baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from slmeval.errors import UsageError
+from slmeval.gate_cases import opposite_of
+from slmeval.gating import sides_to_judge
+from slmeval.headlines import headlines
+from slmeval.matching import CellPair, figure_named, match
+from slmeval.rules import Rule, parse_rule
+from slmeval.types import RunResult
+
+if TYPE_CHECKING:
+    from slmeval.baselines import Baseline
+
+
+def default_rules(run: RunResult, baseline: RunResult | Baseline | None, recovery_of: str = "") -> list[Rule]:
+    """``task@shots/figure >= baseline`` of each task's and group's main figures that both have.
+
+    Members of a group are left out, for its mean has them. Where lower is better it is ``<=``.
+
+    :raises UsageError: there is no such figure, or nothing to hold it against.
+    """
+    sides, others = sides_to_judge(run, baseline, recovery_of)
+    if not others:
+        raise UsageError("a gate without rules needs --baseline FILE; or say what must hold: --rule '...'")
+    texts = [
+        text for side in sides if side.cells for text in _texts(match(opposite_of(side, others), side).cells)
+    ]
+    if not texts:
+        raise UsageError(f"run {run.id} and its baseline have no task in common: name a figure with --rule")
+    return [parse_rule(text) for text in dict.fromkeys(texts)]
+
+
+def _texts(pairs: Sequence[CellPair]) -> Iterator[str]:
+    inside = {name for pair in pairs if pair.second.kind == "group" for name in pair.second.members}
+    for pair in pairs:
+        cell = pair.second
+        # a rule cannot name a task with a slash in it
+        if cell.kind == "probe" or cell.name in inside or "/" in cell.name:
+            continue
+        for name in headlines(pair):
+            figure = figure_named(cell, name)
+            worse = figure is not None and figure.higher_is_better is False
+            yield f"{cell.name}@{cell.shots}/{name} {'<=' if worse else '>='} baseline"
