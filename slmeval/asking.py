@@ -76,6 +76,8 @@ class Asker:
         marks = set() if self._thought is None else {*self._thought.open_ids, *self._thought.close_ids}
         self._marks = marks - set(tokenizer.end_ids)
         self._counts = {"truncated": 0, "merged": 0, "doubled_bos": 0}
+        #: what was counted at each sample that was asked, where there was something
+        self.counted: list[Mapping[str, int]] = []
 
     def ask(self, samples: Sequence[Sample]) -> tuple[list[tuple[tuple[Ask, ...], ...]], dict[str, int]]:
         """What is asked for each request of each sample, and the counts.
@@ -91,6 +93,7 @@ class Asker:
         texts = self._encoder.texts([_text(part) for part in requests if not isinstance(part, Score)])
         made: list[tuple[tuple[Ask, ...], ...]] = []
         for row, sample in enumerate(samples, 1):
+            before = dict(self._counts)
             asks: list[tuple[Ask, ...]] = []
             for place, part in enumerate(sample.requests, 1):
                 if isinstance(part, Score):
@@ -100,6 +103,8 @@ class Asker:
                 else:
                     asks.append(self._windows(texts[part.text], f"the text of row {row}"))
             made.append(tuple(asks))
+            more = {name: n - before[name] for name, n in self._counts.items()}
+            self.counted.append({name: n for name, n in more.items() if n})
         return made, self._counts
 
     def _score(self, split: Split, place: str) -> ScoreAsk:

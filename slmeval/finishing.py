@@ -10,7 +10,7 @@ from slmeval.averages import group_figures, group_origin
 from slmeval.curves import Curves
 from slmeval.plan import CellKey, Chat, GroupCell, Scorer
 from slmeval.scoring import Answered, Watcher, score_cell
-from slmeval.types import CellResult
+from slmeval.types import CellResult, Stop
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,22 @@ class Finisher:
             data=group_origin(members),
             notes=(),
             outcomes=None,
-            stop=None,
+            stop=_stop(members),
             members=tuple(name for name, _ in planned.members),
         )
         return made
+
+
+def _stop(members: Sequence[CellResult]) -> Stop | None:
+    """How far the members came together; an interval must be as wide as any of theirs."""
+    stops = [member.stop for member in members if member.stop is not None]
+    if not stops:
+        return None
+    widest = max(stops, key=lambda stop: stop.level)
+    whole = [member.stop or Stop(member.n, member.n, 1, 1, 0.95) for member in members]
+    return replace(
+        widest, asked=sum(each.asked for each in whole), planned=sum(each.planned for each in whole)
+    )
 
 
 def _sum(members: Sequence[CellResult]) -> dict[str, int]:

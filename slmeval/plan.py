@@ -6,9 +6,9 @@ import hashlib
 import json
 from array import array
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from slmeval.api import Backend, Filter, Metric, Probe, Task
 from slmeval.models import FoundModel
@@ -25,6 +25,9 @@ from slmeval.types import (
     ScoreGroup,
     TokenIds,
 )
+
+if TYPE_CHECKING:
+    from slmeval.sequential import Stopping
 
 #: whether the model's own chat template writes the prompts
 Chat = Literal["off", "on"]
@@ -115,11 +118,15 @@ Unit = ScoreUnit | GenerateUnit
 
 @dataclass(frozen=True)
 class Item:
-    """One row of a cell: its place in the data set, its question, and what is asked for each request."""
+    """One row of a cell: its place in the data set, its question, and what is asked for each request.
+
+    ``counts`` are its part of the cell's.
+    """
 
     index: int
     sample: Sample
     parts: tuple[tuple[Ask, ...], ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def asks(self) -> tuple[Ask, ...]:
@@ -133,6 +140,13 @@ class Scorer:
 
     filters: tuple[tuple[str, Filter], ...]
     metrics: tuple[tuple[str, Metric], ...]
+
+    @property
+    def figures(self) -> dict[str, Metric]:
+        """The metric behind each figure that is made of the items' scores, by name; the main one first."""
+        if not self.filters:
+            return dict(self.metrics)
+        return {f"{name}/{label}": metric for name, metric in self.metrics for label, _ in self.filters}
 
 
 @dataclass(frozen=True)
@@ -192,10 +206,27 @@ class ProbeCell:
 
 
 @dataclass(frozen=True)
+class Block:
+    """A part of a cell's items, drawn at random, that is asked as a whole.
+
+    ``cell`` is the cell's place in the job; cells of one ``trial`` end together. After the blocks of
+    ``look``, of ``looks``, they may end; those of look 0 come first of all, only to be shown.
+    """
+
+    cell: int
+    trial: int
+    look: int
+    looks: int
+    items: tuple[Item, ...]
+    units: tuple[Unit, ...]
+
+
+@dataclass(frozen=True)
 class Job:
     """One model on one backend with all its cells, so that the weights load once.
 
-    ``template`` is the hash of the chat template, where one is used.
+    ``template`` is the hash of the chat template, where one is used. Where cells may end early, ``units`` are
+    those of the ``blocks``, in their order.
     """
 
     backend: type[Backend]
@@ -211,6 +242,7 @@ class Job:
     blocked: tuple[str, ...] = ()
     template: str = ""
     probes: tuple[ProbeCell, ...] = ()
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,11 +254,13 @@ class Plan:
     jobs: tuple[Job, ...]
     #: models and backends that were asked for and cannot be had
     refused: tuple[Failure, ...] = ()
+    #: when tasks end before all is asked
+    stopping: Stopping | None = None
 
     @property
     def identity(self) -> dict[str, str]:
         """Hashes and versions of all that is measured, by what they are of: the same run has the same."""
-        found = {}
+        found = dict(self.stopping.identity) if self.stopping else {}
         for job in self.jobs:
             found[f"model {job.label}"] = job.model.sha256
             found[f"tokenizer of {job.label}"] = job.tokenizer.sha256

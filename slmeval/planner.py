@@ -26,6 +26,7 @@ from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
 from slmeval.room import check_room
 from slmeval.selection import Selection, Wish, select
+from slmeval.sequential import looked_at, read_stopping
 from slmeval.templates import Template
 from slmeval.tokenizing import TEXT_ORIGIN, FastTokenizer, read_tokenizer
 from slmeval.types import OptionValue, RunOptions
@@ -53,6 +54,7 @@ def plan(
     _check_engine_options(options, (*backends, *selection.probes))
     if head_start is not None:
         _begin(head_start, options, backends[0], selection.probes)
+    stopping = read_stopping(options, file_hash)
     pairing = pair(options, backends, file_hash)
     laid = _LaidOut(options, drafts)
     refusals = list(pairing.refusals)
@@ -67,7 +69,11 @@ def plan(
             refusals.append(Refusal(each.backend.name, each.label, error))
     if not jobs:
         raise refusals[0].error
-    return Plan(options, not options.models, tuple(jobs), tuple(each.failure for each in refusals))
+    failures = tuple(each.failure for each in refusals)
+    if stopping is None:
+        return Plan(options, not options.models, tuple(jobs), failures)
+    stopping, jobs = looked_at(stopping, jobs)
+    return Plan(options, not options.models, tuple(jobs), failures, stopping)
 
 
 # ---- backends -----------------------------------------------------------------------------------------
@@ -247,8 +253,8 @@ def _cell(manner: Manner, draft: Draft, tokenizer: FastTokenizer, context: int, 
     chat = manner.chat_of(draft)
     asker = Asker(tokenizer, context, draft.task.name, manner.writing, in_chat=chat == "on")
     asks, counts = asker.ask(draft.samples)
-    pairs = zip(draft.samples, asks, strict=True)
-    items = tuple(Item(index, sample, parts) for index, (sample, parts) in enumerate(pairs))
+    told = enumerate(zip(draft.samples, asks, asker.counted, strict=True))
+    items = tuple(Item(index, sample, parts, counted) for index, (sample, parts, counted) in told)
     return Cell(
         draft.task,
         draft.shots,

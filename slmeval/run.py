@@ -14,6 +14,7 @@ from slmeval import __version__
 from slmeval.api import Executor
 from slmeval.errors import JobFailed, StoreError, UsageError
 from slmeval.finishing import Finisher, Measured
+from slmeval.foreseen import bare
 from slmeval.head_start import HeadStart
 from slmeval.machine import this_machine
 from slmeval.plan import Cell, Job, Plan
@@ -21,6 +22,7 @@ from slmeval.probing import ProbeRun, failed_together
 from slmeval.registry import Registry, Seat, pick
 from slmeval.runner import JobRun, Progress
 from slmeval.scoring import answered
+from slmeval.sequential import Stopper, stopped
 from slmeval.store import Store
 from slmeval.types import Answer, CellResult, Failure, ModelReport, RunOptions, RunResult
 
@@ -156,29 +158,32 @@ class Run:
         self._models[self._models.index(before)] = joined
 
     def _run_tasks(self, job: Job) -> None:
-        run = JobRun(
-            job, self._executor, self._store, self._plan.options.timeout, self._progress, self._head_start
-        )
-        cells: Sequence[Cell] = job.cells
+        stopping, timeout = self._plan.stopping, self._plan.options.timeout
+        stopper = Stopper(job, stopping, self._progress) if stopping else None
+        run = JobRun(job, self._executor, self._store, timeout, self._progress, self._head_start, stopper)
+        failed = False
         try:
             run.run()
         except JobFailed as error:
             self._failures.append(Failure(job.backend.name, job.label, str(error)))
-            # what was answered before stands
-            cells = [cell for cell in job.cells if run.is_answered(cell)]
-            if not cells:
-                return
+            failed = True
         finally:
+            asked = stopper.cells if stopper else job.cells
             self._asked += run.asked
-            self._reused += run.reused
+            self._reused += run.reused_of(asked)
+        # what was answered before stands
+        cells = [cell for cell in asked if run.is_answered(cell)] if failed else asked
+        if failed and not cells:
+            return
         self._models.append(run.report())
-        self._finish_cells(job, run, self._answered(job, cells, run))
+        self._finish_cells(job, run, self._answered(job, cells, run), stopper)
 
-    def _finish_cells(self, job: Job, run: JobRun, able: Sequence[Cell]) -> None:
+    def _finish_cells(self, job: Job, run: JobRun, able: Sequence[Cell], stopper: Stopper | None) -> None:
         finisher = Finisher((cell.chat, cell.key) for cell in able)
         for cell in able:
             try:
-                self._finish_cell(job, run, cell, finisher)
+                stop = stopper.stop_of(cell.chat, cell.key) if stopper else None
+                self._finish_cell(job, run, stopped(bare(job, cell), stop), cell, finisher)
             except JobFailed as error:
                 self._failures.append(Failure(job.backend.name, job.label, str(error)))
         for group in job.groups:
@@ -199,9 +204,9 @@ class Run:
             self._failures.append(Failure(job.backend.name, job.label, f"{', '.join(labels)}: {reason}"))
         return able
 
-    def _finish_cell(self, job: Job, run: JobRun, cell: Cell, finisher: Finisher) -> None:
+    def _finish_cell(self, job: Job, run: JobRun, begun: CellResult, cell: Cell, finisher: Finisher) -> None:
         label = f"{cell.label} on {job.backend.name}:{job.label}"
-        measured = Measured(_bare(job, cell), cell.scorer, answered(cell, run.replies(cell), run.key))
+        measured = Measured(begun, cell.scorer, answered(cell, run.replies(cell), run.key))
         result = finisher.finish(measured, partial(self._announce, label))
         self._store.save_items(
             self._id,
@@ -271,27 +276,6 @@ def execute(
 def _of_model(name: str) -> bool:
     """Whether an entry of a run's identity is of a model: one that could not be had may be there now."""
     return name.startswith(("model ", "tokenizer of ", "template of "))
-
-
-def _bare(job: Job, cell: Cell) -> CellResult:
-    """What is known of a cell before its answers are scored."""
-    return CellResult(
-        kind="task",
-        name=cell.task.name,
-        version=cell.task.version,
-        backend=job.backend.name,
-        model=job.label,
-        shots=cell.shots,
-        seed=cell.seed,
-        n=len(cell.items),
-        sample=cell.sample,
-        figures=(),
-        counts=cell.counts,
-        data=cell.data,
-        notes=cell.notes,
-        chat=cell.chat,
-        repeats=cell.repeats,
-    )
 
 
 def now() -> str:

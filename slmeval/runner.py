@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, get_args
 
+from slmeval.agenda import Agenda, Question, Step, halves, requests, without
 from slmeval.api import Executor
 from slmeval.conversation import Conversation
 from slmeval.errors import JobFailed
 from slmeval.head_start import HeadStart
-from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, Job, ScoreUnit, Unit
-from slmeval.prefixes import in_prefix_order, prompts_in_prefix_order
+from slmeval.plan import Ask, Cell, GenerateAsk, GenerateUnit, Job
 from slmeval.protocol import ProtocolError, pack_unit, unpack_replies
+from slmeval.sights import Sight
 from slmeval.store import Store
 from slmeval.types import (
     Completion,
@@ -23,7 +25,6 @@ from slmeval.types import (
     ModelReport,
     OptionValue,
     Reply,
-    ScoreGroup,
 )
 
 #: a log-probability may lie above zero by rounding (half precision), not by more
@@ -35,18 +36,36 @@ _LARGEST_ID = 2**31 - 1
 #: units sent ahead, so that a worker need not wait for the parent
 _AHEAD = 2
 
-#: a unit, and what it asks: made once, since each question's digest is kept with it
-Question = tuple[Unit, tuple[tuple[Ask, ...], ...]]
-
 
 class Progress(Protocol):
-    """Who is told how far a run is, in requests (a continuation, a generated text) or in probes."""
+    """Who is told how far a run is, in requests (a continuation, a generated text) or in probes.
+
+    Where cells may end early, it is told what is known of them, and that so many requests are left out.
+    """
 
     def begin(self, label: str, total: int, unit: str = "req") -> None: ...
 
     def advance(self, done: int) -> None: ...
 
     def end(self) -> None: ...
+
+    def see(self, sights: Sequence[Sight]) -> None: ...
+
+    def leave_out(self, requests: int) -> None: ...
+
+
+class Watch(Protocol):
+    """Who looks at what was answered so far, and ends cells early."""
+
+    def whole(self, block: int, run: JobRun) -> Sequence[int]:
+        """All of a block is answered; which blocks are not to be asked any more."""
+        ...
+
+
+#: nobody: all is asked
+class _NoWatch:
+    def whole(self, block: int, run: JobRun) -> Sequence[int]:  # noqa: ARG002
+        return ()
 
 
 class JobRun:
@@ -60,6 +79,7 @@ class JobRun:
         timeout: float,
         progress: Progress,
         head_start: HeadStart | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._job = job
         self._executor = executor
@@ -67,6 +87,7 @@ class JobRun:
         self._timeout = timeout
         self._progress = progress
         self._head_start = head_start
+        self._watch = watch or _NoWatch()
         self._fingerprint = ""
         self._resolved: Mapping[str, Any] = {}
         self._info: ModelInfo | None = None
@@ -74,9 +95,10 @@ class JobRun:
         self._kept_notes: tuple[str, ...] = ()
         self._lacking: Mapping[str, str] = {}
         self._unasked: dict[str, str] = {}
-        #: requests put to the engine, and requests whose answers were in the store already
+        #: questions whose answers were in the store already, by digest
+        self._known: frozenset[str] = frozenset()
+        #: requests put to the engine
         self.asked = 0
-        self.reused = 0
 
     @property
     def described(self) -> bool:
@@ -91,14 +113,14 @@ class JobRun:
         talk = Conversation(self._job, self._executor, self._timeout, self._head_start)
         try:
             self._resolved, self._fingerprint = talk.resolved, talk.fingerprint
-            units = self._open_units()
+            blocks = self._open_blocks()
             self._info = self._store.model_info(self._fingerprint)
-            if self.reused:
+            if self._known:
                 # they are of the answers that were there as much as of those to come
                 self._kept_notes = self._store.model_notes(self._fingerprint)
-            if units or self._info is None:
+            if any(blocks) or self._info is None:
                 self._open(talk)
-            self._ask(talk, self._without_lacking(units))
+            self._ask(talk, Agenda([self._without_lacking(block) for block in blocks]))
         except BaseException:
             talk.close(kill=True)
             raise
@@ -111,6 +133,11 @@ class JobRun:
     def replies(self, cell: Cell) -> dict[str, Reply]:
         """The cell's replies, by key."""
         return self._store.replies(self.key(ask.digest) for item in cell.items for ask in item.asks)
+
+    def reused_of(self, cells: Iterable[Cell]) -> int:
+        """To how many requests of these cells the answers were in the store already."""
+        asked = {ask.digest for cell in cells for item in cell.items for ask in item.asks}
+        return len(asked & self._known)
 
     def refusal(self, cell: Cell) -> str | None:
         """Why this model did not answer a part of the cell, or ``None``."""
@@ -137,15 +164,24 @@ class JobRun:
         assert self._info is not None
         self._store.remember_model(self._fingerprint, self._info, self._notes)
 
-    def _open_units(self) -> list[Question]:
-        """The units, less what the store knows."""
-        units = [(unit, unit.asks()) for unit in self._job.units]
-        keys = {ask.digest: self.key(ask.digest) for _, asks in units for group in asks for ask in group}
+    def _open_blocks(self) -> list[list[Question]]:
+        """The units of each block, less what the store knows; without blocks all are one."""
+        planned = [block.units for block in self._job.blocks] or [self._job.units]
+        blocks = [[(unit, unit.asks()) for unit in units] for units in planned]
+        keys = {
+            ask.digest: self.key(ask.digest)
+            for questions in blocks
+            for _, asks in questions
+            for group in asks
+            for ask in group
+        }
         in_store = self._store.known(keys.values())
         known = {digest for digest, key in keys.items() if key in in_store}
-        self.reused = sum(ask.digest in known for _, asks in units for group in asks for ask in group)
-        left = (without(unit, asks, known) for unit, asks in units)
-        return [question for question in left if question is not None]
+        self._known = frozenset(known)
+        return [
+            [left for unit, asks in questions if (left := without(unit, asks, known)) is not None]
+            for questions in blocks
+        ]
 
     def _without_lacking(self, units: Sequence[Question]) -> list[Question]:
         """The units that this very model can answer; why it cannot answer the others is kept."""
@@ -161,25 +197,46 @@ class JobRun:
     def _leave_out(self, asks: tuple[tuple[Ask, ...], ...], reason: str) -> None:
         self._unasked.update((ask.digest, reason) for group in asks for ask in group)
 
-    def _ask(self, talk: Conversation, planned: Sequence[Question]) -> None:
-        units = list(planned)
-        self._progress.begin(f"{self._job.backend.name}:{self._job.label}", sum(map(_requests, units)))
+    def _ask(self, talk: Conversation, agenda: Agenda) -> None:
+        self._progress.begin(f"{self._job.backend.name}:{self._job.label}", agenda.left)
         try:
-            sent = 0
-            for number, unit in enumerate(units):
-                sent = self._send_units(talk, units, sent, number + _AHEAD)
-                # a unit that is refused is asked again in parts, which come last
-                parts = self._take_answers(talk, number, unit)
-                units += parts
-                self._progress.advance(_requests(unit) - sum(map(_requests, parts)))
+            flying: deque[Step] = deque()
+            number = 0
+            while self._send_ahead(talk, agenda, flying, number):
+                step = flying.popleft()
+                if step.question is None:
+                    self._look(agenda, step.block)
+                    continue
+                # a unit that is refused is asked again in parts, which come last in its block
+                parts = self._take_answers(talk, number, step.question)
+                agenda.back(step, parts)
+                number += 1
+                self._progress.advance(requests(step.question) - sum(map(requests, parts)))
         finally:
             self._progress.end()
 
-    def _send_units(self, talk: Conversation, units: Sequence[Question], start: int, end: int) -> int:
-        """Send the units from ``start`` to ``end``, or all that there are; where the next one begins."""
-        for number, (unit, _) in enumerate(units[start:end], start):
-            talk.send("unit", number=number, unit=pack_unit(unit))
-        return min(end, len(units))
+    def _send_ahead(self, talk: Conversation, agenda: Agenda, flying: deque[Step], number: int) -> bool:
+        """Send what the worker is to have before it; ``number`` is that of the first unit on its way.
+
+        What is due at once comes first: a look may leave out what would be sent.
+        """
+        on_the_way = sum(step.question is not None for step in flying)
+        while on_the_way < _AHEAD and not (flying and flying[0].question is None):
+            step = agenda.next()
+            if step is None:
+                break
+            if step.question is not None:
+                talk.send("unit", number=number + on_the_way, unit=pack_unit(step.question[0]))
+                on_the_way += 1
+            flying.append(step)
+        return bool(flying)
+
+    def _look(self, agenda: Agenda, block: int) -> None:
+        if not agenda.is_whole(block):
+            return
+        before = agenda.left
+        agenda.leave_out(self._watch.whole(block, self))
+        self._progress.leave_out(before - agenda.left)
 
     def _take_answers(self, talk: Conversation, number: int, unit: Question) -> tuple[Question, ...]:
         """Put the answers to a unit into the store; the parts in which it is to be asked again, if any."""
@@ -278,65 +335,3 @@ def _impossible(logprobs: tuple[float, ...]) -> str | None:
                 "engine is broken (another --dtype may help)"
             )
     return None
-
-
-# ---- what is left to ask -----------------------------------------------------------------------------
-
-
-def _requests(unit: Question) -> int:
-    return sum(map(len, unit[1]))
-
-
-def halves(unit: Question) -> tuple[Question, ...]:
-    """Both halves of a unit; none where it is one context or prompt, of which no half can be asked.
-
-    One question that an engine refuses must not take others with it, which may be of another task.
-    """
-    whole, asks = unit
-    middle = len(asks) // 2
-    if not middle:
-        return ()
-    parts: tuple[Unit, ...]
-    if isinstance(whole, GenerateUnit):
-        parts = tuple(
-            GenerateUnit(prompts_in_prefix_order(half), whole.settings)
-            for half in (whole.prompts[:middle], whole.prompts[middle:])
-        )
-    else:
-        parts = tuple(
-            ScoreUnit(in_prefix_order(half)) for half in (whole.groups[:middle], whole.groups[middle:])
-        )
-    return tuple((part, part.asks()) for part in parts)
-
-
-def without(unit: Unit, asks: tuple[tuple[Ask, ...], ...], known: Set[str]) -> Question | None:
-    """The unit with what it asks, less what is known, by digest; ``None`` when nothing is left.
-
-    A unit of which nothing is known stays as it was planned, so that it gives the same bits.
-    """
-    left = [tuple(ask for ask in group if ask.digest not in known) for group in asks]
-    if not any(left):
-        return None
-    if all(len(kept) == len(group) for kept, group in zip(left, asks, strict=True)):
-        return unit, asks
-    rest = _rest(unit, asks, known)
-    return rest, rest.asks()
-
-
-def _rest(unit: Unit, asks: Sequence[Sequence[Ask]], known: Set[str]) -> Unit:
-    if isinstance(unit, GenerateUnit):
-        pairs = zip(unit.prompts, asks, strict=True)
-        prompts = [prompt for prompt, (ask,) in pairs if ask.digest not in known]
-        return GenerateUnit(prompts_in_prefix_order(prompts), unit.settings)
-    groups = [
-        ScoreGroup(
-            group.context,
-            tuple(
-                continuation
-                for continuation, ask in zip(group.continuations, whole, strict=True)
-                if ask.digest not in known
-            ),
-        )
-        for group, whole in zip(unit.groups, asks, strict=True)
-    ]
-    return ScoreUnit(in_prefix_order(group for group in groups if group.continuations))

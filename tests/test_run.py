@@ -11,10 +11,10 @@ import pytest
 import toys
 from random_models import TINY_LLAMA, write_model
 
+from slmeval.agenda import without
 from slmeval.errors import UsageError
 from slmeval.plan import ScoreUnit
 from slmeval.prefixes import Budget
-from slmeval.runner import without
 from slmeval.testing import evaluate
 from slmeval.types import RunOptions, RunResult, ScoreGroup
 

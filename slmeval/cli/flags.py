@@ -32,6 +32,11 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
+def parts(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """``a,b`` of each value, all together."""
+    return tuple(part.strip() for value in values for part in value.split(","))
+
+
 def counts(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """``0,5`` as numbers."""
     if value is None:

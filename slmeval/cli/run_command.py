@@ -50,6 +50,19 @@ _CODES = {"done": ExitCode.DONE, "failed": ExitCode.JOB_FAILED, "interrupted": E
     click.option(
         "--position-bias", is_flag=True, help="Ask lettered choices in every place too: does it matter where?"
     ),
+    click.option(
+        "--target-ci",
+        multiple=True,
+        callback=flags.parts,
+        metavar="[FIGURE=]WIDTH",
+        help="End a task when its 95% interval is ± so narrow: 1.5pt, or 0.02.",
+    ),
+    click.option("--until-decided", is_flag=True, help="End a task when the rules about it are decided."),
+    click.option("--baseline", metavar="FILE", help="What --until-decided holds the rules against."),
+    click.option("--rules", "rules_file", metavar="FILE", help="A TOML file with a list: rules."),
+    click.option(
+        "--rule", "rules", multiple=True, metavar="RULE", help="Such as 'arc_easy/acc >= baseline - 1pt'."
+    ),
     flags.EXECUTOR,
     flags.PYTHONS,
     flags.ENGINE_OPTIONS,
@@ -76,6 +89,8 @@ def command(
     output: str | None,
     store: str | None,
     resume: str | None,
+    rules_file: str | None,
+    rules: tuple[str, ...],
     **given: object,
 ) -> int:
     """Measure models on engines, and report.
@@ -89,7 +104,8 @@ def command(
     from slmeval.store import Store, default_path
 
     _refuse_empty(context)
-    options = anchored(RunOptions(**given))  # type: ignore[arg-type]  # click has typed each of them above
+    every = (*(_rules_of(rules_file) if rules_file is not None else ()), *rules)
+    options = anchored(RunOptions(**given, rules=every))  # type: ignore[arg-type]  # click has typed them above
     check_output(output)
     with Store.open(Path(store) if store else default_path()) as opened:
         run_id = None
@@ -108,6 +124,13 @@ def command(
             result = execute(planned, registry, opened, Bar(sys.stderr), run_id, head_start)
     report(result, reporter, output)
     return _tell(result)
+
+
+def _rules_of(path: str) -> tuple[str, ...]:
+    """The rules as written, so that the run has them though the file changes."""
+    from slmeval.rules import read_rules
+
+    return tuple(rule.text for rule in read_rules(Path(path)).rules)
 
 
 def _refuse_other_flags(context: click.Context) -> None:
@@ -134,6 +157,7 @@ def anchored(options: RunOptions) -> RunOptions:
     return replace(
         options,
         data=_absolute(options.data),
+        baseline=str(Path(options.baseline).expanduser().absolute()) if options.baseline else None,
         tokenizer=_absolute(options.tokenizer),
         models=tuple(map(_absolute_model, options.models)),
         tasks=tuple(_absolute_task(name) for name in options.tasks),

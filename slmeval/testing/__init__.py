@@ -5,13 +5,14 @@ Not imported by anything that runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from slmeval.planner import plan
 from slmeval.registry import load
 from slmeval.run import execute
+from slmeval.sights import Sight
 from slmeval.store import Store
 from slmeval.testing.contract import BackendContract
 from slmeval.types import RunOptions, RunResult
@@ -30,6 +31,12 @@ class Silent:
 
     def end(self) -> None:
         """The job has ended."""
+
+    def see(self, sights: Sequence[Sight]) -> None:
+        """So much is known of cells that may end early."""
+
+    def leave_out(self, requests: int) -> None:
+        """So many requests are not asked any more."""
 
 
 def evaluate(options: RunOptions, store: Path, plugins: Mapping[str, Any] | None = None) -> RunResult:

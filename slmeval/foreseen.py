@@ -1,0 +1,88 @@
+"""What a run will have measured, before anything is: its cells with their figures' names, and no values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from slmeval.plan import Cell, GroupCell, Job, ProbeCell
+from slmeval.types import CellResult, DataOrigin, Figure, Outcomes
+
+_NOTE = "nothing was asked yet"
+_NOWHERE = DataOrigin("", "", 0)
+
+
+def bare(job: Job, cell: Cell) -> CellResult:
+    """What is known of a cell before its answers are scored."""
+    return CellResult(
+        kind="task",
+        name=cell.task.name,
+        version=cell.task.version,
+        backend=job.backend.name,
+        model=job.label,
+        shots=cell.shots,
+        seed=cell.seed,
+        n=len(cell.items),
+        sample=cell.sample,
+        figures=(),
+        counts=cell.counts,
+        data=cell.data,
+        notes=cell.notes,
+        chat=cell.chat,
+        repeats=cell.repeats,
+    )
+
+
+def foreseen_cells(job: Job) -> Iterator[CellResult]:
+    """Every task, group and probe of a job, with figures that are unavailable."""
+    for cell in job.cells:
+        figures = [_figure(name, metric.unit) for name, metric in cell.scorer.figures.items()]
+        items = tuple(item.sample.item for item in cell.items)
+        outcomes = Outcomes(items, {}) if items and all(items) else None
+        yield replace(bare(job, cell), figures=tuple(figures), outcomes=outcomes)
+    for group in job.groups:
+        yield _of_group(job, group)
+    for probe in job.probes:
+        yield _of_probe(job, probe)
+
+
+def _figure(name: str, unit: str = "") -> Figure:
+    return Figure(name, None, None, None, 0, unit, "unavailable", _NOTE)
+
+
+def _of_group(job: Job, planned: GroupCell) -> CellResult:
+    return CellResult(
+        kind="group",
+        name=planned.group.name,
+        version=planned.group.version,
+        backend=job.backend.name,
+        model=job.label,
+        shots=planned.shots,
+        seed=0,
+        n=0,
+        sample=False,
+        figures=tuple(_figure(name) for name in planned.group.average),
+        counts={},
+        data=_NOWHERE,
+        members=tuple(name for name, _ in planned.members),
+        chat=planned.chat,
+    )
+
+
+def _of_probe(job: Job, planned: ProbeCell) -> CellResult:
+    """With one figure under its own name, which stands for all that it will have."""
+    return CellResult(
+        kind="probe",
+        name=planned.probe.name,
+        version=planned.probe.version,
+        backend=job.backend.name,
+        model=job.label,
+        shots=0,
+        seed=planned.seed,
+        n=0,
+        sample=False,
+        figures=(_figure(planned.probe.name),),
+        counts={},
+        data=_NOWHERE,
+        settings=planned.settings,
+    )
