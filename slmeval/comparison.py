@@ -292,11 +292,11 @@ def _flips(shown: Sequence[_Tested], wanted: Wanted) -> tuple[tuple[Flip, ...], 
     if wanted.items is None:
         return (), []
     for each in _to_list(shown, all_figures=bool(wanted.figures)):
-        flips = flips_of(each.cell, each.figure)
-        found += flips[: wanted.items]
-        if len(flips) > wanted.items:
+        flips, changed = flips_of(each.cell, each.figure, wanted.items)
+        found += flips
+        if changed > wanted.items:
             label = f"{each.cell.name}/{each.figure.name}"
-            notes.append(f"{label}: {len(flips):,} items changed, {wanted.items:,} are listed (--items N)")
+            notes.append(f"{label}: {changed:,} items changed, {wanted.items:,} are listed (--items N)")
     return tuple(dict.fromkeys(found)), notes
 
 

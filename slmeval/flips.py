@@ -1,6 +1,8 @@
-"""Items whose score another side changed: first those that became worse."""
+"""Items whose score another side changed: first those that became worse, the largest change first."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 from slmeval.comparability import ended
 from slmeval.differences import Flip
@@ -11,32 +13,50 @@ from slmeval.types import CellResult, Figure
 _MARGIN = "margin"
 
 
-def flips_of(pair: CellPair, figure: Figure) -> list[Flip]:
-    """The items of a task, or of a group's members, that have another score; prompts are not known here."""
-    if pair.members:
-        flips = [flip for member in pair.members for flip in flips_of(member, figure)]
-    else:
-        flips = _of_task(pair, figure.name)
+#: a cell, the item's places in its first and second side, and its scores there
+Change = tuple[CellPair, int, int, float, float]
+
+
+def flips_of(pair: CellPair, figure: Figure, most: int) -> tuple[list[Flip], int]:
+    """The items of a task, or of a group's members, that have another score: at most so many, and how many.
+
+    Prompts are not known here.
+    """
     sign = -1 if figure.higher_is_better is False else 1
-    return sorted(flips, key=lambda flip: sign * (flip.after - flip.before) > 0)
+
+    def order(change: Change) -> tuple[bool, float]:
+        *_, before, after = change
+        return sign * (after - before) > 0, -abs(after - before)
+
+    changes = sorted(_changes(pair, figure.name), key=order)
+    return [_flip(figure.name, *change) for change in changes[:most]], len(changes)
 
 
-def _of_task(pair: CellPair, figure: str) -> list[Flip]:
-    here, there = pair.places
+def _changes(pair: CellPair, figure: str) -> Iterator[Change]:
+    if pair.members:
+        for member in pair.members:
+            yield from _changes(member, figure)
+        return
     one, other = _scores(pair.first, figure), _scores(pair.second, figure)
-    margins = _scores(pair.first, _MARGIN), _scores(pair.second, _MARGIN)
-    found = []
-    for a, b in zip(here, there, strict=True):
-        before, after = one.get(a), other.get(b)
+    for here, there in zip(*pair.places, strict=True):
+        before, after = one[here], other[there]
         if before is not None and after is not None and before != after:
-            seen = (margins[0].get(a), margins[1].get(b))
-            found.append(Flip(pair.name, figure, _item(pair, a), _row(pair, a, b), before, after, *seen))
-    return found
+            yield pair, here, there, before, after
 
 
-def _scores(cell: CellResult, figure: str) -> dict[int, float | None]:
+def _flip(figure: str, pair: CellPair, here: int, there: int, before: float, after: float) -> Flip:
+    row, margin, later = _row(pair, here, there), _margin(pair.first, here), _margin(pair.second, there)
+    return Flip(pair.name, figure, _item(pair, here), row, before, after, margin, later)
+
+
+def _margin(cell: CellResult, place: int) -> float | None:
+    scores = _scores(cell, _MARGIN)
+    return scores[place] if scores else None
+
+
+def _scores(cell: CellResult, figure: str) -> Sequence[float | None]:
     column = cell.outcomes.columns.get(figure) if cell.outcomes else None
-    return dict(enumerate(column.scores)) if column else {}
+    return column.scores if column else ()
 
 
 def _item(pair: CellPair, place: int) -> str:

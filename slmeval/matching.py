@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 from slmeval.comparability import ended, unlike
 from slmeval.errors import UsageError
-from slmeval.item_scores import value_of
+from slmeval.influences import items_of
 from slmeval.paired import Pairs
 from slmeval.sides import Side
 from slmeval.types import CellResult, Figure, ItemScores
@@ -270,18 +270,6 @@ def averaged_over(pair: CellPair, figure: str) -> Over:
 
 def values_of(pairs: Pairs) -> tuple[float, float]:
     """What the figure comes to on each side, on the items of both."""
-    return _value(pairs, pairs.first), _value(pairs, pairs.second)
-
-
-def _value(pairs: Pairs, scores: Sequence[float]) -> float:
-    strata: dict[int, tuple[list[float], list[float]]] = {}
-    weights = pairs.weights or (1.0,) * len(scores)
-    for stratum, score, weight in zip(pairs.strata or (0,) * len(scores), scores, weights, strict=True):
-        kept = strata.setdefault(stratum, ([], []))
-        kept[0].append(score)
-        kept[1].append(weight)
-    counts = [math.fsum(own) for _, own in strata.values()]
-    values = [
-        value_of(ItemScores(tuple(kept), tuple(own), pairs.scale)) or 0.0 for kept, own in strata.values()
-    ]
-    return math.fsum(n * value for n, value in zip(counts, values, strict=True)) / math.fsum(counts)
+    items = items_of(len(pairs.first), pairs.weights, pairs.clusters, pairs.strata)
+    first, second = (items.scores(scores, "score") for scores in (pairs.first, pairs.second))
+    return items.value(first, pairs.scale), items.value(second, pairs.scale)
