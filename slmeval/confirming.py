@@ -96,6 +96,7 @@ class _Confirming:
                 break
             made = self._measured(wanted, look)
             self._run = joined(self._run, made, self._bench.registry)
+            self._see_ends(wanted, look)
             shared = any(growth.kind == "repeats" for growth in wanted)
             report = _kept(report, self._judge(look, shared=shared))
         report = replace(report, notes=(*report.notes, *self._notes))
@@ -133,6 +134,14 @@ class _Confirming:
         said = ", ".join(growth.said(look) for growth in wanted)
         self._notes.append(f"what was not decided was measured again as run {made.id}: {said}")
         return made
+
+    def _see_ends(self, wanted: Sequence[Growth], look: int) -> None:
+        """Of some data sets fewer rows are here than they have."""
+        cells = {named(cell): cell for cell in self._run.cells}
+        for growth in wanted:
+            found = cells[named(growth.cell)].n
+            if growth.kind == "items" and found < growth.sizes[look]:
+                self._growths[named(growth.cell)] = growth.ended_at(look, found)
 
     def _planned(self, options: RunOptions) -> Plan:
         try:

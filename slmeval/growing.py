@@ -61,6 +61,12 @@ class Growth:
         """That of the interval at a look, from 0; after the last one it stays."""
         return self.levels[min(look, len(self.levels) - 1)]
 
+    def ended_at(self, look: int, size: int) -> Growth:
+        """The same where at ``look`` there was no more than ``size``, so that this is the last look."""
+        before = tuple(each for each in self.sizes[:look] if each < size)
+        sizes = (*before, size)
+        return replace(self, sizes=sizes, levels=look_levels_at([each / size for each in sizes]))
+
     def said(self, look: int) -> str:
         """In words what it has at a look."""
         size = f"{self.sizes[look]:,}"
@@ -112,7 +118,8 @@ def growth_of(
     if run.options.temperature and writes(cell):
         repeats = tuple(cell.repeats << look for look in range(times + 1))
         return Growth(cell, "repeats", repeats, look_levels(times + 1))
-    return Growth(cell, "nothing", (cell.n,), (_level(cell),), why=_why(cell, there))
+    why = _why(cell, of_baseline=run.options.limit is not None and there < cell.data.rows)
+    return Growth(cell, "nothing", (cell.n,), (_level(cell),), why=why)
 
 
 def _to_its_end(cell: CellResult) -> Growth:
@@ -140,8 +147,8 @@ def _there(
     return min(rows, max(known, default=rows))
 
 
-def _why(cell: CellResult, there: int) -> str:
-    if there < cell.data.rows:
+def _why(cell: CellResult, *, of_baseline: bool) -> str:
+    if of_baseline:
         return "there is no more to ask: the baseline has no more items"
     drawn = "" if writes(cell) else ", and asked again they are answered the same"
     return f"there is no more to ask: all {cell.n:,} items were asked{drawn}"

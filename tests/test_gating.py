@@ -250,7 +250,7 @@ def test_a_rule_on_what_nobody_measured_tells_the_nearest_name() -> None:
 
 def test_runs_that_were_asked_otherwise_are_refused_with_all_that_differs() -> None:
     other = changed(0, version="2.0")
-    with pytest.raises(UsageError, match="arc_easy@0: task version: 1.0 and 2.0"):
+    with pytest.raises(UsageError, match=r"arc_easy@0: task version: 1\.0 and 2\.0"):
         gate(other, "arc_easy/acc >= baseline")
     fewer = of(scored("arc_easy", scores(2000, 0.5)[:500]))
     with pytest.raises(UsageError, match="items: 2,000 and 500, of which 500 are the same"):
