@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from slmeval.cli import flags
-from slmeval.cli.output import check_output, choose_reporter, complain, report_gate
+from slmeval.cli.output import check_output, choose_reporter, complain, report_gate, reporters_into
 from slmeval.cli.progress import Bar
 from slmeval.errors import ExitCode, UsageError
 from slmeval.types import RunResult
@@ -62,6 +62,13 @@ _CODES = {"pass": ExitCode.DONE, "fail": ExitCode.GATE_FAILED, "inconclusive": E
         help="table, md, json, junit, bmf or github; by the file's ending, or table.",
     ),
     flags.OUTPUT,
+    click.option(
+        "--report",
+        "reports",
+        multiple=True,
+        metavar="FILE",
+        help="Write a further report, in the format of FILE's ending.",
+    ),
     flags.STORE,
 )
 def command(
@@ -75,6 +82,7 @@ def command(
     update_baseline: bool,
     form: str | None,
     output: str | None,
+    reports: tuple[str, ...],
     store: str | None,
 ) -> int:
     """Hold RUN to rules: each is answered pass, fail or inconclusive, and why.
@@ -93,12 +101,16 @@ def command(
         if update_baseline:
             return _update(found, Path(str(baseline)))
         registry = load(found.options.blocked_plugins)
-        reporter = choose_reporter(form, output, registry.parts.reporters, "gate")
+        known = registry.parts.reporters
+        reporter = choose_reporter(form, output, known, "gate")
+        further = reporters_into(reports, known, "gate")
         asked = _asked(file, texts, found, _baseline(library, baseline), recovery_of)
         asked = replace(asked, shared=shared or asked.shared)
         times = asked.confirm if confirm is None else confirm
         confirmed = _held(found, asked, times, registry, library)
-    report_gate(_told(confirmed.report, baseline, asked.note), reporter, output)
+    told = _told(confirmed.report, baseline, asked.note)
+    for each, place in ((reporter, output), *further):
+        report_gate(told, each, place)
     for failure in confirmed.failures:
         complain(f"{failure.backend}:{failure.model} failed: {failure.reason}")
     return ExitCode.JOB_FAILED if confirmed.failures else _CODES[confirmed.report.answer]
