@@ -104,12 +104,17 @@ class Rule:
     def limit(self, baseline: float | None, unit: str) -> float:
         """What the value is held against, in ``unit``; ``baseline`` is the baseline's value, if it is needed.
 
-        :raises UsageError: the rule's unit is of another kind, or there is no baseline where one is needed.
+        :raises UsageError: the rule's unit is of another kind, there is no baseline where one is needed, or it
+            is below 0 and the rule wants a share of it: that would be more than all of it.
         """
         if self.factor is None:
             return self.offset_in(unit)
         if baseline is None:
             raise _wrong(self.text, "it needs a baseline, and there is none")
+        if baseline < 0 and self.factor != 1:
+            raise _wrong(
+                self.text, f"the baseline is {baseline:.4g}, below 0: give an amount in place of a factor"
+            )
         return self.factor * baseline + self.offset_in(unit)
 
     def decide(self, low: float, high: float) -> Answer:
