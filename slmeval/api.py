@@ -7,7 +7,7 @@ instances of these. Nothing here imports an engine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, Literal, TextIO
@@ -381,6 +381,19 @@ class Session(ABC):
         """How the machine is now; kept with what is measured."""
 
 
+@dataclass(frozen=True)
+class Stream:
+    """One figure, run after run without an end, so that two engines can be timed in turn.
+
+    ``values`` has, of each run, the figure's value in each of its steps (from one token to the next, say) or
+    in the whole of it, in ``unit``; the first run comes warm. Closing it gives back what it holds.
+    """
+
+    unit: str
+    higher_is_better: bool
+    values: Generator[Sequence[float], None, None]
+
+
 class Probe(ABC):
     """A measurement of what a model costs, in two steps: what is measured is kept, figures are made of it.
 
@@ -405,6 +418,15 @@ class Probe(ABC):
 
         :raises slmeval.errors.JobFailed: it cannot be measured, and why.
         """
+
+    def stream(self, session: Session, figure: str) -> Stream | None:  # noqa: ARG002
+        """A figure of one run after another; ``None``: it takes a whole measurement.
+
+        Runs may be shorter than those that are measured, for they are many, and another engine waits.
+
+        :raises slmeval.errors.JobFailed: it cannot be measured, and why; as do the values.
+        """
+        return None
 
     @abstractmethod
     def figures(self, settings: Mapping[str, OptionValue], series: Mapping[str, Series]) -> Sequence[Figure]:

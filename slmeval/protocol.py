@@ -13,6 +13,13 @@ In order of a job::
                                                             worker  measured {number, lacks, measurement,
                                                                               info, notes, lacking}
                                                             or      unmeasured {number, message}
+    parent  stream       {number, probe, settings, seed, figure} -> worker  progress, ...
+                                                            worker  streaming {number, lacks, streams, unit,
+                                                                               higher_is_better}
+                                                            or      unmeasured {number, message}
+    parent  turn         {number, seconds}               -> worker  progress, ...
+                                                            worker  turned {number, values}
+                                                            or      unmeasured {number, message}
     parent  cancel                                       -> worker  cancelled
     worker  failed       {error, message}                at any time; the worker then ends
     end of file                                          whoever reads it ends
@@ -31,7 +38,7 @@ from slmeval.plan import GenerateUnit, ScoreUnit, Unit
 from slmeval.types import Completion, GenerationSettings, Likelihood, Prompt, Reply, ScoreGroup
 
 #: goes up whenever an older end would misread a newer one
-PROTOCOL = 4
+PROTOCOL = 5
 
 Message = dict[str, Any]
 

@@ -31,6 +31,7 @@ from slmeval.protocol import PROTOCOL, Message, decode, encode, pack_replies, un
 from slmeval.registry import load, pick
 from slmeval.sessions import WorkerSession, lacking
 from slmeval.tokenizing import FastTokenizer
+from slmeval.turns import Turns
 from slmeval.types import ModelRef, OptionValue, Reply
 
 ItemT = TypeVar("ItemT")
@@ -66,6 +67,7 @@ class Worker:
         self._class: type[Backend] | None = None
         self._options: dict[str, OptionValue] = {}
         self._holder: Holder | None = None
+        self._turns = Turns()
         self._last_sign = time.monotonic()
 
     def cancel(self) -> None:
@@ -86,6 +88,7 @@ class Worker:
             traceback.print_exc()
             self._say("failed", error=type(error).__name__, message=_one_line(error))
         finally:
+            self._turns.end()
             if self._holder is not None:
                 self._holder.close()
 
@@ -96,7 +99,7 @@ class Worker:
             self._name_model(message)
         elif message["kind"] == "open":
             self._say("opened", **self._model.told())
-        elif message["kind"] == "probe":
+        elif message["kind"] in ("probe", "stream", "turn"):
             self._measure(message)
         elif message["kind"] == "unit":
             try:
@@ -132,10 +135,10 @@ class Worker:
         self._say("answers", number=number, replies=pack_replies(replies), notes=backend.notes())
 
     def _measure(self, message: Message) -> None:
-        """Measure with one probe; whatever it raises is of this probe alone, and its model is closed."""
-        number = message["number"]
+        """Measure for one probe; whatever it raises is of this probe alone, and its model is closed."""
+        work = {"probe": self._measured, "stream": self._streaming, "turn": self._turned}[message["kind"]]
         try:
-            said = {"kind": "measured", **self._measured(message)}
+            said = work(message)
         except _CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  a probe or its engine may raise anything
@@ -146,24 +149,15 @@ class Worker:
         if said["kind"] == "unmeasured":
             # closed first: where that brings the worker down, it is not the next probe's failure; and closed
             # here, where nothing of what was raised holds the model any more
+            self._turns.end()
             self._model.close()
-        self._say(number=number, **said)
+        self._say(number=message["number"], **said)
 
     def _measured(self, message: Message) -> dict[str, Any]:
-        parts = load(self._blocked).parts
-        probes = self._known.probes if self._known else parts.probes
-        probe = pick("probe", message["probe"], probes)
-        session = WorkerSession(
-            self._model,
-            message["settings"],
-            message["seed"],
-            message["beginning"],
-            self._show_life,
-            meters=parts.meters,
-            own_process=self._known is None,
-        )
+        self._turns.end()
+        probe, session = self._probe(message), self._session(message)
         if (reason := lacking(session, probe)) is not None:
-            return {"lacks": reason, **self._model.told()}
+            return {"kind": "measured", "lacks": reason, **self._model.told()}
         if probe.workers:
             # what a fresh worker does first is what is measured
             session.note_conditions()
@@ -174,7 +168,30 @@ class Worker:
         if (wrong := misfit(measurement)) is not None:
             raise SlmevalError(f"probe {probe.name!r} gave {wrong}")
         kept = replace(measurement, conditions=tuple(session.conditions))
-        return {"lacks": None, "measurement": to_plain(kept), **self._model.told()}
+        return {"kind": "measured", "lacks": None, "measurement": to_plain(kept), **self._model.told()}
+
+    def _streaming(self, message: Message) -> dict[str, Any]:
+        probe, session = self._probe(message), self._session(message)
+        told = self._turns.begin(probe, session, message["figure"])
+        return {"kind": "streaming", **told}
+
+    def _turned(self, message: Message) -> dict[str, Any]:
+        return {"kind": "turned", "values": self._turns.take(message["seconds"])}
+
+    def _probe(self, message: Message) -> Probe:
+        probes = self._known.probes if self._known else load(self._blocked).parts.probes
+        return pick("probe", message["probe"], probes)
+
+    def _session(self, message: Message) -> WorkerSession:
+        return WorkerSession(
+            self._model,
+            message["settings"],
+            message["seed"],
+            message.get("beginning", {}),
+            self._show_life,
+            meters=load(self._blocked).parts.meters,
+            own_process=self._known is None,
+        )
 
     def _replies(self, unit: Unit) -> Iterator[tuple[Reply, ...]]:
         backend = self._model.backend

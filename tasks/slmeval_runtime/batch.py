@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slmeval.api import Demand, Probe, Session
+from slmeval.api import Demand, Probe, Session, Stream
 from slmeval.medians import unavailable
 from slmeval.types import Figure, Measurement, Series
 from slmeval_runtime.axes import BATCH, DEPTH, NEW_TOKENS, Point, Settings, demand, points
-from slmeval_runtime.costs import latency, of, rate
-from slmeval_runtime.timed import Work, budget, measured, step
+from slmeval_runtime.costs import latencies, latency, of, rate, rates
+from slmeval_runtime.timed import Work, budget, gaps, measured, step, streamed
 
 #: of the largest throughput, what is as good
 SHARE = 0.95
@@ -44,15 +44,24 @@ class Batch(Probe):
         found = _points(session.settings)
         return measured(session, [Work(point.named("step"), point, step) for point in found])
 
+    def stream(self, session: Session, figure: str) -> Stream | None:
+        """The steps of one size."""
+        for point in _points(session.settings):
+            if figure == point.named("tokens_per_s"):
+                return rates(streamed(session, point, gaps), point.batch)
+            if figure == point.named("step_latency"):
+                return latencies(streamed(session, point, gaps))
+        return None
+
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """Two figures for each size, and the size from which it no longer grows."""
-        rates: dict[int, Figure] = {}
+        by_size: dict[int, Figure] = {}
         steps: list[Figure] = []
         for point in _points(settings):
             one = of(series, point.named("step"))
-            rates[point.batch] = rate(point.named("tokens_per_s"), one, one.values, point.batch)
+            by_size[point.batch] = rate(point.named("tokens_per_s"), one, one.values, point.batch)
             steps.append(latency(point.named("step_latency"), one, one.values))
-        return [*rates.values(), *steps, _saturating(rates)]
+        return [*by_size.values(), *steps, _saturating(by_size)]
 
 
 def _points(settings: Settings) -> tuple[Point, ...]:

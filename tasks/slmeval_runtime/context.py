@@ -21,14 +21,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from slmeval.api import Demand, Probe, Session
+from slmeval.api import Demand, Probe, Session, Stream
 from slmeval.medians import unavailable
 from slmeval.statistics import Z95
 from slmeval.types import Figure, Measurement, Series
 from slmeval_runtime.axes import BATCH, DEPTH, NEW_TOKENS, Point, Settings, demand, points
-from slmeval_runtime.costs import latency, of
+from slmeval_runtime.costs import latencies, latency, of
 from slmeval_runtime.lines import slope
-from slmeval_runtime.timed import Work, budget, measured, step
+from slmeval_runtime.timed import Work, budget, gaps, measured, step, streamed
 
 #: where none are given
 DEPTHS = "0,512,1024,2048"
@@ -53,6 +53,13 @@ class Context(Probe):
         fit = [point for point in wanted if not adapts or point.tokens <= session.context]
         done = measured(session, [Work(point.named("step"), point, step) for point in fit])
         return replace(done, notes=_left_out([each for each in wanted if each not in fit], session.context))
+
+    def stream(self, session: Session, figure: str) -> Stream | None:
+        """The gaps between tokens at one depth."""
+        for point in _points(session.settings):
+            if figure == point.named("latency"):
+                return latencies(streamed(session, point, gaps), "ms/token")
+        return None
 
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """One for each depth, and the slope."""

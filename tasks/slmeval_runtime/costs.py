@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
+from slmeval.api import Stream
 from slmeval.medians import median_figure, unavailable
 from slmeval.trends import verdict_of
 from slmeval.types import Figure, Series, Verdict
@@ -36,6 +37,20 @@ def rate(name: str, series: Series, seconds: Sequence[float], tokens: int) -> Fi
         note=series.note,
         verdict=_verdict(seconds),
     )
+
+
+#: of one run after another, seconds
+Costs = Generator[Sequence[float], None, None]
+
+
+def latencies(costs: Costs, unit: str = "ms") -> Stream:
+    """The stream that :func:`latency` is the median of."""
+    return Stream(unit, False, ([1000 * each for each in run] for run in costs))
+
+
+def rates(costs: Costs, tokens: int) -> Stream:
+    """The stream that :func:`rate` is the median of; a cost that no clock shows is left out."""
+    return Stream("tokens/s", True, ([tokens / each for each in run if each] for run in costs))
 
 
 def of(series: Mapping[str, Series], name: str) -> Series:

@@ -21,12 +21,12 @@ from dataclasses import replace
 from itertools import pairwise
 from statistics import median
 
-from slmeval.api import Demand, Probe, Session
+from slmeval.api import Demand, Probe, Session, Stream
 from slmeval.medians import percentiles
 from slmeval.types import Figure, Measurement, Series, Timing
 from slmeval_runtime.axes import BATCH, DEPTH, NEW_TOKENS, Point, Settings, demand, points
-from slmeval_runtime.costs import latency, of, rate
-from slmeval_runtime.timed import Work, budget, measured, step
+from slmeval_runtime.costs import latencies, latency, of, rate, rates
+from slmeval_runtime.timed import Work, budget, gaps, measured, step, streamed
 
 #: the series, and what the names of its figures end with
 SERIES = {"sampled": "", "forced": "_forced"}
@@ -59,6 +59,19 @@ class Decode(Probe):
             for name, forced in (("sampled", False), ("forced", True))
         ]
         return measured(session, works)
+
+    def stream(self, session: Session, figure: str) -> Stream | None:
+        """The gaps between tokens, each for itself, at every point."""
+        for point in _points(session.settings):
+            for ending in SERIES.values():
+                forced = bool(ending)
+                if figure == point.named(f"tokens_per_s{ending}"):
+                    return rates(streamed(session, point, gaps, forced=forced), point.batch)
+                if figure == point.named(f"latency{ending}"):
+                    return latencies(streamed(session, point, gaps, forced=forced), "ms/token")
+            if figure == point.named("between_tokens"):
+                return latencies(streamed(session, point, gaps), "ms/token")
+        return None
 
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """For each point two figures with sampling and two without, and the gaps."""

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from slmeval.api import Demand, Probe, Session
+from slmeval.api import Demand, Probe, Session, Stream
+from slmeval.errors import JobFailed
 from slmeval.types import Figure, Measurement, Series, Timing
 from slmeval_runtime.axes import BATCH, DEPTH, PROMPT, Point, Settings, demand, points
-from slmeval_runtime.costs import latency, of, rate
+from slmeval_runtime.costs import latencies, latency, of, rate, rates
 from slmeval_runtime.served import is_served
-from slmeval_runtime.timed import Unseen, Work, budget, measured
+from slmeval_runtime.timed import Unseen, Work, budget, measured, streamed
 
 UNSEEN = "the engine does not show when a prompt has been run: ttft has what can be seen from outside"
 
@@ -43,6 +44,15 @@ class Prefill(Probe):
         found = _points(session.settings)
         return measured(session, [Work(point.named("prefill"), point, seconds, lack=lack) for point in found])
 
+    def stream(self, session: Session, figure: str) -> Stream | None:
+        """The whole prompt, at every point."""
+        for point in _points(session.settings):
+            if figure == point.named("tokens_per_s"):
+                return rates(streamed(session, point, _alone), point.batch * point.prompt)
+            if figure == point.named("latency"):
+                return latencies(streamed(session, point, _alone))
+        return None
+
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """Two figures for each point."""
         return [
@@ -60,6 +70,16 @@ def seconds(timing: Timing) -> float:
     if timing.prefill is None:
         raise Unseen(UNSEEN)
     return timing.prefill
+
+
+def _alone(timing: Timing) -> Sequence[float]:
+    """
+    :raises JobFailed: the engine does not show it.
+    """
+    try:
+        return [seconds(timing)]
+    except Unseen as reason:
+        raise JobFailed(str(reason)) from None
 
 
 def _points(settings: Settings) -> tuple[Point, ...]:

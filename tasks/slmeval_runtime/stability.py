@@ -25,16 +25,17 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-from slmeval.api import Demand, Option, Probe, Session
+from slmeval.api import Demand, Option, Probe, Session, Stream
 from slmeval.medians import LEAST, exact_figure, joined, median_figure, spread_interval, unavailable
 from slmeval.option_kinds import count, seconds
 from slmeval.repeating import warm_up
 from slmeval.statistics import Z95
 from slmeval.trends import Trend, trend, verdict
 from slmeval.types import Conditions, Figure, Measurement, Series, Timing, Verdict
-from slmeval_runtime.axes import NEW_TOKENS, Settings
+from slmeval_runtime.axes import NEW_TOKENS, Point, Settings
+from slmeval_runtime.costs import latencies
 from slmeval_runtime.pace import Pace, in_step, series_of, tokens_of
-from slmeval_runtime.timed import step
+from slmeval_runtime.timed import gaps, step, streamed
 
 #: tokens of a run where none are given: at least, and at most
 FEWEST, MOST = 64, 1024
@@ -96,6 +97,13 @@ class Stability(Probe):
         return Measurement(
             (*series_of(done), tokens_of("warm-up of tokens", warmups)), notes=pace.notes(done)
         )
+
+    def stream(self, session: Session, figure: str) -> Stream | None:
+        """The gaps between tokens, without the pauses."""
+        if figure != "latency":
+            return None
+        point = Point(new_tokens=_first_tokens(session.settings))
+        return latencies(streamed(session, point, gaps), "ms/token")
 
     def figures(self, _: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """The latency, the drift and the variation of the runs."""

@@ -7,17 +7,21 @@ are measured all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from slmeval.api import Option, Session
 from slmeval.errors import JobFailed, SlmevalError
 from slmeval.medians import joined
 from slmeval.option_kinds import seconds
-from slmeval.repeating import Rules, repeat
+from slmeval.repeating import Rules, repeat, warm_up
 from slmeval.types import Measurement, Series, Timing
 from slmeval_runtime.axes import Point, Settings
+
+#: tokens of a run that is streamed: two engines take turns every few milliseconds
+BRIEF = 16
 
 #: a name, and what measures series, the first of that name
 Part = tuple[str, Callable[[], Sequence[Series]]]
@@ -120,3 +124,32 @@ def _rules(settings: Settings) -> Rules:
     """A third of the budget may go to the warm-up."""
     whole = float(str(settings["budget"]))
     return Rules(budget=whole * 2 / 3, warm_budget=whole / 3)
+
+
+# ---- run after run -------------------------------------------------------------------------------------
+
+
+def streamed(
+    session: Session, point: Point, costs: Callable[[Timing], Sequence[float]], *, forced: bool = False
+) -> Generator[Sequence[float], None, None]:
+    """Of one run after another, once it is warm, what ``costs`` are in it, in seconds.
+
+    A run decodes no more than :data:`BRIEF` tokens.
+    """
+    workload = session.workload(
+        point.prompt, min(point.new_tokens, BRIEF), depth=point.depth, batch=point.batch, forced=forced
+    )
+    with session.timed(workload) as run:
+        warm_up(run, lambda timing: sum(costs(timing)), _rules(session.settings))
+        while True:
+            yield costs(run())
+
+
+def gaps(timing: Timing) -> Sequence[float]:
+    """Seconds from each token to the next.
+
+    :raises JobFailed: there are fewer than two.
+    """
+    if len(timing.tokens) < 2:
+        raise JobFailed("fewer than two tokens have no time between them")
+    return [after - before for before, after in pairwise(timing.tokens)]

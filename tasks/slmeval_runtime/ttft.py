@@ -19,14 +19,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from slmeval.api import Demand, Option, Probe, Session
+from slmeval.api import Demand, Option, Probe, Session, Stream
 from slmeval.medians import LEAST
 from slmeval.option_kinds import seconds
 from slmeval.types import Figure, Measurement, Series, Timing
 from slmeval_runtime.axes import BATCH, PROMPT, Point, Settings, demand, points
-from slmeval_runtime.costs import latency, of
+from slmeval_runtime.costs import latencies, latency, of
 from slmeval_runtime.served import is_served
-from slmeval_runtime.timed import Unseen, Work, budget, gathered, parts
+from slmeval_runtime.timed import Unseen, Work, budget, gathered, parts, streamed
 
 SERVED = "a server keeps its model open: no client sees its first request"
 
@@ -51,6 +51,13 @@ class TimeToFirstToken(Probe):
         warm = parts(session, [Work(point.named("ttft_warm"), point, first) for point in many])
         cold = [(point.named("ttft_cold"), partial(_cold, session, point)) for point in many]
         return gathered([*warm, *cold])
+
+    def stream(self, session: Session, figure: str) -> Stream | None:
+        """The warm ones: a cold one takes a model of its own."""
+        for point in _points(session.settings):
+            if figure == point.named("ttft_warm"):
+                return latencies(streamed(session, point, lambda timing: [first(timing)]))
+        return None
 
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
         """Two figures for each prompt."""
