@@ -33,7 +33,7 @@ from slmeval.builtin.reporters import (
 from slmeval.builtin.reporters.bmf import slug
 from slmeval.builtin.reporters.documents import schema_of
 from slmeval.builtin.reporters.text import last_part, markdown, signed
-from slmeval.cli.output import choose_reporter, report_comparisons, report_gate
+from slmeval.cli.output import choose_reporter, report_comparisons, report_gate, reporters_into
 from slmeval.differences import Compared, Comparison, Estimate, FigureDifference, Flip
 from slmeval.errors import JobFailed, UnknownName, UsageError
 from slmeval.registry import load
@@ -232,6 +232,13 @@ def test_a_comparison_says_which_sides_and_what_is_shown(kind: type[Reporter]) -
     assert "gsm8k@5/pass@4: it comes of no scores by item" in text
 
 
+@READABLE
+def test_what_a_sides_label_says_is_not_said_again(kind: type[Reporter]) -> None:
+    sides = {"first": replace(FIRST, label=FIRST.run), "second": replace(SECOND, label="tiny · hf")}
+    text = flat(comparison_text(kind, replace(COMPARISON, **sides)))
+    assert f"tiny · hf (run {SECOND.run}) against {FIRST.run} (tiny · reference)." in text
+
+
 def test_p_decides_where_there_is_one_and_the_interval_where_there_is_none() -> None:
     figures = (
         replace(LOST, task="corrected_away", p=0.02, p_holm=0.06),
@@ -252,7 +259,7 @@ def test_p_decides_where_there_is_one_and_the_interval_where_there_is_none() -> 
 @READABLE
 def test_flips_are_told_with_the_end_of_their_prompts_and_margins(kind: type[Reporter]) -> None:
     text = flat(comparison_text(kind))
-    assert re.search("arc_easy@0/acc, row 17:? 1 → 0, margin \\+0.310 → -0.120 nats: …", text)
+    assert re.search("(-|score) arc_easy@0/acc, row 17:? 1 → 0, margin \\+0.310 → -0.120 nats: …", text)
     assert "why? End" in text
     assert "Question:" not in text
     bare = replace(FLIP, row=None, margin_before=None, margin_after=None, prompt=None)
@@ -659,6 +666,19 @@ def test_a_format_that_does_not_write_it_is_refused_with_those_that_do() -> None
         choose_reporter(None, "found.html", known(), "comparison")
     with pytest.raises(UnknownName, match="did you mean 'junit'"):
         choose_reporter("junitt", None, known(), "gate")
+
+
+def test_further_reports_are_looked_at_before_anything_is_done(tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("gate.md", "gate.bmf.json", "gate.xml")]
+    found = reporters_into(files, known(), "gate")
+    assert [(reporter.name, file) for reporter, file in found] == list(
+        zip(("md", "bmf", "junit"), files, strict=True)
+    )
+    with pytest.raises(UsageError, match="'csv' does not write gates"):
+        reporters_into([*files, str(tmp_path / "gate.csv")], known(), "gate")
+    with pytest.raises(UsageError, match="there is no folder"):
+        reporters_into([*files, str(tmp_path / "nowhere" / "gate.md")], known(), "gate")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["bmf", "csv", "github", "json", "junit", "md", "table"])

@@ -16,7 +16,10 @@ _BASELINE = "baseline"
 @click.argument("run")
 @click.argument("file")
 @click.option(
-    "--format", "form", metavar="NAME", help="table, md, json or csv, by the file's ending; or baseline."
+    "--format",
+    "form",
+    metavar="NAME",
+    help="table, md, json, csv, junit, bmf or github, by the file's ending; or baseline.",
 )
 @click.option("--store", metavar="PATH", help="Where answers and runs are kept.")
 def command(run: str, file: str, form: str | None, store: str | None) -> None:

@@ -33,7 +33,7 @@ from slmeval.types import Use
         help="One more metric for texts: strict=exact_match.",
     ),
     flags.DATA,
-    click.option("--format", "form", metavar="NAME", help="table, md, json or csv."),
+    click.option("--format", "form", metavar="NAME", help="table, md, json, csv, junit, bmf or github."),
     flags.OUTPUT,
     flags.STORE,
 )

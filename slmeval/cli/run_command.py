@@ -69,7 +69,10 @@ _CODES = {"done": ExitCode.DONE, "failed": ExitCode.JOB_FAILED, "interrupted": E
     flags.BLOCKED,
     flags.TIMEOUT,
     click.option(
-        "--format", "form", metavar="NAME", help="table, md, json or csv; by the file's ending, or table."
+        "--format",
+        "form",
+        metavar="NAME",
+        help="table, md, json, csv, junit, bmf or github; by the file's ending, or table.",
     ),
     flags.OUTPUT,
     flags.STORE,

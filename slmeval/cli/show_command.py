@@ -11,7 +11,7 @@ from slmeval.cli.output import choose_reporter, report
 
 @click.command("show")
 @click.argument("run")
-@click.option("--format", "form", metavar="NAME", help="table, md, json or csv.")
+@click.option("--format", "form", metavar="NAME", help="table, md, json, csv, junit, bmf or github.")
 @click.option("--store", metavar="PATH", help="Where answers and runs are kept.")
 def command(run: str, form: str | None, store: str | None) -> None:
     """Show the report of RUN (its id, or the beginning of it) again."""

@@ -35,7 +35,11 @@ def _comparison(each: Comparison) -> Iterator[Block]:
 
 
 def _side(side: Compared) -> str:
-    return f"{side.label} ({side.model} · {side.backend}, run {side.run})"
+    """``int8 (tiny · hf, run 20260802-101500-cd34)``; what its label says already is not said again."""
+    model = f"{side.model} · {side.backend}"
+    told = [model] if side.label != model else []
+    told += [f"run {side.run}"] if side.label != side.run else []
+    return f"{side.label} ({', '.join(told)})"
 
 
 # ---- what is shown -----------------------------------------------------------------------------------
@@ -123,14 +127,10 @@ def _p(p: float | None) -> str:
 def _flips(flips: Sequence[Flip]) -> Iterator[Block]:
     if not flips:
         return
-    lines = tuple((f"{flip.task}/{flip.figure}, {_place(flip)}", _flip(flip)) for flip in flips[:_SHOWN])
+    lines = tuple((_place(flip), _flip(flip)) for flip in flips[:_SHOWN])
     more = len(flips) - len(lines)
     rest = (Paragraph(f"{more:,} more stand in the JSON report."),) if more else ()
     yield Details(plural(len(flips), "item") + " with another score", (Listing("", lines), *rest))
-
-
-def _place(flip: Flip) -> str:
-    return f"item {flip.item}" if flip.row is None else f"row {flip.row}"
 
 
 def _place(flip: Flip) -> str:
