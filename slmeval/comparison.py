@@ -192,7 +192,7 @@ def _mcnemar(pairs: paired.Pairs, figure: Figure) -> float | None:
 
     A cluster is on the side that most of its changed items are on.
     """
-    binary = {*pairs.first, *pairs.second} <= {0.0, 1.0}
+    binary = pairs.scale == "mean" and {*pairs.first, *pairs.second} <= {0.0, 1.0}
     alike = not pairs.weights or max(pairs.weights) - min(pairs.weights) < 1e-9
     if not binary or not alike or figure.higher_is_better is None:
         return None

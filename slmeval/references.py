@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from slmeval import baselines
 from slmeval import document as runs
-from slmeval.baselines import Baseline, baseline_from, read_document
+from slmeval.baselines import Baseline, read_document
 from slmeval.errors import DataError
 from slmeval.sides import Side, chosen, sides_of
 from slmeval.store import Store, default_path
@@ -84,9 +85,19 @@ def read(path: Path) -> RunResult | Baseline:
     :raises slmeval.errors.DataError: it cannot be read, is something else, or damaged.
     """
     document = read_document(path)
-    if isinstance(document, dict) and document.get("schema") == runs.SCHEMA:
+    schema = document.get("schema") if isinstance(document, dict) else None
+    family = schema.partition("/")[0] if isinstance(schema, str) else ""
+    if family == _family(runs.SCHEMA):
         try:
             return runs.from_document(document)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-    return baseline_from(document, str(path))
+    if family == _family(baselines.SCHEMA):
+        return baselines.baseline_from(document, str(path))
+    told = f"its schema is {family[:60]!r}" if family else "it has no schema"
+    raise DataError(f"{path} is neither a run nor a baseline of slmeval: {told}")
+
+
+def _family(schema: str) -> str:
+    """The schema without its version."""
+    return schema.partition("/")[0]
