@@ -104,7 +104,7 @@ class Rule:
     def limit(self, baseline: float | None, unit: str) -> float:
         """What the value is held against, in ``unit``; ``baseline`` is the baseline's value, if it is needed.
 
-        :raises UsageError: the rule's unit is of another kind, there is no baseline where one is needed, or it
+        :raises UsageError: the unit is of another kind, there is no baseline where one is needed, or it
             is below 0 and the rule wants a share of it: that would be more than all of it.
         """
         if self.factor is None:
