@@ -55,7 +55,7 @@ def judge(
         raise UsageError(
             f"run {run.id} cannot be held against {others[0].run}, which was asked otherwise: {told_}"
         )
-    answers = _answers(found)
+    answers = answers_of(found)
     judged = tuple(_judged(case, given) for case, given in zip(found, answers, strict=True))
     return GateReport(run.id, others[0].run if others else "", judged, tuple(cases.notes))
 
@@ -119,7 +119,8 @@ class Given:
     tries: int = 1
 
 
-def _answers(cases: Sequence[Case]) -> list[Given]:
+def answers_of(cases: Sequence[Case]) -> list[Given]:
+    """How each of a gate's cases is answered, fails corrected for their number."""
     given = [_alone(case) for case in cases]
     tries = sum(map(_is_chancy, given))
     failed = [place for place, each in enumerate(given) if each.answer == "fail" and _is_chancy(each)]
@@ -162,10 +163,11 @@ def _surer(case: Case, tries: int) -> Estimate | None:
 def _judged(case: Case, given: Given) -> Judged:
     backend, model = case.side
     has_value = not case.trouble
+    told = sentence(case, given.answer, given.excess, given.surer, given.tries)
     return Judged(
         case.rule.text,
         given.answer,
-        sentence(case, given.answer, given.excess, given.surer, given.tries),
+        f"in chat: {told}" if case.cell.chat == "on" else told,
         case.cell.name,
         None if case.cell.kind == "probe" else case.cell.shots,
         case.rule.figure,

@@ -124,6 +124,16 @@ def test_groups_are_paired_through_their_members() -> None:
     assert "800 items, 48 of them with another score" in judged.sentence
 
 
+def test_what_was_asked_in_chat_is_told_apart() -> None:
+    def run(lost: int) -> RunResult:
+        in_chat = scored("arc_easy", scores(2000, 0.5, lost=lost), chat="on")
+        return of(scored("arc_easy", scores(2000, 0.5)), in_chat)
+
+    plain, chat = gate(run(60), "arc_easy/acc >= baseline", baseline=run(0)).judged
+    assert (plain.answer, chat.answer) == ("pass", "fail")
+    assert chat.sentence.startswith("in chat: ")
+
+
 # ---- limits that are numbers -----------------------------------------------------------------------------
 
 
