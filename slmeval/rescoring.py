@@ -105,7 +105,9 @@ class _Rescoring:
         made = draft(self._old.options, task, key[1], self._parts, self._source)
         for cell in cells:
             now_, then = made.data, cell.data
-            if (now_.sha256, len(made.samples)) != (then.sha256, cell.n):
+            # of a cell that ended early there are more questions than were asked
+            asked = cell.stop.planned if cell.stop else cell.n
+            if (now_.sha256, len(made.samples)) != (then.sha256, asked):
                 raise DataError(
                     f"the rows of {key[0]} are not those that were asked: they have the hash "
                     f"{now_.sha256[:12]}, and had {then.sha256[:12]}"
@@ -164,8 +166,10 @@ class _Rescoring:
                     f"answer {key} of run {self._old.id} is no longer in the store {self._store.path}"
                 )
             by_row.setdefault(row, []).append(replies[key])
+        early = cell.stop is not None and cell.stop.asked < cell.stop.planned
         for index, sample in enumerate(samples):
-            yield Answered(index, sample, draws_of(_parts(cell, sample, by_row.get(index, []))))
+            if index in by_row or not early:
+                yield Answered(index, sample, draws_of(_parts(cell, sample, by_row.get(index, []))))
 
     def _groups(self, alike: CellResult) -> Iterator[GroupCell]:
         """The groups that the old run had of this model."""
