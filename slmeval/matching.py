@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, cast
 
+from slmeval.averages import rows_behind
 from slmeval.comparability import ended, unlike
 from slmeval.errors import UsageError
 from slmeval.influences import items_of
@@ -219,7 +220,11 @@ def _of_group(pair: CellPair, figure: str) -> Pairs:
     return Pairs(
         [score for part in parts for score in part.first],
         [score for part in parts for score in part.second],
-        [weight for part in parts for weight in _weights(part, over)],
+        [
+            weight
+            for member, part in zip(pair.members, parts, strict=True)
+            for weight in _weights(part, _rows(member, figure, part) if over == "rows" else 1.0)
+        ],
         _renumbered([part.clusters or range(len(part.first)) for part in parts])
         if any(part.clusters for part in parts)
         else (),
@@ -228,9 +233,15 @@ def _of_group(pair: CellPair, figure: str) -> Pairs:
     )
 
 
-def _weights(part: Pairs, over: Over) -> Sequence[float]:
-    """Of each item in the group: they sum to the number of items, or to 1."""
-    whole = float(len(part.first)) if over == "rows" else 1.0
+def _rows(member: CellPair, figure: str, part: Pairs) -> float:
+    """How many rows a member stands for: where a rule ended it, more than were asked."""
+    early = [cell for cell in (member.first, member.second) if ended(cell)]
+    found = [rows_behind(cell, known) for cell in early if (known := figure_named(cell, figure))]
+    return max(found, default=float(len(part.first)))
+
+
+def _weights(part: Pairs, whole: float) -> Sequence[float]:
+    """Of each item in the group: they sum to ``whole``."""
     if not part.weights:
         return [whole / len(part.first)] * len(part.first)
     share = whole / math.fsum(part.weights)
@@ -254,7 +265,11 @@ def averaged_over(pair: CellPair, figure: str) -> Over:
     """
     whole = figure_named(pair.first, figure)
     parts = [figure_named(member.first, figure) for member in pair.members]
-    found = [(part.value, part.n) for part in parts if part is not None and part.value is not None]
+    found = [
+        (part.value, rows_behind(member.first, part))
+        for member, part in zip(pair.members, parts, strict=True)
+        if part is not None and part.value is not None
+    ]
     if whole is None or whole.value is None or len(found) < len(parts):
         raise Unpaired(f"{pair.name}/{figure} is unavailable, or one of its members is")
     rows = sum(n for _, n in found)
