@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+from zipfile import ZipFile
 
 import pytest
 
@@ -146,6 +147,14 @@ def test_every_input_is_used_and_described() -> None:
     assert all(step["shell"] == "bash" for step in STEPS if "run" in step), "a composite action must say so"
 
 
+def test_answers_are_kept_where_they_are_looked_for() -> None:
+    restore, save = (step for step in STEPS if step.get("uses", "").startswith("actions/cache/"))
+    assert restore["with"]["path"] == save["with"]["path"]
+    assert save["with"]["key"] == f"${{{{ steps.{restore['id']}.outputs.cache-primary-key }}}}"
+    assert restore["with"]["key"].startswith(restore["with"]["restore-keys"])
+    assert "/slmeval/store.db" in restore["with"]["path"]
+
+
 def test_every_variable_of_a_step_is_read() -> None:
     program = (FOLDER / "steps.py").read_text(encoding="utf-8")
     for step in STEPS:
@@ -252,6 +261,9 @@ def test_it_is_installed_into_an_environment_of_its_own(runner: Runner, tmp_path
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
+    assert {f"slmeval/schema/{name}-1.json" for name in ("comparison", "gate")} <= set(
+        ZipFile(wheel).namelist()
+    )
     lent = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("PIP_NO_INDEX", "1"), ("PIP_NO_DEPS", "1"), ("PYTHONPATH", lent)):
