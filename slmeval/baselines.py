@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
@@ -40,6 +41,8 @@ SCHEMA = f"{_FAMILY}{_VERSION}"
 _WIDTH = 200
 #: more bytes than any run's outcomes take
 _MAX_BYTES = 2**28
+#: the folders of a path that begins at a root: a disk's, a home, a server's
+_FOLDERS = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?[/\\](?=\S)(?:[^\s/\\]*[/\\])*")
 #: what a cell has and a gate does not need
 _LEFT_OUT = ("counts", "notes", "series")
 
@@ -65,7 +68,8 @@ class Baseline:
 
     ``run`` is the id of the run that it was made of, ``written`` when that ended (ISO 8601, UTC), ``version``
     the slmeval that measured it. ``settings`` are the run's options that change what is asked. The cells have
-    no series, notes and counts; of the machine's conditions they have what the yardstick took.
+    no series, notes and counts; of the machine's conditions they have what the yardstick took. What notes of
+    figures say is without folders.
     """
 
     run: str
@@ -119,12 +123,17 @@ def _model(report: ModelReport) -> BaselineModel:
 
 def _stripped(cell: CellResult, figures: Collection[str] | None) -> CellResult:
     bare = replace(cell, counts={}, notes=(), series=(), conditions=_yardsticks(cell.conditions))
-    kept = tuple(replace(figure, note="", percentiles={}) for figure in cell.figures)
+    kept = tuple(replace(each, note=_without_folders(each.note), percentiles={}) for each in cell.figures)
     return replace(
         bare,
         figures=tuple(sorted(kept, key=lambda figure: figure.name)),
         outcomes=cell.outcomes and _columns(cell, cell.outcomes, figures),
     )
+
+
+def _without_folders(note: str) -> str:
+    """What a figure's note says, with no more of a path than its last part."""
+    return _FOLDERS.sub("", note)
 
 
 def _yardsticks(conditions: Iterable[Conditions]) -> tuple[Conditions, ...]:

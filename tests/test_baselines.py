@@ -147,6 +147,22 @@ def test_nothing_tells_where_files_lie() -> None:
     assert "somebody" not in TEXT
 
 
+@pytest.mark.parametrize(
+    ("note", "kept"),
+    [
+        ("exact", "exact"),
+        ("of /home/somebody/model", "of model"),
+        ("no file (~/models/a/b.gguf)", "no file (b.gguf)"),
+        (r"no file C:\Users\somebody\b.gguf", "no file b.gguf"),
+        ("http://somebody:8000/v1 tells no times", "http:v1 tells no times"),
+        ("8 tokens/s, and/or 3 / 4 of it; models/b.gguf", "8 tokens/s, and/or 3 / 4 of it; models/b.gguf"),
+    ],
+)
+def test_notes_of_figures_are_kept_without_folders(note: str, kept: str) -> None:
+    made = baseline_of(replace(RUN, cells=(replace(TASK, figures=(replace(PEAK, note=note),)),)))
+    assert made.cells[0].figures[0].note == kept
+
+
 def test_the_same_run_gives_the_same_bytes_in_whatever_order_it_was_asked() -> None:
     mixed = list(RUN.cells)
     random.Random(1).shuffle(mixed)
