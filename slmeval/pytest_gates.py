@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from slmeval.baselines import baseline_of, write_baseline
+from slmeval.baselines import baseline_of, read_baseline, write_baseline
 from slmeval.errors import JobFailed, UsageError
 from slmeval.pytest_marks import Wish, explained, rules_of, wish_of
 from slmeval.pytest_runs import Runs
@@ -21,6 +21,7 @@ from slmeval.rules import Rule, matching, parse_rule
 from slmeval.types import RunResult
 from slmeval.verdicts import GateReport, Judged
 
+_NAME_IT = "name one with --slmeval-baseline FILE, or as slmeval_baseline in the configuration of pytest"
 _WRITTEN_ANEW = "the baseline is written anew: there is nothing to hold it against"
 
 # ---- the session's settings ------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ class Gate:
             self._mine = rules_of(item, self._wish, rule)
         self._judged: list[Judged] = []
         self._unheld = False
-        self._inconclusive = False
+        self._inconclusive = self._skipped = False
         self._notes: list[str] = []
         self._kept: list[list[str]] = []
         #: how the rules of this test were answered; ``None`` where its markers have none
@@ -107,21 +108,22 @@ class Gate:
     def _against(self, wish: Wish, mine: Sequence[Rule]) -> Path | None:
         """The file that rules are held against, ``None`` where it is not there, or is being written.
 
-        :raises UsageError: one of the rules in ``mine`` needs it, or it is to be written and has no name.
+        :raises UsageError: one of the rules in ``mine`` needs it, or it is to be written, and has no place.
         """
-        path, update = self._file(wish), self._settings.update
+        path = self._file(wish)
         wanting = next((rule for rule in mine if rule.needs_baseline), None)
-        if path is None and (wanting is not None or update):
-            what = "--slmeval-update-baseline" if wanting is None else f"rule {wanting.text!r}"
-            raise UsageError(
-                f"{what} needs a file: name it with --slmeval-baseline FILE, or as slmeval_baseline in the "
-                "configuration of pytest"
-            )
-        if path is None or update or (wanting is None and not path.exists()):
+        if self._settings.update:
+            _check_place(path)
             return None
-        if not path.exists():
-            raise UsageError(f"there is no baseline {path} yet: write it with --slmeval-update-baseline")
-        return path
+        if path is not None and path.exists():
+            return path
+        if wanting is not None:
+            raise UsageError(
+                f"rule {wanting.text!r} needs a baseline: {_NAME_IT}"
+                if path is None
+                else f"there is no baseline {path} yet: write it with --slmeval-update-baseline"
+            )
+        return None
 
     # ---- judging -----------------------------------------------------------------------------------------
 
@@ -165,9 +167,13 @@ class Gate:
             self._inconclusive = True
             if self._settings.strict:
                 pytest.fail(_told(unsure), pytrace=False)
-            pytest.skip(" ".join(map(sentence_of, unsure)))
+            self._skip(" ".join(map(sentence_of, unsure)))
         if self._unheld:
-            pytest.skip(_WRITTEN_ANEW)
+            self._skip(_WRITTEN_ANEW)
+
+    def _skip(self, reason: str) -> None:
+        self._skipped = True
+        pytest.skip(reason)
 
     def put_into(self, report: pytest.TestReport) -> None:
         """Let a report carry what came of it, as plain data that can travel to another process."""
@@ -175,10 +181,18 @@ class Gate:
         told = {"answers": answers, "notes": self._notes, "kept": self._kept}
         report.slmeval_gate = told  # type: ignore[attr-defined]
         report.slmeval_inconclusive = self._inconclusive  # type: ignore[attr-defined]
-        if self._inconclusive and isinstance(report.longrepr, tuple):
+        if self._skipped and isinstance(report.longrepr, tuple):
             # pytest names the line that skipped, which is ours
             path, line, _ = self._item.reportinfo()
             report.longrepr = (str(path), (line or 0) + 1, report.longrepr[2])
+
+
+def _check_place(path: Path | None) -> None:
+    """Better known before a long run than after it: where a baseline would go, and what must not be lost."""
+    if path is None:
+        raise UsageError(f"--slmeval-update-baseline needs a file: {_NAME_IT}")
+    if path.exists():
+        read_baseline(path)
 
 
 def _end_if_failed(judged: Sequence[Judged]) -> None:

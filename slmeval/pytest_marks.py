@@ -28,7 +28,7 @@ _CALLED = {"backend": "backends", "model": "models", "options": "engine_options"
 _FIELDS = tuple(field.name for field in fields(RunOptions))
 _OWN = ("gate", "baseline", "shared")
 _KEYS = (*_CALLED, *_FIELDS, *_OWN)
-_FROM_A_DOCUMENT = "a damaged run document: "
+_FROM_A_DOCUMENT = "a damaged document: "
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _options(said: Mapping[str, Any], root: Path) -> RunOptions:
 
 
 def _as_it_is(_: str, value: object) -> object:
-    return fspath(value) if isinstance(value, PathLike) else value
+    return fspath(value) if isinstance(value, PathLike) else [*value] if isinstance(value, tuple) else value
 
 
 def _listed(name: str, value: object) -> list[str]:

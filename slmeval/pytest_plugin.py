@@ -127,7 +127,7 @@ class _Gates:
                 from slmeval.pytest_answers import Answers
 
                 self._answers = Answers()
-            shown = report.failed and report.slmeval_inconclusive  # type: ignore[attr-defined]
+            shown = report.failed and report.slmeval_inconclusive
             self._answers.add(report.nodeid, told, shown=shown)
 
     @pytest.hookimpl(tryfirst=True)
@@ -143,7 +143,7 @@ class _Gates:
         if not lines and self._config.getoption("--slmeval-update-baseline"):
             lines = [("no baseline written: no test with a gate was run to its end", {"yellow": True})]
         if lines:
-            terminalreporter.section("slmeval gates")
+            terminalreporter.write_sep("=", "slmeval gates")
         for line, markup in lines:
             terminalreporter.write_line(line, **markup)
 

@@ -69,7 +69,7 @@ GROUND = {
     "slmeval.work",
     "slmeval.yardstick",
 }
-TOP = ("slmeval.cli", "slmeval.service", "slmeval.pytest_plugin", "slmeval.testing", "slmeval.__main__")
+TOP = ("slmeval.cli", "slmeval.service", "slmeval.pytest_", "slmeval.testing", "slmeval.__main__")
 ENGINES = {"torch", "transformers", "mlx", "mlx_lm", "llama_cpp", "vllm", "openai"}
 
 
@@ -149,7 +149,7 @@ def test_only_the_top_prints_or_exits(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*SLMEVAL, *PLUGINS], ids=name)
 def test_the_kit_for_tests_is_imported_by_tests_alone(path: Path) -> None:
-    if not module_name(path).startswith(("slmeval.pytest_plugin", "slmeval.testing")):
+    if not module_name(path).startswith(("slmeval.pytest_", "slmeval.testing")):
         assert not [each for each in ours(path) if each.startswith("slmeval.testing")]
 
 
