@@ -296,7 +296,7 @@ def _flips(shown: Sequence[_Tested], wanted: Wanted) -> tuple[tuple[Flip, ...], 
         found += flips
         if changed > wanted.items:
             label = f"{each.cell.name}/{each.figure.name}"
-            notes.append(f"{label}: {changed:,} items changed, {wanted.items:,} are listed (--items N)")
+            notes.append(f"{label}: {changed:,} items changed, listed: {wanted.items:,} (--items N)")
     return tuple(dict.fromkeys(found)), notes
 
 

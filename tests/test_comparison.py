@@ -507,7 +507,7 @@ def test_items_that_changed_are_listed_with_their_margins_the_worse_first() -> N
     assert found.flips[0].item == hashes(8)[1]
     short = held(side(first), side(second), items=1)
     assert len(short.flips) == 1
-    assert short.notes == ("arc_easy@0/acc: 4 items changed, 1 are listed (--items N)",)
+    assert short.notes == ("arc_easy@0/acc: 4 items changed, listed: 1 (--items N)",)
     assert held(side(first), side(second)).flips == ()
 
 
