@@ -54,7 +54,7 @@ def python_of(name: str) -> Path | None:
     if (known := _remembered().get(name)) is not None:
         return Path(known)
     home = folder() / name
-    return _python_in(home) if (home / _MARK).is_file() else None
+    return python_in(home) if (home / _MARK).is_file() else None
 
 
 def trouble_with(name: str, python: Path) -> str | None:
@@ -146,7 +146,7 @@ def make(backend: type[Backend], more: Sequence[str], tell: Callable[[str], None
             f"backend {backend.name!r} needs no environment of its own{f': {way}' if way else ''}"
         )
     home = folder() / backend.name
-    python = _python_in(home)
+    python = python_in(home)
     _clear(home)
     pip = [str(python), "-m", "pip"]
     commands = [
@@ -192,7 +192,8 @@ def _run(command: Sequence[str]) -> None:
         raise UsageError(f"{' '.join(command)} failed with status {status}")
 
 
-def _python_in(home: Path) -> Path:
+def python_in(home: Path) -> Path:
+    """The interpreter of the environment in a folder."""
     return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from slmeval.conditions import told_load
-from slmeval.errors import JobFailed
+from slmeval.document import from_plain
+from slmeval.errors import DataError, JobFailed
 from slmeval.machine import this_machine
 from slmeval.plan import Job, ProbeCell
 from slmeval.types import CellResult, Conditions, DataOrigin, Figure, Measurement, Series, Source, Verdict
@@ -62,6 +63,20 @@ def measured_cell(job: Job, cell: ProbeCell, measurements: Sequence[Measurement]
     notes += [load for load in loads if load][:1]
     conditions = tuple(seen for each in measurements for seen in each.conditions)
     return _cell(job, cell, figures, series, conditions, tuple(dict.fromkeys(notes)))
+
+
+def unpacked(cell: ProbeCell, message: Mapping[str, Any]) -> Measurement:
+    """The measurement in a worker's message.
+
+    :raises JobFailed: it cannot be kept, or is not what a measurement must be.
+    """
+    try:
+        measurement = from_plain(Measurement, message["measurement"], "its measurement")
+    except DataError as error:
+        raise JobFailed(f"probe {cell.probe.name!r} gave what cannot be kept: {error}") from None
+    if (wrong := misfit(measurement)) is not None:
+        raise JobFailed(f"probe {cell.probe.name!r} gave {wrong}")
+    return measurement
 
 
 def unavailable_cell(job: Job, cell: ProbeCell, reason: str) -> CellResult:

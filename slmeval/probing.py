@@ -7,12 +7,10 @@ from contextlib import contextmanager
 
 from slmeval.api import Executor
 from slmeval.conversation import Conversation, Opened
-from slmeval.document import from_plain
-from slmeval.errors import DataError, JobFailed
+from slmeval.errors import JobFailed
 from slmeval.head_start import HeadStart
 from slmeval.plan import Job, ProbeCell
-from slmeval.probe_figures import measured_cell, misfit, unavailable_cell
-from slmeval.protocol import Message
+from slmeval.probe_figures import measured_cell, unavailable_cell, unpacked
 from slmeval.runner import Progress, model_report
 from slmeval.sessions import not_declared
 from slmeval.store import Store
@@ -136,7 +134,7 @@ class ProbeRun:
             self._reasons[cell.probe.name] = str(message["lacks"])
             self._progress.advance(_workers(cell))
             return
-        measurement = _unpacked(cell, message)
+        measurement = unpacked(cell, message)
         self._store.save_measurement(self._run_id, self._key(cell), place, measurement)
         self._keep(cell, place, measurement)
 
@@ -180,16 +178,6 @@ class ProbeRun:
 
 def _workers(cell: ProbeCell) -> int:
     return cell.probe.workers or 1
-
-
-def _unpacked(cell: ProbeCell, message: Message) -> Measurement:
-    try:
-        measurement = from_plain(Measurement, message["measurement"], "its measurement")
-    except DataError as error:
-        raise JobFailed(f"probe {cell.probe.name!r} gave what cannot be kept: {error}") from None
-    if (wrong := misfit(measurement)) is not None:
-        raise JobFailed(f"probe {cell.probe.name!r} gave {wrong}")
-    return measurement
 
 
 def failed_together(failures: Mapping[str, str]) -> Iterable[str]:
