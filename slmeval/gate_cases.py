@@ -177,7 +177,7 @@ class Cases:
         made = [case for each in self._opposed for case in self._of_side(rule, each)]
         if not made:
             # says which name would be right
-            matching(rule, [cell for each in self._opposed for cell in each.side.cells])
+            matching(rule, [cell for each in self._opposed for cell in _known(each)])
         return made
 
     def _of_side(self, rule: Rule, each: Opposed) -> Iterator[Case]:
@@ -187,7 +187,8 @@ class Cases:
         there = _about(rule, each.matching.here.cells) if each.matching else ()
         lacking = [cell for cell in there if told(cell) not in set(map(told, cells))]
         if each.failures:
-            yield from _lost(rule, each, lacking if cells or lacking else [_nothing(rule, each.side)])
+            unknown = not cells and not lacking and not (rule.needs_baseline and each.matching)
+            yield from _lost(rule, each, [_nothing(rule, each.side)] if unknown else lacking)
         elif lacking and cells:
             names = ", ".join(map(told, lacking))
             self._note(
@@ -224,6 +225,11 @@ class Cases:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+
+def _known(each: Opposed) -> Sequence[CellResult]:
+    """What a rule may be about: where the whole run failed, that is what the baseline has."""
+    return each.side.cells or (each.matching.here.cells if each.matching else ())
 
 
 def _about(rule: Rule, cells: Sequence[CellResult]) -> tuple[CellResult, ...]:

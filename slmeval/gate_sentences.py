@@ -81,7 +81,7 @@ class _Shown:
     def _alone(self) -> str:
         case, excess = self._case, self._excess
         low, high = (amount(case, bound + case.limit) for bound in (excess.low, excess.high))
-        return f"{amount(case, case.value)} ({self._interval(low, high)})"
+        return f"{amount(case, case.value)} ({self._interval(low.partition(' ')[0], high)})"
 
     def _difference(self) -> str:
         case, excess = self._case, self._excess

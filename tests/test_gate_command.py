@@ -157,7 +157,7 @@ def test_a_rule_on_no_figure_tells_the_nearest(here: Path, capsys: pytest.Captur
     ("text", "told"),
     [
         ("", "main.json"),
-        ('{"schema": "slmeval.comparison/1"}', "slmeval.comparison/1"),
+        ('{"schema": "slmeval.comparison/1"}', "its schema is 'slmeval.comparison"),
         ('{"schema": "slmeval.baseline/9"}', "slmeval.baseline/9"),
         ("[1, 2", "main.json"),
     ],

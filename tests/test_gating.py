@@ -231,6 +231,9 @@ def test_what_a_failed_job_did_not_measure_is_inconclusive_with_its_reason() -> 
     assert "it was not measured: the worker was ended by SIGKILL" in judged.sentence
     # with nothing to tell what the task's cell would have been
     assert one(run, "arc_easy/acc >= 0.3", None).answer == "inconclusive"
+    assert one(run, "new/acc >= 0.3").answer == "inconclusive"
+    with pytest.raises(UnknownName, match="did you mean 'arc_easy/acc'"):
+        gate(run, "arc_esy/acc >= baseline")
 
 
 def test_of_a_pattern_the_part_that_failed_is_not_forgotten() -> None:

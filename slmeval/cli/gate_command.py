@@ -54,6 +54,12 @@ _CODES = {"pass": ExitCode.DONE, "fail": ExitCode.GATE_FAILED, "inconclusive": E
         metavar="MODEL",
         help="Hold the run's other models against this one of it: MODEL or BACKEND:MODEL.",
     ),
+    click.option(
+        "--against",
+        metavar="MODEL|ENV",
+        help="Timing rules: time this other model, or the same in this environment, in turn.",
+    ),
+    click.option("--pairs", type=int, metavar="N", help="With --against: N pairs of timings at the most."),
     click.option("--update-baseline", is_flag=True, help="Make the run the baseline in FILE; judge nothing."),
     click.option(
         "--format",
@@ -79,6 +85,8 @@ def command(
     shared: bool,
     confirm: int | None,
     recovery_of: str,
+    against: str | None,
+    pairs: int | None,
     update_baseline: bool,
     form: str | None,
     output: str | None,
@@ -94,7 +102,9 @@ def command(
     from slmeval.references import open_library
     from slmeval.registry import load
 
-    _check_together(baseline, confirm, recovery_of, update_baseline)
+    _check_together(baseline, confirm, recovery_of, against, update_baseline)
+    if pairs is not None and against is None:
+        raise UsageError("--pairs is for --against: how often both sides are timed")
     check_output(output)
     with open_library(store) as library:
         found = _run(library, run)
@@ -107,7 +117,7 @@ def command(
         asked = _asked(file, texts, found, _baseline(library, baseline), recovery_of)
         asked = replace(asked, shared=shared or asked.shared)
         times = asked.confirm if confirm is None else confirm
-        confirmed = _held(found, asked, times, registry, library)
+        confirmed = _held(found, asked, times, registry, library, against, pairs)
     told = _told(confirmed.report, baseline, asked.note)
     for each, place in ((reporter, output), *further):
         report_gate(told, each, place)
@@ -116,14 +126,19 @@ def command(
     return ExitCode.JOB_FAILED if confirmed.failures else _CODES[confirmed.report.answer]
 
 
-def _check_together(baseline: str | None, confirm: int | None, recovery_of: str, update: bool) -> None:
+def _check_together(
+    baseline: str | None, confirm: int | None, recovery_of: str, against: str | None, update: bool
+) -> None:
     """:raises UsageError: what was asked for cannot be had together."""
     if update and baseline is None:
         raise UsageError("--update-baseline needs --baseline FILE: where the baseline is to be")
-    if update and (confirm or recovery_of):
-        raise UsageError("--update-baseline judges nothing: leave out --confirm and --recovery-of")
+    if update and (confirm or recovery_of or against):
+        raise UsageError("--update-baseline judges nothing: leave out --confirm, --recovery-of and --against")
     if recovery_of and baseline is not None:
         raise UsageError("--recovery-of and --baseline name two things to hold the run against: give one")
+
+    if recovery_of and against:
+        raise UsageError("--recovery-of and --against name two models to hold the run against: give one")
 
 
 # ---- what is held against what ---------------------------------------------------------------------------
@@ -203,13 +218,26 @@ def _update(run: RunResult, path: Path) -> int:
 # ---- judging ---------------------------------------------------------------------------------------------
 
 
-def _held(run: RunResult, asked: _Asked, times: int, registry: Registry, library: Library) -> Confirmed:
+def _held(
+    run: RunResult,
+    asked: _Asked,
+    times: int,
+    registry: Registry,
+    library: Library,
+    against: str | None,
+    pairs: int | None,
+) -> Confirmed:
     from slmeval.confirming import Bench, Confirmed, Gate, confirm
 
     gate = Gate(asked.rules, asked.baseline, asked.shared, asked.recovery_of)
-    if not times:
+    if not times and against is None:
         return Confirmed(gate.judge(run))
-    return confirm(run, gate, times, Bench(registry, library.store, Bar(sys.stderr)))
+    bench = Bench(registry, library.store, Bar(sys.stderr))
+    if against is None:
+        return confirm(run, gate, times, bench)
+    from slmeval.gate_turns import judge_in_turn
+
+    return judge_in_turn(run, gate, against, times, bench, pairs)
 
 
 def _told(report: GateReport, baseline: str | None, note: str) -> GateReport:
