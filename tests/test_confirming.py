@@ -18,6 +18,7 @@ from slmeval import endings
 from slmeval.confirming import Bench, Confirmed, Gate, confirm
 from slmeval.errors import UsageError
 from slmeval.growing import Growth, further, growth_of
+from slmeval.paired import Pairs, contrast
 from slmeval.registry import load
 from slmeval.rules import parse_rule
 from slmeval.sequences import look_levels, look_levels_at
@@ -336,3 +337,20 @@ def test_further_options_ask_for_what_is_wanted_alone() -> None:
     assert made.engine_options == {"nothing.known": "1"}
     last = growth_of(cell, run, [parse_rule("arc_easy/acc >= 0.5")], None, 9)
     assert further(run, [last], last.looks - 1, load(())).limit is None
+
+
+def test_who_looks_again_errs_no_more_often_than_who_looks_once() -> None:
+    growth = grown(task(100, 2000))
+    drawn = random.Random(7)
+    trials, failed, unguarded = 300, 0, 0
+    for _ in range(trials):
+        first = [float(drawn.random() < 0.5) for _ in range(growth.sizes[-1])]
+        second = [float(drawn.random() < 0.5) if drawn.random() < 0.4 else each for each in first]
+        pairs = [Pairs(first[:size], second[:size]) for size in growth.sizes]
+        failed += any(
+            contrast(each, level=level).high < 0 for each, level in zip(pairs, growth.levels, strict=True)
+        )
+        unguarded += any(contrast(each).high < 0 for each in pairs)
+    # one look's would be 2.5% on this side
+    assert failed <= 0.05 * trials
+    assert unguarded > 1.5 * failed
