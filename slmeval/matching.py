@@ -183,26 +183,27 @@ def _of_task(pair: CellPair, figure: str) -> Pairs:
     if not kept:
         raise Unpaired(f"no item has a score of {pair.name}/{figure} on both sides")
     first, second = [one.scores[a] or 0.0 for a, _ in kept], [other.scores[b] or 0.0 for _, b in kept]
-    if not all(map(math.isfinite, (*first, *second))):
-        raise Unpaired(f"a score of {pair.name}/{figure} is no number")
+    weights = [one.weights[a] for a, _ in kept] if one.weights else []
+    if not all(map(math.isfinite, (*first, *second, *weights))) or min(weights, default=1.0) <= 0:
+        raise Unpaired(f"a score of {pair.name}/{figure} or its weight is no number")
     clusters = pair.first.outcomes.clusters if pair.first.outcomes else ()
     return Pairs(
         first,
         second,
-        [one.weights[a] for a, _ in kept] if one.weights else (),
+        weights,
         [clusters[a] for a, _ in kept] if clusters else (),
         scale=one.scale,
     )
 
 
 def _column(cell: CellResult, figure: str) -> ItemScores:
-    columns = cell.outcomes.columns if cell.outcomes else {}
-    if figure in columns:
-        return columns[figure]
     known = figure_named(cell, figure)
-    if known is not None and known.value is None:
+    if known is not None and (known.value is None or not math.isfinite(known.value)):
         raise Unpaired(f"{told(cell)}/{figure} is unavailable: {known.note or 'it has no value'}")
-    raise Unpaired(f"{told(cell)}/{figure} is not made of scores by item")
+    columns = cell.outcomes.columns if cell.outcomes else {}
+    if figure not in columns:
+        raise Unpaired(f"{told(cell)}/{figure} is not made of scores by item")
+    return columns[figure]
 
 
 def figure_named(cell: CellResult, name: str) -> Figure | None:

@@ -10,7 +10,7 @@ from slmeval.api import Task
 from slmeval.datasets import DataSource
 from slmeval.differences import Comparison, Flip
 from slmeval.errors import DataError, SlmevalError, UnknownName
-from slmeval.matching import listed, told
+from slmeval.matching import listed
 from slmeval.questions import draft, open_source
 from slmeval.registry import Registry
 from slmeval.selection import select
@@ -73,7 +73,6 @@ class _Book:
     def __init__(self, side: Side, registry: Registry, data: str | None) -> None:
         options = side.options or RunOptions()
         self._options = options if data is None else replace(options, data=data, sample=False)
-        self._cells = {told(cell): cell for cell in side.cells}
         self._demo, self._parts = side.demo, registry.parts
 
     @cached_property
@@ -85,11 +84,11 @@ class _Book:
         return {wish.task.name: wish.task for wish in select(self._options, self._parts).wishes}
 
     def questions(self, label: str) -> Mapping[str, Question]:
-        """Those of a task by the hash of the item.
+        """Those of ``task@shots`` by the hash of the item.
 
         :raises SlmevalError: the task is no longer there, or its rows are not.
         """
-        name = self._cells[label].name
+        name = label.rpartition("@")[0]
         if name not in self._tasks:
             raise UnknownName("task", name, self._tasks)
         # the question is the same whatever is shown before it

@@ -245,6 +245,19 @@ def test_items_are_listed_without_prompts_where_their_rows_are_gone(
     assert None not in {flip["prompt"] for flip in again["flips"]}
 
 
+def test_a_baseline_says_nothing_of_where_rows_lie_and_a_run_beside_it_does(
+    compare: Compare, kept: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / "first.json", tmp_path / "second.json"]
+    for file, run_id in zip(files, ids_of(kept), strict=False):
+        assert run(["export", run_id, str(file), "--format", "baseline"]) == 0
+    (alone,) = as_json(compare, *map(str, files), "--items", "1")
+    assert {flip["prompt"] for flip in alone["flips"]} == {None}
+    assert alone["notes"][-1].endswith("a baseline does not tell where its rows lie")
+    (beside,) = as_json(compare, str(files[1]), SHOTS, "--shared", "--items", "1")
+    assert "Question" in beside["flips"][0]["prompt"]
+
+
 def test_items_of_other_rows_are_not_given_their_prompts(
     compare: Compare, kept: Path, tmp_path: Path
 ) -> None:

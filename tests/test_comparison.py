@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +44,7 @@ def task(
     outcomes = Outcomes(
         items or hashes(len(scores)), {"acc": ItemScores(scores), **(columns or {})}, clusters
     )
-    return cell(name, n=len(scores), figures=(figure, *others), **{"outcomes": outcomes, **changes})
+    return cell(name, n=len(scores), **{"figures": (figure, *others), "outcomes": outcomes, **changes})
 
 
 def result(*cells: CellResult, **changes: Any) -> RunResult:
@@ -115,12 +116,23 @@ def test_items_that_belong_together_are_tested_as_one() -> None:
     ("second", "reason"),
     [
         (task(outcomes=Outcomes(hashes(8), {})), "arc_easy@0/acc is not made of scores by item"),
-        (task((None,) * 8), "no item has a score of arc_easy@0/acc on both sides"),
+        (
+            task(outcomes=Outcomes(hashes(8), {"acc": ItemScores((None,) * 8)})),
+            "no item has a score of arc_easy@0/acc on both sides",
+        ),
         (
             task(outcomes=Outcomes(hashes(8), {"acc": ItemScores(SCORES, scale="exp")})),
             "arc_easy@0/acc is made of its scores in two ways: mean, exp",
         ),
-        (task((float("nan"), *SCORES[1:])), "a score of arc_easy@0/acc is no number"),
+        (
+            task(outcomes=Outcomes(hashes(8), {"acc": ItemScores((math.nan, *SCORES[1:]))})),
+            "a score of arc_easy@0/acc or its weight is no number",
+        ),
+        (task((math.nan, *SCORES[1:])), "arc_easy@0/acc is unavailable: it has no value"),
+        (
+            task(figures=(Figure("acc", None, None, None, 0, "", "unavailable", "nothing was found"),)),
+            "arc_easy@0/acc is unavailable: nothing was found",
+        ),
     ],
 )
 def test_a_figure_that_cannot_be_paired_says_why(second: CellResult, reason: str) -> None:
@@ -129,6 +141,11 @@ def test_a_figure_that_cannot_be_paired_says_why(second: CellResult, reason: str
         pairs_of(pair, "acc")
     found = only(held(side(), side(second)))
     assert (found.change, found.note) == (None, reason)
+
+
+def test_weights_that_are_none_are_no_weights() -> None:
+    odd = task(outcomes=Outcomes(hashes(8), {"acc": ItemScores(SCORES, (0.0,) * 8)}))
+    assert only(held(side(odd), side(odd))).note == "a score of arc_easy@0/acc or its weight is no number"
 
 
 # ---- what is shown ---------------------------------------------------------------------------------------
