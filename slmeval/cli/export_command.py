@@ -23,7 +23,7 @@ _BASELINE = "baseline"
 )
 @click.option("--store", metavar="PATH", help="Where answers and runs are kept.")
 def command(run: str, file: str, form: str | None, store: str | None) -> None:
-    """Write RUN (its id, or the beginning of it) to FILE, in the format of FILE's ending.
+    """Write RUN (`last`, an id, or the beginning of one) to FILE, in the format of FILE's ending.
 
     A baseline is what later runs are held against: small enough to be committed.
     """

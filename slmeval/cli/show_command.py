@@ -14,7 +14,7 @@ from slmeval.cli.output import choose_reporter, report
 @click.option("--format", "form", metavar="NAME", help="table, md, json, csv, junit, bmf or github.")
 @click.option("--store", metavar="PATH", help="Where answers and runs are kept.")
 def command(run: str, form: str | None, store: str | None) -> None:
-    """Show the report of RUN (its id, or the beginning of it) again."""
+    """Show the report of RUN (`last`, `last~1`, an id, or the beginning of one) again."""
     from slmeval.registry import load
     from slmeval.store import Store, default_path
 
