@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from slmeval.errors import UsageError
-from slmeval.gate_cases import CellName, is_timing, named
+from slmeval.gate_cases import CellName, named
 from slmeval.gating import judge
 from slmeval.growing import Growth, about, further, growth_of, joined
 from slmeval.matching import figure_named
@@ -23,6 +23,7 @@ from slmeval.rules import Rule
 from slmeval.run import execute
 from slmeval.runner import Progress
 from slmeval.store import Store
+from slmeval.timing_rules import is_timing
 from slmeval.types import CellResult, Failure, RunOptions, RunResult
 from slmeval.verdicts import GateReport, Judged
 

@@ -13,11 +13,10 @@ from slmeval.excess import Excess, Spread, above_items, above_number, above_othe
 from slmeval.matching import CellPair, Matching, Unpaired, match, pairs_of, told, values_of
 from slmeval.paired import Pairs
 from slmeval.rules import Rule, figure_of, matching
-from slmeval.sides import Side
+from slmeval.sides import Place, Side
+from slmeval.timing_rules import UndecidedError, is_timing, steadied, swing
 from slmeval.types import CellResult, DataOrigin, Figure
 
-#: units of time; a figure whose unit has one of them in it tells of the machine as much as of the model
-_TIMES = frozenset({"ns", "us", "ms", "s", "min", "h"})
 #: engine, model and ``task@shots``
 CellName = tuple[str, str, str]
 
@@ -91,11 +90,6 @@ class Case:
 def named(cell: CellResult) -> CellName:
     """Under what a cell is found in its run."""
     return cell.backend, cell.model, told(cell)
-
-
-def is_timing(figure: Figure) -> bool:
-    """Whether it is a time, or so many of something in a time."""
-    return bool(_TIMES & set(figure.unit.split("/")))
 
 
 @dataclass(frozen=True)
@@ -211,7 +205,8 @@ class Cases:
             known = {f"{told(cell)}/{known.name}" for cell in here.cells for known in cell.figures}
             raise UnknownName(f"figure of the baseline {here.run}", bare.name, known)
         self._check(pair, each.matching)
-        return _relative(bare, mine, Spread(pair.first, figure), pair)
+        case = _relative(bare, mine, Spread(pair.first, figure), pair)
+        return _steady(case, pair, (each.matching.here.place, each.side.place))
 
     def _check(self, pair: CellPair, found: Matching) -> None:
         """Gather what differs: in what was asked it may be waived, in what was measured it may not."""
@@ -304,6 +299,17 @@ def _paired(bare: Case, pairs: Pairs) -> Case:
         items=len(pairs.first),
         changed=changed,
     )
+
+
+def _steady(case: Case, pair: CellPair, places: tuple[Place, Place]) -> Case:
+    """A time counts only where a yardstick shows that the machine is as it was."""
+    if case.trouble or case.excess is None or pair.first.kind != "probe" or not case.is_timing:
+        return case
+    try:
+        by = swing(pair.first, pair.second, places)
+    except UndecidedError as reason:
+        return replace(case, trouble=str(reason))
+    return replace(case, excess=steadied(case.excess, case.figure, by))
 
 
 def _unpaired(bare: Case, mine: Spread, theirs: Spread, reason: str) -> Case:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from slmeval.against import against
 from slmeval.confirming import Bench, Confirmed, Gate, confirm
 from slmeval.errors import JobFailed, UnknownName, UsageError
-from slmeval.gate_cases import is_timing
 from slmeval.registry import Registry
 from slmeval.rules import Rule, figure_of, matching
+from slmeval.timing_rules import is_timing
 from slmeval.types import Failure, RunResult
 from slmeval.verdicts import GateReport, Judged
 

@@ -18,6 +18,14 @@ SETTINGS = ("compat", "chat_shots", "template_options", "thinking", "max_tokens"
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where something was measured: the processor, and the device that the model was on ("cpu", say)."""
+
+    processor: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True)
 class Side:
     """A model on an engine, with all that was measured of it.
 
@@ -35,6 +43,7 @@ class Side:
     options: RunOptions | None = None
     demo: bool = False
     called: str = ""
+    place: Place = Place()
 
     def __str__(self) -> str:
         return f"{self.called or self.run}#{self.backend}:{self.model}"
@@ -74,7 +83,18 @@ def _side(found: RunResult | Baseline, called: str, backend: str, model: str) ->
         found.options if isinstance(found, RunResult) else None,
         whole and found.demo,
         called,
+        _place(found, backend, model),
     )
+
+
+def _place(found: RunResult | Baseline, backend: str, model: str) -> Place:
+    if isinstance(found, RunResult):
+        reports = [each for each in found.models if (each.backend, each.label) == (backend, model)]
+        device = next((each.info.device for each in reports if each.info is not None), "")
+    else:
+        devices = (each.device for each in found.models if (each.backend, each.label) == (backend, model))
+        device = next(devices, "")
+    return Place(found.machine.processor, device)
 
 
 def chosen(sides: Sequence[Side], wanted: str) -> tuple[Side, ...]:
