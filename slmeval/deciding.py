@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from slmeval.baselines import Baseline
 from slmeval.errors import UnknownName, UsageError
@@ -27,11 +28,16 @@ _Key = tuple[Chat, CellKey]
 
 @dataclass(frozen=True)
 class Gate:
-    """Rules, and what they are held against. ``tries`` are the rules and cells that chance can break."""
+    """Rules, and what they are held against.
+
+    ``probes`` are the names of all that the run measures with: rules about these are for later. ``tries`` are
+    the rules and cells that chance can break.
+    """
 
     rules: tuple[Rule, ...]
     baseline: Baseline | None
     options: RunOptions
+    probes: tuple[str, ...] = ()
     tries: int = 1
 
     def check(self, job: Job) -> int:
@@ -41,7 +47,7 @@ class Gate:
         :raises UsageError: all rules are about probes, or what they are about was asked otherwise then.
         """
         cells = tuple(foreseen_cells(job))
-        rules = [rule for rule in self.rules if _of_items(matching(rule, cells))]
+        rules = [rule for rule in self.rules if self._found(rule, cells)]
         if not rules:
             raise UsageError(
                 f"--until-decided: {self.rules[0].text!r} is about a probe, which is measured whole: slmeval "
@@ -70,7 +76,7 @@ class Gate:
         return [
             (rule, places[cell.chat, (cell.name, cell.shots)])
             for rule in self.rules
-            for cell in _of_items(matching(rule, cells))
+            for cell in self._found(rule, cells)
         ]
 
     def decided(self, job: Job, cells: Sequence[CellResult], level: float) -> int:
@@ -86,22 +92,30 @@ class Gate:
             return 0
         return len(found)
 
+    def _found(self, rule: Rule, cells: Sequence[CellResult]) -> tuple[CellResult, ...]:
+        """The tasks and groups that a rule is about; none where it is about a probe.
+
+        :raises UnknownName: there is nothing that it is about.
+        """
+        try:
+            return matching(rule, cells)
+        except UnknownName:
+            if any(fnmatchcase(name, rule.task) for name in self.probes):
+                return ()
+            raise
+
     def _cases(self, job: Job, cells: Sequence[CellResult]) -> Cases:
         side = Side(
             "this run",
             job.backend.name,
             job.label,
-            _of_items(cells),
+            tuple(cells),
             settings_of(self.options),
             job.template,
             self.options,
         )
         others = sides_of(self.baseline, "the baseline") if self.baseline is not None else ()
         return Cases(opposed([side], others, {}), 0.95, {}, shared=False)
-
-
-def _of_items(cells: Sequence[CellResult]) -> tuple[CellResult, ...]:
-    return tuple(cell for cell in cells if cell.kind != "probe")
 
 
 def _is_about(rule: Rule, cells: Sequence[CellResult]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from slmeval.plan import Cell, GroupCell, Job, ProbeCell
+from slmeval.plan import Cell, GroupCell, Job
 from slmeval.types import CellResult, DataOrigin, Figure, Outcomes
 
 _NOTE = "nothing was asked yet"
@@ -34,7 +34,7 @@ def bare(job: Job, cell: Cell) -> CellResult:
 
 
 def foreseen_cells(job: Job) -> Iterator[CellResult]:
-    """Every task, group and probe of a job, with figures that are unavailable."""
+    """Every task and group of a job, with figures that are unavailable."""
     for cell in job.cells:
         figures = [_figure(name, metric.unit) for name, metric in cell.scorer.figures.items()]
         items = tuple(item.sample.item for item in cell.items)
@@ -42,8 +42,6 @@ def foreseen_cells(job: Job) -> Iterator[CellResult]:
         yield replace(bare(job, cell), figures=tuple(figures), outcomes=outcomes)
     for group in job.groups:
         yield _of_group(job, group)
-    for probe in job.probes:
-        yield _of_probe(job, probe)
 
 
 def _figure(name: str, unit: str = "") -> Figure:
@@ -66,23 +64,4 @@ def _of_group(job: Job, planned: GroupCell) -> CellResult:
         data=_NOWHERE,
         members=tuple(name for name, _ in planned.members),
         chat=planned.chat,
-    )
-
-
-def _of_probe(job: Job, planned: ProbeCell) -> CellResult:
-    """With one figure under its own name, which stands for all that it will have."""
-    return CellResult(
-        kind="probe",
-        name=planned.probe.name,
-        version=planned.probe.version,
-        backend=job.backend.name,
-        model=job.label,
-        shots=0,
-        seed=planned.seed,
-        n=0,
-        sample=False,
-        figures=(_figure(planned.probe.name),),
-        counts={},
-        data=_NOWHERE,
-        settings=planned.settings,
     )

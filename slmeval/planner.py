@@ -72,7 +72,7 @@ def plan(
     failures = tuple(each.failure for each in refusals)
     if stopping is None:
         return Plan(options, not options.models, tuple(jobs), failures)
-    stopping, jobs = looked_at(stopping, jobs)
+    stopping, jobs = looked_at(stopping, jobs, [probe.name for probe in selection.probes])
     return Plan(options, not options.models, tuple(jobs), failures, stopping)
 
 

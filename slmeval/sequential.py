@@ -66,8 +66,8 @@ def read_stopping(options: RunOptions, file_hash: Callable[[Path], str]) -> Stop
     return Stopping(targets, Gate(rules, baseline, options), {"baseline": file_hash(path)})
 
 
-def looked_at(stopping: Stopping, jobs: Sequence[Job]) -> tuple[Stopping, list[Job]]:
-    """The jobs cut into blocks.
+def looked_at(stopping: Stopping, jobs: Sequence[Job], probes: Sequence[str]) -> tuple[Stopping, list[Job]]:
+    """The jobs cut into blocks; ``probes`` are the names of those that measure beside.
 
     :raises UsageError: a figure is not there, or a rule cannot be judged.
     """
@@ -76,6 +76,7 @@ def looked_at(stopping: Stopping, jobs: Sequence[Job]) -> tuple[Stopping, list[J
     gate = stopping.gate
     if gate is not None:
         # a rule that fails by chance may be any of them
+        gate = replace(gate, probes=tuple(probes))
         gate = replace(gate, tries=sum(gate.check(job) for job in jobs))
     return replace(stopping, gate=gate), [_cut(gate, job) for job in jobs]
 
