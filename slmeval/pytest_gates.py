@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from slmeval.baselines import baseline_of, read_baseline, write_baseline
-from slmeval.errors import JobFailed, UsageError
+from slmeval.errors import UsageError
 from slmeval.pytest_marks import Wish, explained, rules_of, wish_of
-from slmeval.pytest_runs import Runs
+from slmeval.pytest_runs import Asked, Runs, refuse_failures
 from slmeval.pytest_words import lines_of, properties_of, sentence_of
 from slmeval.rules import Rule, matching, parse_rule
 from slmeval.types import RunResult
@@ -79,7 +79,12 @@ class Gate:
             return self._runs.run(self._wish.options)
 
     def __call__(
-        self, run: RunResult, *rules: str, baseline: str | Path | None = None, shared: bool = False
+        self,
+        run: RunResult,
+        *rules: str,
+        baseline: str | Path | None = None,
+        shared: bool = False,
+        confirm: int = 0,
     ) -> GateReport:
         """Hold any run to rules, of which one that fails ends the test; the rest is as in the marker."""
         named = "" if baseline is None else str(self._item.config.rootpath / baseline)
@@ -87,7 +92,8 @@ class Gate:
             if not rules:
                 raise UsageError("slmeval_gate(run, ...) has no rule: a gate without one would always pass")
             parsed = tuple(parse_rule(rule) for rule in rules)
-            report = self._hold(run, replace(self._wish, rules=parsed, baseline=named, shared=shared), parsed)
+            wish = Wish(run.options, parsed, named, shared, confirm)
+            report = self._hold(run, wish, parsed)
         _end_if_failed(report.judged)
         return report
 
@@ -129,16 +135,15 @@ class Gate:
 
     def _hold(self, run: RunResult, wish: Wish, mine: Sequence[Rule]) -> GateReport:
         """The answers to the rules in ``mine``; all of the wish's are judged, for they are one gate."""
-        if run.failures:
-            told = "; ".join(f"{each.backend}:{each.model} failed: {each.reason}" for each in run.failures)
-            raise JobFailed(told)
+        refuse_failures(run.failures)
         baseline = self._against(wish, mine)
         if self._settings.update:
             self._check(run, wish)
             self._keep(run, wish)
             self._unheld |= any(rule.needs_baseline for rule in mine)
         rules = tuple(rule for rule in wish.rules if baseline is not None or not rule.needs_baseline)
-        report = self._runs.judged(run, rules, baseline, wish.shared)
+        again = 0 if self._settings.update else wish.confirm
+        report = self._runs.judged(run, Asked(rules, baseline, wish.shared, again))
         texts = {rule.text for rule in mine}
         found = replace(report, judged=tuple(each for each in report.judged if each.rule in texts))
         self._judged += found.judged

@@ -6,7 +6,7 @@ and rules add up. Imported where a test has the marker, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from os import PathLike, fspath
@@ -26,7 +26,8 @@ MARKER, FIXTURE = "slmeval", "slmeval_gate"
 #: as the command calls them; the other keys are the fields of RunOptions
 _CALLED = {"backend": "backends", "model": "models", "options": "engine_options"}
 _FIELDS = tuple(field.name for field in fields(RunOptions))
-_OWN = ("gate", "baseline", "shared")
+_OWN = ("gate", "baseline", "shared", "confirm")
+_DEFAULTS = (("baseline", ""), ("shared", False), ("confirm", 0))
 _KEYS = (*_CALLED, *_FIELDS, *_OWN)
 _FROM_A_DOCUMENT = "a damaged document: "
 
@@ -35,13 +36,15 @@ _FROM_A_DOCUMENT = "a damaged document: "
 class Wish:
     """What a test wants: a run, and rules for it. ``baseline`` is "" where the session's is meant.
 
-    ``asked`` is false where no marker says what to run; ``shared`` compares on the items that both have.
+    ``shared`` compares on the items that both have, ``confirm`` is how often the undecided is measured again;
+    ``asked`` is false where no marker says what to run.
     """
 
     options: RunOptions
     rules: tuple[Rule, ...] = ()
     baseline: str = ""
     shared: bool = False
+    confirm: int = 0
     asked: bool = False
 
 
@@ -73,13 +76,16 @@ def read_marks(marks: Iterable[pytest.Mark], root: Path) -> Wish:
     rules: dict[str, Rule] = {}
     for mark in marks:
         own = _by_name(mark)
-        rules |= {rule.text: rule for rule in _rules(own.pop("gate", ()), root)}
-        said |= own
-    baseline, shared = said.pop("baseline", ""), said.pop("shared", False)
+        found, settings = _rules(own.pop("gate", ()), root)
+        rules |= {rule.text: rule for rule in found}
+        said |= settings | own
+    baseline, shared, confirm = (said.pop(name, default) for name, default in _DEFAULTS)
     if type(shared) is not bool:
         raise UsageError(f"marker slmeval: shared is {shared!r}, not True or False")
+    if type(confirm) is not int or confirm < 0:
+        raise UsageError(f"marker slmeval: confirm is {confirm!r}, not a number of times")
     named = str(root / baseline) if baseline else ""
-    return Wish(_options(said, root), tuple(rules.values()), named, shared, bool(said))
+    return Wish(_options(said, root), tuple(rules.values()), named, shared, confirm, bool(said))
 
 
 def _marks_of(item: pytest.Item) -> list[pytest.Mark]:
@@ -146,24 +152,19 @@ def explained(place: str = "") -> Iterator[None]:
 # ---- rules --------------------------------------------------------------------------------------------
 
 
-def _rules(given: object, root: Path) -> list[Rule]:
-    """Rules as one text or several; a text that ends in .toml is a file of them."""
-    texts = _listed("gate", given)
-    return [
-        rule for text in texts for rule in (_in_file(root, text) if _is_file(text) else [parse_rule(text)])
-    ]
-
-
-def _is_file(text: str) -> bool:
-    return text.endswith(".toml")
-
-
-def _in_file(root: Path, text: str) -> Sequence[Rule]:
-    found = read_rules(Path(_under(root, text)))
-    for name in ("confirm", "shared"):
-        if getattr(found, name) is not None:
-            raise UsageError(f"{text}: {name} is for slmeval gate; pytest takes the rules alone")
-    return found.rules
+def _rules(given: object, root: Path) -> tuple[list[Rule], dict[str, Any]]:
+    """Rules as one text or several, and settings; a text that ends in .toml is a file of both."""
+    rules: list[Rule] = []
+    settings: dict[str, Any] = {}
+    for text in _listed("gate", given):
+        if not text.endswith(".toml"):
+            rules.append(parse_rule(text))
+            continue
+        found = read_rules(Path(_under(root, text)))
+        rules += found.rules
+        named = {"confirm": found.confirm, "shared": found.shared}
+        settings |= {name: value for name, value in named.items() if value is not None}
+    return rules, settings
 
 
 # ---- options ------------------------------------------------------------------------------------------

@@ -12,19 +12,41 @@ import json
 import sqlite3
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from slmeval.baselines import read_baseline
-from slmeval.document import from_document, to_json, to_plain
-from slmeval.errors import StoreError
+from slmeval import confirming
+from slmeval.baselines import Baseline, read_baseline
+from slmeval.document import from_document, from_plain, to_json, to_plain
+from slmeval.errors import JobFailed, StoreError
 from slmeval.gating import judge
+from slmeval.registry import load
 from slmeval.rules import Rule
-from slmeval.testing import evaluate
-from slmeval.types import RunOptions, RunResult
+from slmeval.store import Store
+from slmeval.testing import Silent, evaluate
+from slmeval.types import Failure, RunOptions, RunResult
 from slmeval.verdicts import GateReport
 
 #: seconds that a process waits for the runs of the others
 _PATIENCE = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run is held to: rules, the ``baseline``'s file where one needs it, and how.
+
+    ``shared`` compares on the items that both have, ``confirm`` is how often the undecided is measured again.
+    """
+
+    rules: tuple[Rule, ...]
+    baseline: Path | None = None
+    shared: bool = False
+    confirm: int = 0
+
+    @property
+    def changed(self) -> int:
+        """When the baseline was written, in nanoseconds: another file of that name is another question."""
+        return self.baseline.stat().st_mtime_ns if self.baseline else 0
 
 
 class Runs:
@@ -51,20 +73,28 @@ class Runs:
             self._known[key] = self._shared(key, options)
         return self._known[key]
 
-    def judged(
-        self, run: RunResult, rules: Sequence[Rule], baseline: Path | None, shared: bool
-    ) -> GateReport:
-        """``run`` held to ``rules``, all together; ``baseline`` is a file that one of them needs.
+    def judged(self, run: RunResult, asked: Asked) -> GateReport:
+        """``run`` held to rules; what they leave open is measured again as often as is asked.
 
-        :raises slmeval.errors.UsageError: they cannot be compared, or a rule fits nothing.
+        :raises slmeval.errors.SlmevalError: it cannot be held to them, a rule fits nothing, or a job failed.
         """
-        changed = baseline.stat().st_mtime_ns if baseline else 0
         # the run is kept with its answers: as long as it is there, no other has its identity
-        key = (id(run), tuple(rule.text for rule in rules), baseline, changed, shared)
+        key = (id(run), asked, asked.changed)
         if key not in self._judged:
-            held_against = read_baseline(baseline) if baseline else None
-            self._judged[key] = (run, judge(run, rules, held_against, shared=shared))
+            self._judged[key] = (run, self._confirmed(run, asked) if asked.confirm else _judged(run, asked))
         return self._judged[key][1]
+
+    def _confirmed(self, run: RunResult, asked: Asked) -> GateReport:
+        """Measured again by one process, for all."""
+        texts = [rule.text for rule in asked.rules]
+        key = json.dumps([run.id, texts, str(asked.baseline), asked.changed, asked.shared, asked.confirm])
+        with self._in_turn() as db:
+            found = db.execute("SELECT document FROM runs WHERE options = ?", (key,)).fetchone()
+            if found is not None:
+                return from_plain(GateReport, json.loads(found[0]))
+            report = _confirmed(run, asked, self.store)
+            db.execute("INSERT INTO runs VALUES (?, ?)", (key, json.dumps(to_plain(report))))
+        return report
 
     def _shared(self, key: str, options: RunOptions) -> RunResult:
         with self._in_turn() as db:
@@ -91,3 +121,28 @@ class Runs:
                 db.execute("COMMIT")
         except sqlite3.Error as error:
             raise StoreError(f"the runs of this session cannot be kept in {self.folder}: {error}") from None
+
+
+def _judged(run: RunResult, asked: Asked) -> GateReport:
+    return judge(run, asked.rules, _held_against(asked), shared=asked.shared)
+
+
+def _confirmed(run: RunResult, asked: Asked, store: Path) -> GateReport:
+    gate = confirming.Gate(asked.rules, _held_against(asked), asked.shared)
+    registry = load(run.options.blocked_plugins)
+    with Store.open(store) as opened:
+        bench = confirming.Bench(registry, opened, Silent())
+        confirmed = confirming.confirm(run, gate, asked.confirm, bench)
+    refuse_failures(confirmed.failures)
+    return confirmed.report
+
+
+def _held_against(asked: Asked) -> Baseline | None:
+    return read_baseline(asked.baseline) if asked.baseline else None
+
+
+def refuse_failures(failures: Sequence[Failure]) -> None:
+    """:raises JobFailed: what failed was to be measured, and nothing is known of it."""
+    if failures:
+        told = "; ".join(f"{each.backend}:{each.model} failed: {each.reason}" for each in failures)
+        raise JobFailed(told)

@@ -34,7 +34,8 @@ def _imported(tmp_path_factory: pytest.TempPathFactory) -> None:
     runs = pytest_runs.Runs(tmp_path_factory.mktemp("imported"))
     run = runs.run(RunOptions(("reference",), tasks=("arc_easy",), limit=8, executor="local"))
     write_baseline(baseline_of(run), runs.folder / "base.json")
-    runs.judged(run, [parse_rule(UNSURE), parse_rule(BETTER)], runs.folder / "base.json", shared=False)
+    rules = (parse_rule(UNSURE), parse_rule(BETTER))
+    runs.judged(run, pytest_runs.Asked(rules, runs.folder / "base.json"))
 
 
 @pytest.fixture
@@ -158,6 +159,17 @@ def test_markers_go_together_and_rules_add_up(tests: pytest.Pytester, runs_made:
     assert result.parseoutcomes() == {"passed": 1, "failed": 1}
     result.stdout.fnmatch_lines(["*-1] PASSED*", "*-2] FAILED*", "rules: 2 passed, 1 failed"])
     assert sorted(run.cells[0].n for run in runs_made) == [6, 16]
+
+
+def test_what_is_not_decided_is_measured_again_where_that_is_asked(tests: pytest.Pytester) -> None:
+    tests.makefile(".toml", gates='rules = ["arc_easy/acc >= 0.8"]\n[gate]\nconfirm = 2\n')
+    write(tests, "@pytest.mark.slmeval(gate='gates.toml', confirm=0)\ndef test_once(): ...\n")
+    assert tests.runpytest().parseoutcomes() == {"inconclusive": 1}
+    body = "assert slmeval_gate.run.cells[0].n == 8"
+    write(tests, f"@pytest.mark.slmeval(gate='gates.toml')\ndef test_it(slmeval_gate):\n    {body}\n")
+    result = tests.runpytest()
+    assert result.parseoutcomes() == {"passed": 1}
+    result.stdout.fnmatch_lines(["rules: 1 passed", "note: what was not decided was measured again as run *"])
 
 
 # ---- baselines --------------------------------------------------------------------------------------------
@@ -339,7 +351,8 @@ MISTAKES = {
     "gate=[None]": "marker slmeval: gate has None in it, which is no text (arc_easy/acc_norm >= baseline",
     "gate='arc_easy/acc = 1'": "there is no >=, <=, > or < in it",
     "gate='gone.toml'": "file of rules gone.toml cannot be read: No such file or directory",
-    "gate='confirm.toml'": "confirm.toml: confirm is for slmeval gate; pytest takes the rules alone",
+    "confirm=True": "marker slmeval: confirm is True, not a number of times",
+    "gate='empty.toml'": "rules must be a list of one text or more",
 }
 
 
@@ -347,7 +360,7 @@ MISTAKES = {
 def test_a_mistake_in_a_marker_is_one_sentence_before_anything_runs(
     tests: pytest.Pytester, said: str, told: str
 ) -> None:
-    (tests.path / "confirm.toml").write_text(f'rules = ["{SURE}"]\n[gate]\nconfirm = 1\n')
+    (tests.path / "empty.toml").write_text("rules = []")
     tests.makepyfile(test_it=f"import pytest\n@pytest.mark.slmeval({said})\ndef test_it(): ...\n")
     result = tests.runpytest()
     assert result.parseoutcomes() == {"errors": 1}
