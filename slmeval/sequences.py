@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LEAST_ITEMS = 100
 #: the number of items at which an always valid interval is narrowest, against one of a single look
 TUNED = 500
+#: so many scores are added to those seen, each half a unit from their mean: simulation says how many it takes
+UNSEEN = 10
 #: a bound that is further away is never crossed
 MOST = 8.0
 #: points of the grid on which the looks' densities are integrated
@@ -134,15 +136,15 @@ def always_valid(n: int, mean: float, sd: float, alpha: float = 0.05) -> tuple[f
 
     ``sd`` is the scores' sample deviation. It is the asymptotic confidence sequence of Waudby-Smith, Arbour,
     Sinha, Kennedy and Ramdas (Annals of Statistics 52, 2024, 2613-2640, theorem 2.2), tuned to be narrowest
-    at :data:`TUNED` scores. One more score counts, half a unit away from the mean, so that the first few,
-    which may all be alike, have a width too. With no score there is no bound.
+    at :data:`TUNED` scores. That holds of many scores; so that it holds of a few too, which may all be
+    alike, :data:`UNSEEN` more count, half a unit away from the mean. With no score there is no bound.
     """
     if n < 1:
         return -math.inf, math.inf
     log = -2 * math.log(alpha)
     tuned = n * (log + math.log(log + 1)) / TUNED
     width = math.sqrt((tuned + 1) / tuned * 2 * math.log(math.sqrt(tuned + 1) / alpha) / n)
-    spread = math.sqrt(((n - 1) * sd * sd + 0.25) / n)
+    spread = math.sqrt(((n - 1) * sd * sd + UNSEEN / 4) / n)
     return mean - spread * width, mean + spread * width
 
 
