@@ -44,11 +44,9 @@ def compare(
     :raises UsageError: they are not comparable (all differences are told), or have nothing in common.
     :raises UnknownName: a task or figure that they do not have.
     """
-    sides = list({id(side): side for pair in pairs for side in pair}.values())
-    names = dict(zip(map(id, sides), labelled(sides), strict=True))
     made = [
-        _compared(match(one, other), wanted or Wanted(), names[id(one)], names[id(other)])
-        for one, other in pairs
+        _compared(match(*pair), wanted or Wanted(), *called)
+        for pair, called in zip(pairs, labelled(pairs), strict=True)
     ]
     return [replace(made[0], notes=(*notes, *made[0].notes)), *made[1:]]
 
@@ -287,17 +285,17 @@ def _estimated(each: _Tested) -> FigureDifference:
 
 def _flips(shown: Sequence[_Tested], wanted: Wanted) -> tuple[tuple[Flip, ...], list[str]]:
     """Of each task the first figure's, or all that were named; and how many more there are."""
-    found: list[Flip] = []
-    notes: list[str] = []
     if wanted.items is None:
         return (), []
+    found: list[Flip] = []
+    more: list[str] = []
     for each in _to_list(shown, all_figures=bool(wanted.figures)):
         flips, changed = flips_of(each.cell, each.figure, wanted.items)
         found += flips
         if changed > wanted.items:
-            label = f"{each.cell.name}/{each.figure.name}"
-            notes.append(f"{label}: {changed:,} items changed, listed: {wanted.items:,} (--items N)")
-    return tuple(dict.fromkeys(found)), notes
+            more.append(f"{changed:,} of {each.cell.name}/{each.figure.name}")
+    line = f"{wanted.items:,} of each task are listed (--items N), and more changed: {listed(more, 8)}"
+    return tuple(dict.fromkeys(found)), [line] if more else []
 
 
 def _to_list(shown: Iterable[_Tested], *, all_figures: bool) -> list[_Tested]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slmeval.differences import Compared
@@ -175,17 +175,28 @@ def _key(side: Side) -> tuple[str, str]:
 # ---- what they are called --------------------------------------------------------------------------------
 
 
-def labelled(sides: Sequence[Side]) -> tuple[Compared, ...]:
-    """Each as it is to be called: as short as tells it from the others."""
+def labelled(pairs: Sequence[tuple[Side, Side]]) -> list[tuple[Compared, Compared]]:
+    """The sides of each pair, each with a label as short as tells it from all others."""
+    sides = {str(side): side for pair in pairs for side in pair}
+    labels = dict(zip(sides, _labels([*sides.values()]), strict=True))
+    return [
+        (_compared(one, labels[str(one)]), _compared(other, labels[str(other)]))
+        if str(one) != str(other)
+        else (_compared(one, f"{labels[str(one)]} (1)"), _compared(other, f"{labels[str(one)]} (2)"))
+        for one, other in pairs
+    ]
+
+
+def _labels(sides: Sequence[Side]) -> list[str]:
     ways = (
         [side.model for side in sides],
         [f"{side.model} · {side.backend}" for side in sides],
         [side.run for side in sides],
         [f"{side.run} {side.model}" for side in sides],
         [f"{side.run} {side.model} · {side.backend}" for side in sides],
-        [str(side) for side in sides],
     )
-    distinct = next((way for way in ways if len(set(way)) == len(way)), None)
-    labels = distinct or [f"{side} ({place})" for place, side in enumerate(sides, 1)]
-    made = (Compared(side.run, side.backend, side.model, "") for side in sides)
-    return tuple(replace(each, label=label) for each, label in zip(made, labels, strict=True))
+    return next((way for way in ways if len(set(way)) == len(way)), [str(side) for side in sides])
+
+
+def _compared(side: Side, label: str) -> Compared:
+    return Compared(side.run, side.backend, side.model, label)

@@ -226,7 +226,7 @@ def test_items_are_listed_with_prompts_and_margins(compare: Compare, kept: Path)
     code, out, _ = compare(PLAIN, WORSE, "--tasks", "arc_easy", "--items", "1")
     assert code == 0
     assert "1 item with another score" in out
-    assert "listed: 1 (--items N)" in out
+    assert "1 of each task are listed (--items N), and more changed: " in out
 
 
 def test_items_are_listed_without_prompts_where_their_rows_are_gone(

@@ -495,14 +495,23 @@ def test_a_side_is_picked_by_its_engine_or_its_model() -> None:
         (several(("hf", "a")), several(("hf", "b")), ["a", "b"]),
         (several(("hf", "a")), several(("mlx", "a")), ["a · hf", "a · mlx"]),
         (several(("hf", "a")), several(("hf", "a"), run_id="s"), ["r", "s"]),
-        (several(("hf", "a")), several(("hf", "a")), ["r#hf:a (1)", "r#hf:a (2)"]),
+        (several(("hf", "a")), several(("hf", "a")), ["a (1)", "a (2)"]),
     ],
 )
 def test_sides_are_called_as_short_as_tells_them_apart(
     first: RunResult, second: RunResult, labels: list[str]
 ) -> None:
-    found = labelled([*sides_of(first), *sides_of(second)])
+    (one,), (other,) = sides_of(first), sides_of(second)
+    (found,) = labelled([(one, other)])
     assert [each.label for each in found] == labels
+
+
+def test_a_side_that_is_compared_twice_keeps_its_label() -> None:
+    (one,), (other,) = sides_of(several(("hf", "a"))), sides_of(several(("hf", "b")))
+    found = labelled([(one, other), (one, one), (other, one)])
+    assert [[side.label for side in pair] for pair in found] == [["a", "b"], ["a (1)", "a (2)"], ["b", "a"]]
+    (called,) = sides_of(several(("hf", "a")), "main.json")
+    assert [side.label for side in labelled([(one, called)])[0]] == ["r#hf:a", "main.json#hf:a"]
 
 
 # ---- items that changed ----------------------------------------------------------------------------------
@@ -524,7 +533,7 @@ def test_items_that_changed_are_listed_with_their_margins_the_worse_first() -> N
     assert found.flips[0].item == hashes(8)[1]
     short = held(side(first), side(second), items=1)
     assert len(short.flips) == 1
-    assert short.notes == ("arc_easy@0/acc: 4 items changed, listed: 1 (--items N)",)
+    assert short.notes == ("1 of each task are listed (--items N), and more changed: 4 of arc_easy@0/acc",)
     assert held(side(first), side(second)).flips == ()
 
 
