@@ -24,11 +24,11 @@ from slmeval.types import RunOptions
 MARKER, FIXTURE = "slmeval", "slmeval_gate"
 
 #: as the command calls them; the other keys are the fields of RunOptions
-_CALLED = {"backend": "backends", "model": "models", "options": "engine_options"}
+CALLED = {"backend": "backends", "model": "models", "options": "engine_options"}
 _FIELDS = tuple(field.name for field in fields(RunOptions))
-_OWN = ("gate", "baseline", "shared", "confirm")
+OWN = ("gate", "baseline", "shared", "confirm")
 _DEFAULTS = (("baseline", ""), ("shared", False), ("confirm", 0))
-_KEYS = (*_CALLED, *_FIELDS, *_OWN)
+_KEYS = (*CALLED, *_FIELDS, *OWN)
 _FROM_A_DOCUMENT = "a damaged document: "
 
 
@@ -107,7 +107,7 @@ def _by_name(mark: pytest.Mark) -> dict[str, Any]:
     for key, value in mark.kwargs.items():
         if key not in _KEYS:
             raise UnknownName("key of marker slmeval", key, _KEYS)
-        name = _CALLED.get(key, key)
+        name = CALLED.get(key, key)
         if name in found:
             raise UsageError(f"marker slmeval: {key} and {name} are the same: give one")
         found[name] = value

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from slmeval import pytest_runs
+from slmeval import pytest_marks, pytest_runs
 from slmeval.baselines import baseline_of, read_baseline, write_baseline
 from slmeval.rules import parse_rule
 from slmeval.types import Failure, RunOptions, RunResult
@@ -528,3 +528,34 @@ def test_processes_share_runs_and_lose_no_cell_of_the_baseline(tests: pytest.Pyt
     )
     with sqlite3.connect(tests.path / "temp" / "slmeval" / "store.db") as store:
         assert store.execute("SELECT count(*) FROM runs").fetchone() == (4,)
+
+
+@pytest.mark.slow
+def test_processes_that_begin_at_once_share_the_store(tests: pytest.Pytester) -> None:
+    pytest.importorskip("xdist")
+    run = "slmeval_run(backends=('reference',), tasks=('arc_easy',), limit=4, executor='local')"
+    body = f"run = {run}\n    assert run.status == 'done'\n    assert run.asked + run.reused > 0"
+    tests.makepyfile("\n".join(f"def test_{n}(slmeval_run):\n    {body}\n" for n in range(6)))
+    options = ("-n3", f"--basetemp={tests.path / 'temp'}")
+    assert tests.runpytest_subprocess(*options).parseoutcomes() == {"passed": 6}
+    with sqlite3.connect(tests.path / "temp" / "slmeval" / "store.db") as store:
+        assert store.execute("SELECT count(*) FROM runs").fetchone() == (6,)
+
+
+# ---- the page ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_explains_every_key_option_and_property(tests: pytest.Pytester) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "pytest.md").read_text(encoding="utf-8")
+    options = re.findall(r"--slmeval-[a-z-]+", tests.runpytest("--help").stdout.str())
+    assert {"--slmeval-baseline", "--slmeval-update-baseline", "--slmeval-inconclusive"} <= set(options)
+    assert not [option for option in options if option not in page and option != "--slmeval-option"]
+    assert not [key for key in (*pytest_marks.CALLED, *pytest_marks.OWN) if f"`{key}" not in page]
+    write(tests, gated("arc_easy/acc >= 0.5 * baseline"))
+    tests.runpytest("--slmeval-baseline=base.json", "--slmeval-update-baseline")
+    tests.runpytest("--slmeval-baseline=base.json", "--junitxml=report.xml")
+    properties = {
+        each.attrib["name"] for each in ElementTree.parse(tests.path / "report.xml").iter("property")
+    }
+    assert "slmeval_baseline" in properties
+    assert not [name for name in properties if f"`{name}`" not in page]
