@@ -26,7 +26,8 @@ def sentence(
     ``surer`` is the interval that a fail would have taken, where the rule is one of ``tries``.
     """
     if excess is None:
-        return f"not decided: {case.trouble}"
+        known = f"{_against(case)}, " if case.excess is not None else ""
+        return f"{known}not decided: {case.trouble}"
     if excess.low == excess.high:
         return _exact(case, answer)
     shown = _Shown(case, excess)
@@ -42,8 +43,13 @@ def _exact(case: Case, answer: Answer) -> str:
     if case.changed == 0:
         alike = f"all {case.items:,} items have the same score as in {case.base}"
         return f"{amount(case, case.value)}, {said}: {alike}"
+    return f"{_against(case)}, the same each time: {said}"
+
+
+def _against(case: Case) -> str:
+    """The value, and the baseline's where there is one."""
     against = "" if case.baseline is None else f" against {amount(case, case.baseline)} in {case.base}"
-    return f"{amount(case, case.value)}{against}, the same each time: {said}"
+    return f"{amount(case, case.value)}{against}"
 
 
 def _wrong_side(case: Case) -> str:
@@ -88,14 +94,14 @@ class _Shown:
         middle, low, high = (each + case.offset for each in (excess.value, excess.low, excess.high))
         share = f", {self._kept(self.shares)}" if self.shares and case.recovers else ""
         interval = self._interval(_bare(case, low), _difference(case, high))
-        return f"{self._both()}: {_difference(case, middle)} ({interval}){share}"
+        return f"{_against(case)}: {_difference(case, middle)} ({interval}){share}"
 
     def _share(self, shares: tuple[float, float]) -> str:
         case = self._case
         assert case.baseline is not None
         middle = percent(case.value / case.baseline)
         interval = self._interval(percent(shares[0]), percent(shares[1]))
-        return f"{self._both()}: {middle} of it ({interval})"
+        return f"{_against(case)}: {middle} of it ({interval})"
 
     def _kept(self, shares: tuple[float, float]) -> str:
         case = self._case
@@ -106,12 +112,7 @@ class _Shown:
         case, excess = self._case, self._excess
         interval = self._interval(_bare(case, excess.low), _difference(case, excess.high))
         limit = f"which makes a limit of {amount(case, case.limit)}"
-        return f"{self._both()}, {limit}: {_difference(case, excess.value)} from it ({interval})"
-
-    def _both(self) -> str:
-        case = self._case
-        assert case.baseline is not None
-        return f"{amount(case, case.value)} against {amount(case, case.baseline)} in {case.base}"
+        return f"{_against(case)}, {limit}: {_difference(case, excess.value)} from it ({interval})"
 
     def _interval(self, low: str, high: str) -> str:
         return f"{percent(self._excess.level)} interval {low} to {high}; {_seen(self._case, self._excess)}"

@@ -162,7 +162,7 @@ def _surer(case: Case, tries: int) -> Estimate | None:
 
 def _judged(case: Case, given: Given) -> Judged:
     backend, model = case.side
-    has_value = not case.trouble
+    has_value = case.excess is not None
     told = sentence(case, given.answer, given.excess, given.surer, given.tries)
     return Judged(
         case.rule.text,

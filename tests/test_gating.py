@@ -13,9 +13,10 @@ from gate_runs import of, peak, probe, scored, scores, weights
 from slmeval.baselines import baseline_of
 from slmeval.errors import UnknownName, UsageError
 from slmeval.gating import judge
+from slmeval.medians import median_figure
 from slmeval.rules import parse_rule
 from slmeval.sequences import look_levels
-from slmeval.types import Failure, Figure, RunResult, Stop
+from slmeval.types import Conditions, Failure, Figure, RunResult, Stop
 from slmeval.verdicts import GateReport, Judged
 
 BASE = of(scored("arc_easy", scores(2000, 0.5)), id="base")
@@ -193,6 +194,31 @@ def test_probes_that_were_told_otherwise_are_not_comparable_even_on_what_is_shar
     for shared in (False, True):
         with pytest.raises(UsageError, match="memory: context: 2048 and 512"):
             gate(here, "memory/weights <= baseline", baseline=there, shared=shared)
+
+
+def rate(*values: float, seconds: float | None = 0.01) -> RunResult:
+    """A run that measured how fast the model writes; ``seconds`` is what the yardstick took beside it."""
+    figure = median_figure("tokens_per_s", values, unit="tokens/s", higher_is_better=True)
+    yard = {} if seconds is None else {"arithmetic": tuple(seconds * (1 + n / 1000) for n in range(24))}
+    return of(probe(figure, name="decode", conditions=(Conditions(0.0, yardstick=yard),)), models=(model(),))
+
+
+def test_a_time_is_held_against_a_stored_one_only_where_the_machine_is_unchanged() -> None:
+    before = rate(50.0, 50.5, 51.0, 50.2, 50.3, 50.8)
+    slower = (40.0, 40.5, 41.0, 40.2, 40.3, 40.8)
+    assert one(rate(*slower), "decode/tok_s >= 0.95 * baseline", before).answer == "fail"
+    for seconds, reason in ((0.012, "has changed"), (None, "the run has no yardstick of its machine")):
+        judged = one(rate(*slower, seconds=seconds), "decode/tok_s >= 0.95 * baseline", before)
+        assert judged.answer == "inconclusive"
+        assert "40.40 tokens/s against 50.40 tokens/s in the baseline, not decided: " in judged.sentence
+        assert reason in judged.sentence
+        assert (judged.value, judged.baseline) == (40.4, 50.4)
+
+
+def test_a_limit_of_time_alone_says_that_it_is_of_this_machine() -> None:
+    judged = one(rate(50.0, 50.5, 51.0, 50.2, 50.3, 50.8), "decode/tok_s >= 20", None)
+    assert judged.answer == "pass"
+    assert "6 values, on this machine" in judged.sentence
 
 
 # ---- what has no value, and what failed ------------------------------------------------------------------
