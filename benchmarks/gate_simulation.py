@@ -416,9 +416,10 @@ def _together(rows: Sequence[dict[str, Any]]) -> str:
     same = [row for row in rows if not row["drop"] and not row["tolerance"]]
     always = np.average([row["always"] for row in rows], weights=tries)
     fails = np.average([row["fails"] for row in same], weights=[row["trials"] for row in same])
+    worst = max(row["fails"] for row in same)
     return (
         f"In all {sum(tries):,} trials together {always:.1f}% are covered at every look; with no true "
-        f"difference and no tolerance {fails:.1f}% fail, and {max(row['fails'] for row in same):.1f}% in the worst case."
+        f"difference and no tolerance {fails:.1f}% fail, and {worst:.1f}% in the worst case."
     )
 
 
