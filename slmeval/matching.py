@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, cast
 
@@ -21,6 +21,8 @@ Over = Literal["rows", "members"]
 Key = tuple[str, int, str]
 #: places of items that both have: in the first cell, and in the second
 Places = tuple[Sequence[int], Sequence[int]]
+#: so many parts of a data set can be taken as drawn; fewer of them are what they are
+SUBJECTS = 10
 #: values this near are the same mean, written with fewer digits
 _EQUAL = 1e-6
 
@@ -163,7 +165,9 @@ def listed(names: Sequence[str], most: int = 4) -> str:
 def pairs_of(pair: CellPair, figure: str) -> Pairs:
     """The scores of ``figure`` of all items that both sides have one of.
 
-    Those of a group are its members', each a stratum that counts as much as it does in the group's mean.
+    Those of a group are its members', each a stratum that counts as much as it does in the group's mean. Where
+    a group is one data set in many parts, :data:`SUBJECTS` or more whose rows all count the same, each part is
+    a cluster: what is asked of one subject belongs together.
 
     :raises Unpaired: there are no such scores, and why.
     """
@@ -218,7 +222,7 @@ def _of_group(pair: CellPair, figure: str) -> Pairs:
     parts = [pairs_of(member, figure) for member in pair.members]
     if len({part.scale for part in parts}) > 1:
         raise Unpaired(f"{figure} is not made of its scores in the same way in all members of {pair.name}")
-    return Pairs(
+    whole = Pairs(
         [score for part in parts for score in part.first],
         [score for part in parts for score in part.second],
         [
@@ -232,6 +236,9 @@ def _of_group(pair: CellPair, figure: str) -> Pairs:
         _renumbered([part.strata or (0,) * len(part.first) for part in parts]),
         parts[0].scale,
     )
+    if over == "members" or len(set(whole.strata)) < SUBJECTS:
+        return whole
+    return replace(whole, clusters=whole.strata, strata=())
 
 
 def _rows(member: CellPair, figure: str, part: Pairs) -> float:

@@ -16,6 +16,7 @@ from slmeval.comparison import Wanted, compare
 from slmeval.differences import Comparison, FigureDifference
 from slmeval.errors import UnknownName, UsageError
 from slmeval.matching import Unpaired, match, pairs_of, values_of
+from slmeval.paired import Pairs
 from slmeval.plan import GroupCell
 from slmeval.sides import Side, chosen, labelled, opposite, sides_of
 from slmeval.statistics import mean_figure
@@ -410,6 +411,22 @@ def test_clusters_of_a_groups_members_are_not_mixed_up() -> None:
     few = small(1.0, 0.0)
     whole = side(together, few, grouped("rows", together, few))
     assert list(pairs_of(match(whole, whole).cells[-1], "acc").clusters) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5]
+
+
+@pytest.mark.parametrize("over", ["rows", "members"])
+def test_the_parts_of_one_data_set_are_its_clusters_where_they_are_many(over: str) -> None:
+    def whole(count: int) -> Pairs:
+        parts = [
+            task((1.0, 0.0), name=f"part_{number}", items=hashes(2, 100 + 2 * number))
+            for number in range(count)
+        ]
+        of_group = side(*parts, grouped(over, *parts, name="whole"))
+        return pairs_of(match(of_group, of_group).cells[-1], "acc")
+
+    by_part = [number for number in range(10) for _ in range(2)]
+    many, few = whole(10), whole(9)
+    assert (list(many.clusters), list(many.strata)) == ((by_part, []) if over == "rows" else ([], by_part))
+    assert (list(few.clusters), list(few.strata)) == ([], by_part[:18])
 
 
 def test_a_group_that_lacks_a_member_or_is_no_mean_says_so() -> None:
