@@ -70,6 +70,7 @@ class Finisher:
             data=group_origin(members),
             notes=(),
             outcomes=None,
+            over=planned.group.over,
             stop=_stop(members),
             members=tuple(name for name, _ in planned.members),
         )

@@ -165,9 +165,9 @@ def listed(names: Sequence[str], most: int = 4) -> str:
 def pairs_of(pair: CellPair, figure: str) -> Pairs:
     """The scores of ``figure`` of all items that both sides have one of.
 
-    Those of a group are its members', each a stratum that counts as much as it does in the group's mean. Where
-    a group is one data set in many parts, :data:`SUBJECTS` or more whose rows all count the same, each part is
-    a cluster: what is asked of one subject belongs together.
+    Those of a group are its members', each a stratum that counts as much as it does in the group's mean.
+    Where a group is one data set in many parts, :data:`SUBJECTS` or more whose rows all count the same, each
+    part is a cluster: what is asked of one subject belongs together.
 
     :raises Unpaired: there are no such scores, and why.
     """
@@ -267,7 +267,9 @@ def _renumbered(parts: Sequence[Sequence[int]]) -> list[int]:
 
 
 def averaged_over(pair: CellPair, figure: str) -> Over:
-    """Whether the group's figure is a mean over rows or over members: seen from the members' own figures.
+    """Whether the group's figure is a mean over rows or over members.
+
+    Of a run that does not say it is seen from the members' own figures.
 
     :raises Unpaired: it is neither.
     """
@@ -286,7 +288,8 @@ def averaged_over(pair: CellPair, figure: str) -> Over:
         "members": math.fsum(value for value, _ in found) / len(found) if found else math.nan,
     }
     for over, mean in means.items():
-        if math.isclose(whole.value, mean, rel_tol=_EQUAL, abs_tol=_EQUAL):
+        told_so = pair.first.over in ("", over)
+        if told_so and math.isclose(whole.value, mean, rel_tol=_EQUAL, abs_tol=_EQUAL):
             return cast(Over, over)
     raise Unpaired(f"{pair.name}/{figure} is no mean of its members' figures")
 

@@ -517,7 +517,7 @@ class CellResult:
 
     ``sample`` is true when fewer rows were asked than the data set has, or when the rows are the
     bundled ones. ``counts`` holds how many requests were truncated, hit the token cap, and so on. A group
-    names the ``members`` whose figures it averages. ``chat`` says whether the model's own template wrote the
+    names the ``members`` whose figures it averages, ``over`` rows or members. ``chat`` says whether the model's own template wrote the
     prompts, ``repeats`` how many texts each question was answered with. A probe has ``settings``, the raw
     ``series`` that its figures are made of, and the ``conditions`` of the machine at the time. A task has the
     ``outcomes`` of its items, and a ``stop`` where it could end before all were asked.
@@ -544,6 +544,7 @@ class CellResult:
     conditions: tuple[Conditions, ...] = ()
     outcomes: Outcomes | None = None
     stop: Stop | None = None
+    over: Literal["", "rows", "members"] = ""
 
 
 @dataclass(frozen=True)

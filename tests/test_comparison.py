@@ -364,6 +364,7 @@ def grouped(over: Any, *members: CellResult, name: str = "arc") -> CellResult:
         figures=figures,
         members=tuple(each.name for each in members),
         n=sum(each.n for each in members),
+        over=over,
     )
 
 
