@@ -212,10 +212,12 @@ class _Told:
         contest, n = self.contest, self._logs.n
         both = f"{self._amount(self.value)} against {self._amount(self.baseline)} of {self.other}"
         seen = f"{n} pairs in turn, p = {contest.p:.2g}"
+        # rounded down: no interval is of 100%
+        level = percent(math.floor(1e4 * self._logs.level) / 1e4)
         if math.isinf(self._logs.low):
-            return f"{both}; {seen}: too few pairs for an interval of {percent(self._logs.level)}"
+            return f"{both}; {seen}: too few pairs for an interval of {level}"
         middle, low, high = map(self._share, (self._logs.value, self._logs.low, self._logs.high))
-        interval = f"{percent(self._logs.level)} interval {low} to {high}; {seen}"
+        interval = f"{level} interval {low} to {high}; {seen}"
         side = "below" if contest.rule.upward else "above"
         said = _SAID[contest.answer].format(side, self._limit)
         more = f"; more pairs may decide it (--pairs {2 * pairs})" if contest.answer == "inconclusive" else ""

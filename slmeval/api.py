@@ -424,7 +424,7 @@ class Probe(ABC):
 
         Runs may be shorter than those that are measured, for they are many, and another engine waits.
 
-        :raises slmeval.errors.JobFailed: it cannot be measured, and why; as do the values.
+        :raises slmeval.errors.JobFailed: this engine or model has no such figure, and why.
         """
         return None
 

@@ -155,6 +155,9 @@ class _Match:
         self._streams = all(each["streams"] for each in begun)
         self.unit, self._upward = begun[0]["unit"], bool(begun[0]["higher_is_better"])
         if self._streams and not self.trouble:
+            for rule in rules:
+                # a unit of another kind is found before anything is timed
+                rule.offset_in(self.unit)
             # the first turn after the other side has warmed up is no turn like the others
             for side in self._sides:
                 side.turn()
@@ -243,7 +246,9 @@ class _Side:
     def _probed(self, cell: ProbeCell, place: int) -> Message:
         started = self._open().started
         beginning = {} if started is None else {"start": started}
-        message = self._asked("probe", "measured", number=place, **_asked_of(cell), beginning=beginning)
+        message = self._asked(
+            "probe", "measured", number=place, **_asked_of(cell), beginning=beginning, yardstick=False
+        )
         if message["lacks"] is not None:
             raise JobFailed(f"{self._label}: {message['lacks']}")
         return message

@@ -124,6 +124,7 @@ class ProbeRun:
             settings=dict(cell.settings),
             seed=cell.seed,
             beginning=beginning,
+            yardstick=True,
         )
         message = talk.expect("measured", "unmeasured")
         if message["kind"] == "unmeasured":

@@ -24,14 +24,16 @@ class Turns:
         self._probe = ""
 
     def begin(self, probe: Probe, session: Session, figure: str) -> dict[str, Any]:
-        """Open the stream of ``figure`` and say what it is; where there is none, that.
+        """Open the stream of ``figure`` and say what it is; where there is none, that, and what it lacks.
 
-        :raises slmeval.errors.SlmevalError: it cannot be measured.
+        :raises slmeval.errors.SlmevalError: the model cannot be opened.
         """
         self.end()
-        lacks = lacking(session, probe)
-        self._probe = probe.name
-        self._stream = None if lacks else probe.stream(session, figure)
+        self._probe, lacks = probe.name, lacking(session, probe)
+        try:
+            self._stream = None if lacks else probe.stream(session, figure)
+        except JobFailed as error:
+            lacks = str(error)
         stream = self._stream
         return {
             "lacks": lacks,

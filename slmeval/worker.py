@@ -158,13 +158,11 @@ class Worker:
         probe, session = self._probe(message), self._session(message)
         if (reason := lacking(session, probe)) is not None:
             return {"kind": "measured", "lacks": reason, **self._model.told()}
-        if probe.workers:
-            # what a fresh worker does first is what is measured
-            session.note_conditions()
-        else:
-            session.measure_machine()
+        # what a fresh worker does first is what is measured
+        early, late = message["yardstick"] and not probe.workers, message["yardstick"]
+        session.measure_machine() if early else session.note_conditions()
         measurement = probe.measure(session)
-        session.measure_machine()
+        session.measure_machine() if late else session.note_conditions()
         if (wrong := misfit(measurement)) is not None:
             raise SlmevalError(f"probe {probe.name!r} gave {wrong}")
         kept = replace(measurement, conditions=tuple(session.conditions))

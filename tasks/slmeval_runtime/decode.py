@@ -22,10 +22,11 @@ from itertools import pairwise
 from statistics import median
 
 from slmeval.api import Demand, Probe, Session, Stream
+from slmeval.errors import JobFailed
 from slmeval.medians import percentiles
 from slmeval.types import Figure, Measurement, Series, Timing
 from slmeval_runtime.axes import BATCH, DEPTH, NEW_TOKENS, Point, Settings, demand, points
-from slmeval_runtime.costs import latencies, latency, of, rate, rates
+from slmeval_runtime.costs import Costs, latencies, latency, of, rate, rates
 from slmeval_runtime.timed import Work, budget, gaps, measured, step, streamed
 
 #: the series, and what the names of its figures end with
@@ -64,13 +65,12 @@ class Decode(Probe):
         """The gaps between tokens, each for itself, at every point."""
         for point in _points(session.settings):
             for ending in SERIES.values():
-                forced = bool(ending)
                 if figure == point.named(f"tokens_per_s{ending}"):
-                    return rates(streamed(session, point, gaps, forced=forced), point.batch)
+                    return rates(_gaps(session, point, forced=bool(ending)), point.batch)
                 if figure == point.named(f"latency{ending}"):
-                    return latencies(streamed(session, point, gaps, forced=forced), "ms/token")
+                    return latencies(_gaps(session, point, forced=bool(ending)), "ms/token")
             if figure == point.named("between_tokens"):
-                return latencies(streamed(session, point, gaps), "ms/token")
+                return latencies(_gaps(session, point))
         return None
 
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
@@ -80,6 +80,12 @@ class Decode(Probe):
 
 def _times(timing: Timing) -> Sequence[float]:
     return timing.tokens
+
+
+def _gaps(session: Session, point: Point, *, forced: bool = False) -> Costs:
+    if forced and (lack := session.lacks("force")) is not None:
+        raise JobFailed(lack)
+    return streamed(session, point, gaps, forced=forced)
 
 
 def _points(settings: Settings) -> tuple[Point, ...]:

@@ -18,7 +18,7 @@ from slmeval.api import Demand, Probe, Session, Stream
 from slmeval.errors import JobFailed
 from slmeval.types import Figure, Measurement, Series, Timing
 from slmeval_runtime.axes import BATCH, DEPTH, PROMPT, Point, Settings, demand, points
-from slmeval_runtime.costs import latencies, latency, of, rate, rates
+from slmeval_runtime.costs import Costs, latencies, latency, of, rate, rates
 from slmeval_runtime.served import is_served
 from slmeval_runtime.timed import Unseen, Work, budget, measured, streamed
 
@@ -45,12 +45,12 @@ class Prefill(Probe):
         return measured(session, [Work(point.named("prefill"), point, seconds, lack=lack) for point in found])
 
     def stream(self, session: Session, figure: str) -> Stream | None:
-        """The whole prompt, at every point."""
+        """The whole prompt, at every point; a server does not show it."""
         for point in _points(session.settings):
             if figure == point.named("tokens_per_s"):
-                return rates(streamed(session, point, _alone), point.batch * point.prompt)
+                return rates(_alone(session, point), point.batch * point.prompt)
             if figure == point.named("latency"):
-                return latencies(streamed(session, point, _alone))
+                return latencies(_alone(session, point))
         return None
 
     def figures(self, settings: Settings, series: Mapping[str, Series]) -> Sequence[Figure]:
@@ -72,14 +72,10 @@ def seconds(timing: Timing) -> float:
     return timing.prefill
 
 
-def _alone(timing: Timing) -> Sequence[float]:
-    """
-    :raises JobFailed: the engine does not show it.
-    """
-    try:
-        return [seconds(timing)]
-    except Unseen as reason:
-        raise JobFailed(str(reason)) from None
+def _alone(session: Session, point: Point) -> Costs:
+    if is_served(session.model):
+        raise JobFailed(UNSEEN)
+    return streamed(session, point, lambda timing: [seconds(timing)])
 
 
 def _points(settings: Settings) -> tuple[Point, ...]:
