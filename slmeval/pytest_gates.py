@@ -112,7 +112,7 @@ class Gate:
         return Path(wish.baseline) if wish.baseline else self._settings.baseline
 
     def _against(self, wish: Wish, mine: Sequence[Rule]) -> Path | None:
-        """The file that rules are held against, ``None`` where it is not there, or is being written.
+        """The file that rules are held against, ``None`` where none needs it, or where it is not there (yet).
 
         :raises UsageError: one of the rules in ``mine`` needs it, or it is to be written, and has no place.
         """
@@ -122,7 +122,7 @@ class Gate:
             _check_place(path)
             return None
         if path is not None and path.exists():
-            return path
+            return path if any(rule.needs_baseline for rule in wish.rules) else None
         if wanting is not None:
             raise UsageError(
                 f"rule {wanting.text!r} needs a baseline: {_NAME_IT}"

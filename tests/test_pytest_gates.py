@@ -264,6 +264,14 @@ def test_a_file_of_another_kind_is_not_written_over(
     assert not runs_made
 
 
+def test_a_baseline_that_no_rule_needs_is_not_read(tests: pytest.Pytester) -> None:
+    write(tests, gated(SURE), gated(SAME, name="test_same"))
+    (tests.path / "base.json").write_text("{")
+    result = tests.runpytest("--slmeval-baseline=base.json")
+    assert result.parseoutcomes() == {"passed": 1, "errors": 1}
+    result.stdout.fnmatch_lines(["*base.json is no JSON: *"])
+
+
 def test_a_rule_about_nothing_is_seen_when_the_baseline_is_written(tests: pytest.Pytester) -> None:
     write(tests, gated("arc_easy/acc_norm_ >= baseline"))
     result = tests.runpytest("--slmeval-baseline=base.json", "--slmeval-update-baseline")
