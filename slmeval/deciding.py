@@ -14,7 +14,7 @@ from slmeval.baselines import Baseline
 from slmeval.errors import UnknownName, UsageError
 from slmeval.foreseen import foreseen_cells
 from slmeval.gate_cases import Case, Cases, opposed
-from slmeval.gating import FAMILY
+from slmeval.gating import surer_level
 from slmeval.paired import Pairs, contrast
 from slmeval.plan import CellKey, Chat, Job
 from slmeval.rules import Rule, matching
@@ -87,7 +87,7 @@ class Gate:
         cases = self._cases(job, cells)
         rules = [rule for rule in self.rules if _is_about(rule, cells)]
         found = [case for rule in rules for case in cases.of(rule)]
-        surer = 1 - (1 - level) * min(1.0, 2 * FAMILY / self.tries / 0.05)
+        surer = surer_level(level, self.tries)
         if cases.unlike or not all(_is_decided(case, level, surer) for case in found):
             return 0
         return len(found)

@@ -156,8 +156,14 @@ def _certainty(excess: Estimate | None) -> float:
 
 def _surer(case: Case, tries: int) -> Estimate | None:
     """The interval that must leave out 0 where chance has so many tries; ``None``: the case's own will do."""
+    level = surer_level(case.level, tries)
+    return None if level == case.level else case.at(level)
+
+
+def surer_level(level: float, tries: int) -> float:
+    """The level at which one of so many rules must fail, where a rule alone takes ``level``."""
     share = 2 * FAMILY / tries / 0.05
-    return None if share >= 1 else case.at(1 - (1 - case.level) * share)
+    return level if share >= 1 else 1 - (1 - level) * share
 
 
 def _judged(case: Case, given: Given) -> Judged:
