@@ -97,7 +97,7 @@ class _Confirming:
                 break
             made = self._measured(wanted, look)
             self._run = joined(self._run, made, self._bench.registry)
-            self._see_ends(wanted, look)
+            self._see(wanted, look, made)
             shared = any(growth.kind == "repeats" for growth in wanted)
             report = _kept(report, self._judge(look, shared=shared))
         report = replace(report, notes=(*report.notes, *self._notes))
@@ -127,22 +127,22 @@ class _Confirming:
 
     def _measured(self, wanted: Sequence[Growth], look: int) -> RunResult:
         options = further(self._run, wanted, look, self._bench.registry)
-        planned = _narrowed(self._planned(options), self._sides(wanted))
+        planned = replace(_narrowed(self._planned(options), self._sides(wanted)), confirms=self._run.id)
         made = execute(planned, self._bench.registry, self._bench.store, self._bench.progress)
         if made.status == "interrupted":
             raise KeyboardInterrupt
         self._failures += made.failures
-        said = ", ".join(growth.said(look) for growth in wanted)
-        self._notes.append(f"what was not decided was measured again as run {made.id}: {said}")
         return made
 
-    def _see_ends(self, wanted: Sequence[Growth], look: int) -> None:
-        """Of some data sets fewer rows are here than they have."""
+    def _see(self, wanted: Sequence[Growth], look: int, made: RunResult) -> None:
+        """Note what there is more of now; of some data sets fewer rows are here than they have."""
         cells = {named(cell): cell for cell in self._run.cells}
         for growth in wanted:
             found = cells[named(growth.cell)].n
             if growth.kind == "items" and found < growth.sizes[look]:
                 self._growths[named(growth.cell)] = growth.ended_at(look, found)
+        said = ", ".join(growth.said(look, cells[named(growth.cell)].n) for growth in wanted)
+        self._notes.append(f"what was not decided was measured again as run {made.id}: {said}")
 
     def _planned(self, options: RunOptions) -> Plan:
         try:
@@ -164,9 +164,11 @@ class _Confirming:
         growth = self._growth(judged)
         if judged.answer != "inconclusive" or judged.excess is None or growth is None:
             return judged
-        reason = (
-            "times are decided by --against alone" if _is_time(judged, growth) else growth.end(self._times)
-        )
+        reason = growth.end(self._times)
+        if _is_time(judged, growth):
+            reason = "times are decided by --against alone"
+        elif self._failures:
+            reason = "measuring more of it failed"
         return replace(judged, sentence=f"{judged.sentence}; {reason}")
 
 

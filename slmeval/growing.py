@@ -39,7 +39,7 @@ class Growth:
     """What a cell has at each look: items, texts for each question, or measurements.
 
     ``levels`` are the intervals', so that all looks together err no more often than one does. ``most`` are
-    the rows of its largest task at first. Of a cell with one look ``why`` says what there is no more of.
+    the rows of its largest task at first. Where the last size is all there is, ``why`` says it.
     """
 
     cell: CellResult
@@ -65,24 +65,20 @@ class Growth:
         """The same where at ``look`` there was no more than ``size``, so that this is the last look."""
         before = tuple(each for each in self.sizes[:look] if each < size)
         sizes = (*before, size)
-        return replace(self, sizes=sizes, levels=look_levels_at([each / size for each in sizes]))
+        levels = look_levels_at([each / size for each in sizes])
+        return replace(self, sizes=sizes, levels=levels, why=_all_asked(self.cell, size))
 
-    def said(self, look: int) -> str:
-        """In words what it has at a look."""
-        size = f"{self.sizes[look]:,}"
+    def said(self, look: int, items: int) -> str:
+        """In words what it has at a look, where it has so many ``items``."""
         words = {
-            "repeats": f"{size} texts for each question",
-            "again": f"{size} measurements together",
+            "repeats": f"{self.sizes[look]:,} texts for each question",
+            "again": f"{self.sizes[look]:,} measurements together",
         }
-        return f"{told(self.cell)} with {words.get(self.kind, f'{size} items')}"
+        return f"{told(self.cell)} with {words.get(self.kind, f'{items:,} items')}"
 
     def end(self, times: int) -> str:
         """In words why nothing more was measured."""
-        if self.looks == 1:
-            return self.why
-        if self.looks <= times:
-            return f"all {self.sizes[-1]:,} items that there are were asked"
-        return f"--confirm {times} is used up"
+        return self.why or f"--confirm {times} is used up"
 
 
 def about(cell: CellResult, rules: Sequence[Rule]) -> list[Rule]:
@@ -114,12 +110,12 @@ def growth_of(
         sizes.append(min(2 * sizes[-1], there))
     if len(sizes) > 1:
         levels = look_levels_at([size / sizes[-1] for size in sizes])
-        return Growth(cell, "items", tuple(sizes), levels, _most(cell, run))
+        why = _why(cell, sizes[-1], run) if sizes[-1] == there else ""
+        return Growth(cell, "items", tuple(sizes), levels, _most(cell, run), why)
     if run.options.temperature and writes(cell):
         repeats = tuple(cell.repeats << look for look in range(times + 1))
         return Growth(cell, "repeats", repeats, look_levels(times + 1))
-    why = _why(cell, of_baseline=run.options.limit is not None and there < cell.data.rows)
-    return Growth(cell, "nothing", (cell.n,), (_level(cell),), why=why)
+    return Growth(cell, "nothing", (cell.n,), (_level(cell),), why=_why(cell, there, run))
 
 
 def _to_its_end(cell: CellResult) -> Growth:
@@ -128,8 +124,10 @@ def _to_its_end(cell: CellResult) -> Growth:
     stop = cell.stop
     sizes = (stop.asked, stop.planned)
     if stop.level > _ONCE:
-        return Growth(cell, "rest", sizes, (stop.level, look_levels(stop.looks)[-1]))
-    return Growth(cell, "rest", sizes, look_levels_at((stop.asked / stop.planned, 1.0)))
+        levels: tuple[float, ...] = (stop.level, look_levels(stop.looks)[-1])
+    else:
+        levels = look_levels_at((stop.asked / stop.planned, 1.0))
+    return Growth(cell, "rest", sizes, levels, why=_all_asked(cell, stop.planned))
 
 
 def _level(cell: CellResult) -> float:
@@ -147,11 +145,15 @@ def _there(
     return min(rows, max(known, default=rows))
 
 
-def _why(cell: CellResult, *, of_baseline: bool) -> str:
-    if of_baseline:
+def _why(cell: CellResult, there: int, run: RunResult) -> str:
+    if run.options.limit is not None and there < cell.data.rows:
         return "there is no more to ask: the baseline has no more items"
+    return _all_asked(cell, there)
+
+
+def _all_asked(cell: CellResult, items: int) -> str:
     drawn = "" if writes(cell) else ", and asked again they are answered the same"
-    return f"there is no more to ask: all {cell.n:,} items were asked{drawn}"
+    return f"there is no more to ask: all {items:,} items were asked{drawn}"
 
 
 def _most(cell: CellResult, run: RunResult) -> int:

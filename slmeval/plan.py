@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from slmeval.api import Backend, Filter, Metric, Probe, Task
 from slmeval.models import FoundModel
+from slmeval.store import CONFIRMED
 from slmeval.tokenizing import FastTokenizer
 from slmeval.types import (
     DataOrigin,
@@ -256,11 +257,15 @@ class Plan:
     refused: tuple[Failure, ...] = ()
     #: when tasks end before all is asked
     stopping: Stopping | None = None
+    #: the run whose gate asked for this one, "" where the user did
+    confirms: str = ""
 
     @property
     def identity(self) -> dict[str, str]:
         """Hashes and versions of all that is measured, by what they are of: the same run has the same."""
         found = dict(self.stopping.identity) if self.stopping else {}
+        if self.confirms:
+            found[CONFIRMED] = self.confirms
         for job in self.jobs:
             found[f"model {job.label}"] = job.model.sha256
             found[f"tokenizer of {job.label}"] = job.tokenizer.sha256

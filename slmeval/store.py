@@ -46,6 +46,8 @@ _FRESH_NS = 2_000_000_000
 
 #: in the identity of a run that asked nothing: whose answers it scored again
 RESCORED = "answers of run"
+#: in the identity of a run that a gate asked for: which run it measured more of
+CONFIRMED = "more of run"
 
 #: the newest run, or one before it
 _LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
@@ -273,13 +275,19 @@ class Store:
         statement = "SELECT id FROM runs WHERE status != 'done' ORDER BY started DESC, rowid DESC"
         found = (str(run_id) for (run_id,) in self._select(statement))
         waiting = (run_id for run_id in found if self._process_of(run_id) is None)
-        return next((run_id for run_id in waiting if self.rescored_from(run_id) is None), None)
+        return next(
+            (run_id for run_id in waiting if not self._told_of(run_id).keys() & {RESCORED, CONFIRMED}), None
+        )
 
     def rescored_from(self, run_id: str) -> str | None:
         """The run whose answers this one scored again, which cannot go on by asking; ``None`` for others."""
+        return self._told_of(run_id).get(RESCORED)
+
+    def _told_of(self, run_id: str) -> dict[str, str]:
+        """A run's identity."""
         found = self._select("SELECT identity FROM runs WHERE id = ? AND identity IS NOT NULL", run_id)
         told = self._json(found[0][0], run_id) if found else {}
-        return told.get(RESCORED) if isinstance(told, dict) else None
+        return told if isinstance(told, dict) else {}
 
     def _process_of(self, run_id: str) -> int | None:
         """The other process that is carrying out a run now."""
@@ -293,6 +301,7 @@ class Store:
     def full_id(self, prefix: str) -> str:
         """The id that begins so, ``last`` for the newest, or ``last~1`` for the one before it, and so on.
 
+        Runs that a gate asked for are none of these: nobody began them.
         The errors as in :meth:`run`.
         """
         if back := _LAST.fullmatch(prefix):
@@ -310,11 +319,13 @@ class Store:
 
     def _newest(self, reference: str, back: int) -> str:
         """The newest run but ``back``."""
-        ((count,),) = self._select("SELECT count(*) FROM runs")
+        begun = "FROM runs WHERE instr(coalesce(identity, ''), ?) = 0"
+        mark = json.dumps(CONFIRMED)
+        ((count,),) = self._select(f"SELECT count(*) {begun}", mark)
         if back >= count:
             raise UsageError(f"there is no run {reference}: the store {self.path} holds {count}")
         ((run_id,),) = self._select(
-            "SELECT id FROM runs ORDER BY started DESC, rowid DESC LIMIT 1 OFFSET ?", back
+            f"SELECT id {begun} ORDER BY started DESC, rowid DESC LIMIT 1 OFFSET ?", mark, back
         )
         return str(run_id)
 

@@ -182,7 +182,7 @@ def test_all_items_asked_is_the_end(options: RunOptions, bench: Bench, store: Pa
     whole = evaluate(replace(options, limit=None), store)
     before = gate("arc_easy/acc >= baseline", baseline=flipped(whole, gained=20, lost=22), shared=True)
     found = confirmed(replace(options, limit=150), bench, store, 9, before)
-    assert found.report.judged[0].sentence.endswith("all 400 items that there are were asked")
+    assert found.report.judged[0].sentence.endswith("the baseline has no more items")
     plain = confirmed(replace(options, limit=None), bench, store, 9, before)
     assert "there is no more to ask: all 400 items were asked" in plain.report.judged[0].sentence
     assert plain.report.judged[0].excess is not None
@@ -195,6 +195,29 @@ def test_what_is_decided_is_not_measured_again(options: RunOptions, bench: Bench
     found = confirm(run, gate("arc_easy/acc >= 0.001"), 3, bench)
     assert (found.report.answer, found.report.notes) == ("pass", ())
     assert len(bench.store.runs()) == 1
+
+
+def test_the_last_run_is_the_users(options: RunOptions, bench: Bench, store: Path) -> None:
+    run = evaluate(options, store)
+    found = confirm(run, gate("arc_easy/acc >= 0.45"), 1, bench)
+    assert len(bench.store.runs()) == 2
+    again = next(each.id for each in bench.store.runs() if each.id != run.id)
+    assert again in found.report.notes[0]
+    assert bench.store.full_id("last") == run.id
+    assert bench.store.run(again).id == again
+    with pytest.raises(UsageError, match="there is no run last~1"):
+        bench.store.full_id("last~1")
+
+
+def test_rows_that_end_before_the_data_set_does_are_all_asked(
+    options: RunOptions, bench: Bench, store: Path
+) -> None:
+    found = confirm(evaluate(replace(options, limit=300), store), gate("arc_easy/acc >= 0.5"), 1, bench)
+    # the data set has 2,376 rows, and the folder 400
+    assert "arc_easy@0 with 400 items" in found.report.notes[0]
+    assert "all 400 items were asked" in found.report.judged[0].sentence
+    assert found.report.judged[0].excess is not None
+    assert found.report.judged[0].excess.level == look_levels_at((0.75, 1.0))[1]
 
 
 def test_a_baseline_without_more_items_decides_no_more(
