@@ -47,6 +47,7 @@ def plan(
     :raises UsageError: the first mistake found, in one sentence.
     """
     _check_options(options)
+    stopping = read_stopping(options, file_hash)
     selection = select(options, parts)
     backends = _choose_backends(options, parts)
     _check_pythons(options, backends)
@@ -54,7 +55,6 @@ def plan(
     _check_engine_options(options, (*backends, *selection.probes))
     if head_start is not None:
         _begin(head_start, options, backends[0], selection.probes)
-    stopping = read_stopping(options, file_hash)
     pairing = pair(options, backends, file_hash)
     laid = _LaidOut(options, drafts)
     refusals = list(pairing.refusals)
