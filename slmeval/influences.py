@@ -49,33 +49,37 @@ class Items:
         heavy, means = self._means(scores)
         return float(heavy @ _on(scale, means) / heavy.sum())
 
-    def parts(self, scores: Floats, scale: Scale, seen: Floats | float | None = None) -> Floats:
+    def parts(self, scores: Floats, scale: Scale) -> Floats:
         """By how much each item moves the value: the first derivative; in each stratum they sum to 0.
 
-        For a ratio of totals see Cochran, Sampling Techniques, 1977, 6.5. With ``seen`` it is by how much the
-        item would, had it that score.
+        For a ratio of totals see Cochran, Sampling Techniques, 1977, 6.5.
         """
-        _, means = self._means(scores)
-        away = (scores if seen is None else seen) - means[self.strata]
-        parts: Floats = self.weights / self.weights.sum() * away * _slope(scale, means)[self.strata]
+        heavy, means = self._means(scores)
+        steep = _slope(scale, means) / heavy.sum()
+        parts: Floats = self.weights * (scores - means[self.strata]) * steep[self.strata]
         return parts
+
+    def unseen(self, scores: Floats, seen: float) -> Floats:
+        """By how much an item of mean weight would move the mean with the score ``seen``, in each stratum."""
+        import numpy as np
+
+        heavy, means = self._means(scores)
+        unseen: Floats = heavy / heavy.sum() * (seen - means) / np.bincount(self.strata)
+        return unseen
 
     def urns(self, parts: Floats, *beside: Floats) -> list[Urn]:
         """What a bootstrap draws from: in each stratum the units, with the sums of their items' parts.
 
-        ``beside`` are parts of items that nobody saw: half of one each, of the stratum's mean part, lies in
-        the urns beside the units, in all of them together. The parts of units are enlarged as
-        :func:`_enlarged` says.
+        ``beside`` are parts of items that nobody saw: half of one each lies in the urns beside the units, in
+        all urns together. The parts of units are enlarged as :class:`_Group` says.
         """
         import numpy as np
 
-        sizes = np.bincount(self.strata)
-        added = [np.bincount(self.strata, each) / sizes for each in beside]
         of_items, of_units = _split(self.strata), _split(self.homes)
         found = []
         for stratum, (items, units) in enumerate(zip(of_items, of_units, strict=True)):
             group = _Group.of(self.weights[items], parts[items], self.units[items], units)
-            values = np.append(group.enlarged(), [each[stratum] for each in added])
+            values = np.append(group.enlarged(), [each[stratum] for each in beside])
             counts = np.append(np.ones(len(units)), np.full(len(beside), len(items) / self.n / 2))
             found.append(Urn(values, counts / counts.sum(), len(units), group.freedom()))
         return found
@@ -104,7 +108,7 @@ class _Group:
         """From its items' weights, parts and units, and the units' numbers."""
         import numpy as np
 
-        at = np.searchsorted(numbers, units)
+        at = np.searchsorted(numbers, units) if len(numbers) < len(units) else np.arange(len(units))
         heavy = np.bincount(at, weights).astype(np.float64)
         alike = _alike(parts / weights, at) if len(numbers) < len(units) else 0.0
         spreads: Floats = (1 - alike) * np.bincount(at, weights * weights) + alike * heavy * heavy
@@ -181,9 +185,10 @@ def items_of(
     kept = np.flatnonzero(heavy)
     if not len(kept):
         raise ValueError("no item weighs anything" if n else "there are no items")
-    homes = _codes(strata, kept)
-    units = _codes(clusters, kept) if len(clusters) else np.arange(len(kept))
-    units = np.unique(homes * (units.max() + 1) + units, return_inverse=True)[1].reshape(-1)
+    homes, units = _codes(strata, kept), np.arange(len(kept))
+    if len(clusters):
+        each = _codes(clusters, kept)
+        units = _numbered(homes * (each.max() + 1) + each)
     homes = _joined(homes, units)
     of_units = np.zeros(units.max() + 1, dtype=np.int64)
     of_units[units] = homes
@@ -217,7 +222,14 @@ def _codes(given: Sequence[int], kept: Integers) -> Integers:
 
     if not len(given):
         return np.zeros(len(kept), dtype=np.int64)
-    return np.unique(np.asarray(given)[kept], return_inverse=True)[1].reshape(-1)
+    return _numbered(np.asarray(given)[kept])
+
+
+def _numbered(names: Integers) -> Integers:
+    """The same with the numbers from 0 in place of the names."""
+    import numpy as np
+
+    return np.unique(names, return_inverse=True)[1].reshape(-1)
 
 
 def _joined(strata: Integers, units: Integers) -> Integers:
@@ -232,7 +244,7 @@ def _joined(strata: Integers, units: Integers) -> Integers:
         return strata
     onto = np.arange(len(sizes))
     onto[single] = single[0] if len(single) > 1 else np.flatnonzero(sizes > 1)[0]
-    return np.unique(onto[strata], return_inverse=True)[1].reshape(-1)
+    return _numbered(onto[strata])
 
 
 def _on(scale: Scale, means: Floats) -> Floats:

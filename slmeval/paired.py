@@ -65,9 +65,7 @@ def contrast(pairs: Pairs, *, factor: float = 1.0, offset: float = 0.0, level: f
     parts = items.parts(second, scale) - factor * items.parts(first, scale)
     if not (scale == "mean" and _all_whole(first, second)):
         return _estimate(value, items, items.urns(parts), level)
-    gain, loss = (
-        items.parts(second, scale, after) - factor * items.parts(first, scale, 1 - after) for after in (1, 0)
-    )
+    gain, loss = (items.unseen(second, each) - factor * items.unseen(first, 1 - each) for each in (1.0, 0.0))
     bounds = (min(0.0, -factor) - offset, 1 + max(0.0, -factor) - offset)
     return _estimate(value, items, items.urns(parts, gain, loss), level, 1 / items.n, bounds)
 
