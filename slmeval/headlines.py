@@ -36,7 +36,8 @@ def headlines(pair: CellPair) -> list[str]:
     usual = [name for name in accuracies if name not in _BESIDE] or accuracies
     if usual:
         return sorted(usual, key=_rank)[:_SHOWN]
-    return [figure.name for figure in here if figure.higher_is_better is not None][:1]
+    directed = [figure.name for figure in here if figure.higher_is_better is not None]
+    return (directed or [figure.name for figure in here])[:1]
 
 
 def _told_by_item(pair: CellPair) -> list[Figure]:

@@ -11,7 +11,7 @@ from slmeval import document as runs
 from slmeval.baselines import Baseline, read_document
 from slmeval.errors import DataError
 from slmeval.sides import Side, chosen, sides_of
-from slmeval.store import Store, default_path
+from slmeval.store import LAST, Store, default_path
 from slmeval.types import RunResult
 
 #: between a run and the side that is meant: RUN#BACKEND or RUN#BACKEND:MODEL
@@ -38,13 +38,13 @@ class Library:
         return self._store
 
     def find(self, reference: str) -> RunResult | Baseline:
-        """The run or baseline of that name.
+        """The run or baseline of that name; ``last`` is the store's even beside a file that is called so.
 
         :raises slmeval.errors.DataError: it is a file that holds neither, or cannot be read.
         :raises slmeval.errors.UnknownName: no run is called so.
         """
         path = Path(reference).expanduser()
-        if path.suffix.lower() == ".json" or path.is_file():
+        if not LAST.fullmatch(reference) and (path.suffix.lower() == ".json" or path.is_file()):
             return read(path)
         return self.store.run(reference)
 
@@ -72,9 +72,12 @@ def open_library(store: str | None) -> Iterator[Library]:
 
 
 def _split(reference: str) -> tuple[str, str]:
-    """A file may have the mark in its own name."""
-    if Path(reference).expanduser().is_file():
-        return reference, ""
+    """A file may have the mark in its own name, and so may a model: the longest name of a file counts."""
+    parts = reference.split(_MARK)
+    for end in range(len(parts), 1, -1):
+        run = _MARK.join(parts[:end])
+        if Path(run).expanduser().is_file():
+            return run, _MARK.join(parts[end:])
     run, _, wanted = reference.partition(_MARK)
     return run, wanted
 

@@ -50,7 +50,7 @@ RESCORED = "answers of run"
 CONFIRMED = "more of run"
 
 #: the newest run, or one before it
-_LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
+LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
 
 T = TypeVar("T")
 
@@ -304,7 +304,7 @@ class Store:
         Runs that a gate asked for are none of these: nobody began them.
         The errors as in :meth:`run`.
         """
-        if back := _LAST.fullmatch(prefix):
+        if back := LAST.fullmatch(prefix):
             return self._newest(prefix, int(back[1] or 0))
         statement = "SELECT id FROM runs WHERE substr(id, 1, length(?)) = ? ORDER BY started DESC, rowid DESC"
         found = [run_id for (run_id,) in self._select(statement, prefix, prefix)]

@@ -117,6 +117,26 @@ def test_a_run_is_as_itself(compare: Compare) -> None:
     assert found["flips"] == []
 
 
+def test_a_file_called_last_does_not_stand_before_the_newest_run(
+    compare: Compare, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["export", ids_of(kept)[PLAIN], "old.json"]) == 0
+    shutil.copy("old.json", "last")
+    found = as_json(compare, "last#reference", "./last", "--shared")
+    assert {each["first"]["run"] for each in found} == {ids_of(kept)[PAIR]}
+    assert {each["second"]["run"] for each in found} == {ids_of(kept)[PLAIN]}
+
+
+def test_a_side_is_named_of_a_file_with_the_mark_in_its_name(
+    compare: Compare, kept: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "a#b.json"
+    assert run(["export", ids_of(kept)[PLAIN], str(file)]) == 0
+    (found,) = as_json(compare, f"{file}#reference", str(file))
+    assert found["first"]["run"] == found["second"]["run"] == ids_of(kept)[PLAIN]
+
+
 def test_last_is_the_newest_run(compare: Compare, kept: Path) -> None:
     (found,) = as_json(compare, "last~4", "last~3")
     (same,) = as_json(compare, PLAIN, WORSE)

@@ -562,3 +562,11 @@ def test_a_groups_items_are_those_of_its_members_and_rows_of_random_draws_are_no
     first, second = (side(task(), each, grouped("rows", task(), each)) for each in (few, lost))
     found = held(first, second, tasks=("arc",), items=5)
     assert [(flip.task, flip.item, flip.row) for flip in found.flips] == [("small@0", hashes(1, 51)[0], None)]
+
+
+def test_a_task_whose_figures_have_no_better_side_shows_its_first() -> None:
+    column = {"min_k": ItemScores(SCORES)}
+    undirected = Figure("min_k", 0.625, None, None, len(SCORES), "nats/token")
+    alone = [task(figures=(undirected,), outcomes=Outcomes(hashes(len(SCORES)), column)) for _ in range(2)]
+    found = held(side(alone[0]), side(alone[1]))
+    assert [figure.figure for figure in found.figures] == ["min_k"]
