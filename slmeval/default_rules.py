@@ -44,5 +44,6 @@ def _texts(pairs: Sequence[CellPair]) -> Iterator[str]:
             continue
         for name in headlines(pair):
             figure = figure_named(cell, name)
-            worse = figure is not None and figure.higher_is_better is False
-            yield f"{cell.name}@{cell.shots}/{name} {'<=' if worse else '>='} baseline"
+            # of a figure of which nobody says what is better there is no rule
+            if figure is not None and figure.higher_is_better is not None:
+                yield f"{cell.name}@{cell.shots}/{name} {'>=' if figure.higher_is_better else '<='} baseline"

@@ -13,6 +13,7 @@ from slmeval import paired
 from slmeval.averages import group_figures
 from slmeval.comparability import unlike
 from slmeval.comparison import Wanted, compare
+from slmeval.default_rules import _texts
 from slmeval.differences import Comparison, FigureDifference
 from slmeval.errors import UnknownName, UsageError
 from slmeval.matching import Unpaired, match, pairs_of, values_of
@@ -570,3 +571,4 @@ def test_a_task_whose_figures_have_no_better_side_shows_its_first() -> None:
     alone = [task(figures=(undirected,), outcomes=Outcomes(hashes(len(SCORES)), column)) for _ in range(2)]
     found = held(side(alone[0]), side(alone[1]))
     assert [figure.figure for figure in found.figures] == ["min_k"]
+    assert not [*_texts(match(side(alone[0]), side(alone[1])).cells)]
