@@ -174,19 +174,30 @@ def to_json(baseline: Baseline) -> str:
 def write_baseline(baseline: Baseline, path: Path) -> None:
     """Write the whole file, or leave what was there: a reader sees the old one or the new one.
 
+    A link stays one, and so does what is no file (a pipe, a device).
+
     :raises slmeval.errors.DataError: as :func:`to_json`.
     :raises slmeval.errors.JobFailed: it cannot be written.
     """
     text = to_json(baseline)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        try:
-            fresh.write_text(text, encoding="ascii", newline="\n")
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
-    except OSError as error:
-        raise JobFailed(f"baseline {path} cannot be written: {error.strerror or error}") from None
+        _replace(path, text)
+    except (OSError, RuntimeError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise JobFailed(f"baseline {path} cannot be written: {told}") from None
+
+
+def _replace(path: Path, text: str) -> None:
+    target = path.resolve()
+    if target.exists() and not target.is_file() and not target.is_dir():
+        target.write_text(text, encoding="ascii", newline="\n")
+        return
+    fresh = target.with_name(f"{target.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="ascii", newline="\n")
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _plain_cell(cell: CellResult) -> dict[str, Any]:

@@ -29,22 +29,40 @@ def identified(task: Task, rows: Sequence[Row], samples: Iterable[Sample]) -> It
     seen: Counter[str] = Counter()
     clusters: dict[str, int] = {}
     for row, sample in zip(rows, samples, strict=True):
-        told = _told([row.get(field) for field in task.dataset.fields])
+        told = _told(_content(task, row))
         seen[told] += 1
         item = _hash(told if seen[told] == 1 else f"{told} {seen[told]}")
         yield replace(sample, item=item, cluster=_cluster(task, row, clusters))
+
+
+def _content(task: Task, row: Row) -> Any:
+    """The values of the fields that the task needs; of a row of a task's own that has none, all of it."""
+    fields = task.dataset.fields
+    return [row.get(field) for field in fields] if any(field in row for field in fields) else dict(row)
 
 
 def _cluster(task: Task, row: Row, known: dict[str, int]) -> int | None:
     if not task.cluster or task.cluster not in row:
         return None
     shared = row[task.cluster]
-    # rows without a passage have none in common
-    return known.setdefault(_told(shared) if shared else f"of its own {len(known)}", len(known))
+    # rows without a passage have none in common; the number 0 is one like any other
+    none = shared is None or (isinstance(shared, (str, Sequence)) and not shared)
+    return known.setdefault(f"of its own {len(known)}" if none else _told(shared), len(known))
 
 
 def _told(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    try:
+        return json.dumps(value, sort_keys=True, default=_plain)
+    except (TypeError, ValueError):
+        # keys that JSON has not, or that have no order, and what holds itself
+        return repr(value)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know, told alike in every process: sets have no order, long arrays a short text."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_told, value))
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _hash(text: str) -> str:

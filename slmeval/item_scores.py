@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from slmeval.api import Metric
 from slmeval.packing import LARGEST, float32
-from slmeval.types import Figure, ItemScores, Outcomes, Sample
+from slmeval.types import Figure, ItemScores, Outcomes, Sample, Scale
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ def outcomes_of(
 
 
 def value_of(column: ItemScores) -> float | None:
-    """The figure that ``column`` comes to; ``None`` where no item has a score."""
+    """The figure that ``column`` comes to; ``None`` where no item has a score, or none that counts."""
     weights = column.weights or (1.0,) * len(column.scores)
     pairs = [(w, s) for w, s in zip(weights, column.scores, strict=True) if s is not None]
-    if not pairs:
+    whole = math.fsum(w for w, _ in pairs)
+    if not whole:
         return None
-    mean = math.fsum(w * s for w, s in pairs) / math.fsum(w for w, _ in pairs)
+    mean = math.fsum(w * s for w, s in pairs) / whole
     if column.scale == "exp":
         return math.exp(mean) if mean < math.log(LARGEST) else math.inf
     return mean / math.log(2) if column.scale == "bits" else mean
@@ -54,7 +56,10 @@ def value_of(column: ItemScores) -> float | None:
 def _scores(column: Column, places: Sequence[int]) -> ItemScores | None:
     scale = column.metric.scale
     given = [*column.scores.values(), *column.weights.values()]
-    if scale is None or not column.scores or max(map(abs, given)) > LARGEST:
+    # a stranger's metric may name a way that is none of ours
+    if scale is None or scale not in get_args(Scale):
+        return None
+    if not column.scores or max(map(abs, given)) > LARGEST:
         return None
     rounded = dict(zip(column.scores, float32([*column.scores.values()]), strict=True))
     weights: tuple[float, ...] = ()

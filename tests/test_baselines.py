@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
 import random
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -261,6 +262,32 @@ def test_writing_leaves_the_old_file_whole_when_it_fails(
 def test_writing_into_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match="cannot be written: No such file"):
         write_baseline(baseline_of(RUN), tmp_path / "none" / "baseline.json")
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    link, real = tmp_path / "link.json", tmp_path / "real.json"
+    real.write_text("old")
+    try:
+        link.symlink_to(real.name)
+    except OSError:
+        pytest.skip("no links here")
+    write_baseline(baseline_of(RUN), link)
+    assert link.is_symlink()
+    assert read_baseline(real) == baseline_of(RUN)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link.json", "real.json"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_what_is_no_file_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        write_baseline(baseline_of(examples.run(cells=(TASK,))), pipe)
+        assert os.read(end, 20).startswith(b"{")
+        assert pipe.is_fifo()
+    finally:
+        os.close(end)
 
 
 def test_a_name_that_a_run_has_twice_leaves_no_file(tmp_path: Path) -> None:

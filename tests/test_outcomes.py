@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from slmeval.api import Metric
@@ -112,6 +116,58 @@ def test_rows_that_are_alike_are_told_apart_by_their_order() -> None:
     assert [item for item, _ in items(toy(), [row("one"), row("one")])] == [first, third]
 
 
+def test_rows_of_a_task_of_ones_own_are_told_apart_by_all_they_hold_if_they_lack_its_fields() -> None:
+    one, other = ({"text": text} for text in ("one", "other"))
+    asked = [toy().sample(row("x"), ())]
+    first, second, again = (next(identified(toy(), [each], asked)).item for each in (one, other, one))
+    assert first != second
+    assert first == again
+
+
+@pytest.mark.parametrize("odd", [{1: "a", "b": 2}, {(1, 2): "a"}, b"bytes", {"one", "two", "three"}])
+def test_rows_may_hold_what_json_does_not_know(odd: object) -> None:
+    asked = [row("one", a=["x", "y"])]
+    told = [next(identified(toy("p"), [{**asked[0], "q": odd, "p": odd}], samples(asked))) for _ in range(2)]
+    assert told[0] == told[1]
+    assert told[0].item != items(toy(), asked)[0][0]
+
+
+def samples(rows: list[dict[str, Any]]) -> list[Sample]:
+    return [toy().sample(each, ()) for each in rows]
+
+
+def test_sets_are_told_alike_in_every_process() -> None:
+    code = (
+        "from slmeval.identities import _told; print(_told({'q': {'one', 'two', 'three', 'four', 'five'}}))"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(told) == 1
+
+
+def test_long_arrays_are_told_apart() -> None:
+    zeros = numpy.zeros(5000)
+    other = zeros.copy()
+    other[2500] = 1
+    asked = [row("one")]
+    first, second = (
+        next(identified(toy(), [{**asked[0], "q": each}], samples(asked))) for each in (zeros, other)
+    )
+    assert first.item != second.item
+
+
+def test_a_cluster_may_be_called_0() -> None:
+    rows = [row(str(at), subject=subject) for at, subject in enumerate((0, 0, 1, None, None))]
+    assert [cluster for _, cluster in items(toy("subject"), rows)] == [0, 0, 1, 2, 3]
+
+
 def test_rows_of_one_passage_are_of_one_cluster_and_rows_without_one_are_not() -> None:
     rows = [row("1", passage="a"), row("2", passage=""), row("3", passage="a"), row("4", passage="")]
     assert [cluster for _, cluster in items(toy("passage"), rows)] == [0, 1, 0, 2]
@@ -187,3 +243,21 @@ def test_a_total_that_is_no_mean_of_its_scores_is_left_out() -> None:
     found = outcomes_of(asked, told, {"largest": column})
     assert found is not None
     assert found.columns["largest"].scores == (1.0, 3.0)
+
+
+@pytest.mark.parametrize(("scale", "weight"), [("log", 1.0), ("mean", 1e-60)])
+def test_a_metric_of_no_known_scale_or_with_weights_of_nothing_is_left_out(scale: Any, weight: float) -> None:
+    class Strange(Metric):
+        name = "strange"
+
+        def score(self, answer: Any) -> float:
+            return 1.0
+
+    metric = Strange()
+    metric.scale = scale  # type: ignore[misc]
+    asked = {place: Sample((), 0, item=f"{place:012x}") for place in range(2)}
+    column = Column(metric, {0: 1.0, 1: 0.0}, {0: weight, 1: weight})
+    found = outcomes_of(asked, [Figure("strange", 0.5, None, None, 2, "")], {"strange": column})
+    assert found is not None
+    assert found.columns == {}
+    assert value_of(ItemScores((1.0, 0.0), (0.0, 0.0))) is None
