@@ -104,9 +104,16 @@ class Rule:
     def limit(self, baseline: float | None, unit: str) -> float:
         """What the value is held against, in ``unit``; ``baseline`` is the baseline's value, if it is needed.
 
-        :raises UsageError: the unit is of another kind, there is no baseline where one is needed, or it
-            is below 0 and the rule wants a share of it: that would be more than all of it.
+        :raises UsageError: the unit is of another kind, there is no baseline where one is needed, it is
+            below 0 and the rule wants a share of it (that would be more than all of it), or the limit is no
+            finite number.
         """
+        made = self._limit(baseline, unit)
+        if not math.isfinite(made):
+            raise _wrong(self.text, "its limit is larger than any number")
+        return made
+
+    def _limit(self, baseline: float | None, unit: str) -> float:
         if self.factor is None:
             return self.offset_in(unit)
         if baseline is None:

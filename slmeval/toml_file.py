@@ -44,5 +44,8 @@ def parsed(path: Path, data: bytes) -> dict[str, Any]:
         raise UsageError(f"{path} is not UTF-8, from byte {error.start} on") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
+    except ValueError as error:
+        # a number of thousands of digits
+        raise UsageError(f"{path} cannot be read: {error}") from None
     except RecursionError:
         raise UsageError(f"{path} is nested too deeply to be read") from None

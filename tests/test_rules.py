@@ -344,3 +344,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     bad.write_bytes(b"\xff")
     with pytest.raises(UsageError, match="is not UTF-8, from byte 0 on"):
         read_rules(bad)
+
+
+@pytest.mark.parametrize("limit", ["1e308 GiB", "1e308 * baseline", "baseline + 1e308 GiB"])
+def test_a_limit_that_is_no_finite_number_is_refused(limit: str) -> None:
+    with pytest.raises(UsageError, match="its limit is larger than any number"):
+        parse_rule(f"memory/peak <= {limit}").limit(800.0, "MiB")
+
+
+def test_a_number_of_thousands_of_digits_is_told_with_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "gates.toml"
+    file.write_text('rules = ["*/acc >= 0.1"]\n[gate]\nconfirm = ' + "9" * 5000)
+    with pytest.raises(UsageError, match=r"gates\.toml cannot be read: "):
+        read_rules(file)
