@@ -22,6 +22,7 @@ from slmeval import document as runs
 from slmeval.document import cell_document, cell_from, from_plain, to_plain
 from slmeval.errors import DataError, JobFailed
 from slmeval.item_scores import is_value_of
+from slmeval.json_file import read_document
 from slmeval.sides import SETTINGS, settings_of
 from slmeval.types import (
     CellResult,
@@ -39,8 +40,6 @@ _VERSION = 1
 SCHEMA = f"{_FAMILY}{_VERSION}"
 #: as far as a value stays on its line, in characters
 _WIDTH = 200
-#: more bytes than any run's outcomes take
-_MAX_BYTES = 2**28
 #: the folders of a path that begins at a root: a disk's, a home, a server's
 _FOLDERS = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?[/\\](?=\S)(?:[^\s/\\]*[/\\])*")
 #: what a cell has and a gate does not need
@@ -334,59 +333,6 @@ def _check_figure(cell: CellResult, figure: Figure, place: str) -> None:
         raise DataError(
             f"a damaged document: {place}: {figure.name} is {figure.value}, and its items come to another one"
         )
-
-
-# ---- files of JSON ---------------------------------------------------------------------------------------
-
-
-def read_document(path: Path) -> Any:
-    """What a JSON file holds.
-
-    :raises slmeval.errors.DataError: it cannot be read, is empty, is no JSON or not all of it, or says one
-        thing twice.
-    """
-    data = _bytes(path)
-    if not data.strip():
-        raise DataError(f"{path} is empty")
-    try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no JSON: it is not UTF-8, from byte {error.start} on") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is no JSON: {_told(error)}") from None
-    except RecursionError:
-        raise DataError(f"{path} is nested too deeply to be read") from None
-    except ValueError as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-
-
-def _told(error: json.JSONDecodeError) -> str:
-    at = f"{error.msg.lower()} (line {error.lineno}, column {error.colno})"
-    text = error.doc.rstrip()
-    whole = text.endswith(("}", "]")) and error.pos < len(text)
-    return at if whole else f"{at}: it is not all there"
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(data) > _MAX_BYTES:
-        raise DataError(f"{path} is larger than {_MAX_BYTES:,} bytes: is it a run or a baseline?")
-    return data
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """
-    :raises ValueError: a name is there twice, of which JSON would keep the last.
-    """
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:60]!r} is there twice")
-    return made
 
 
 def baseline_schema() -> dict[str, Any]:

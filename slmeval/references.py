@@ -8,8 +8,9 @@ from pathlib import Path
 
 from slmeval import baselines
 from slmeval import document as runs
-from slmeval.baselines import Baseline, read_document
+from slmeval.baselines import Baseline
 from slmeval.errors import DataError
+from slmeval.json_file import read_document
 from slmeval.sides import Side, chosen, sides_of
 from slmeval.store import LAST, Store, default_path
 from slmeval.types import RunResult
