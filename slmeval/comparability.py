@@ -23,7 +23,7 @@ def unlike(here: Side, first: CellResult, there: Side, second: CellResult) -> li
     ended it is none.
     """
     if first.kind == "probe" or second.kind == "probe":
-        return [*_of_task(first, second), *_of_probe(first, second)]
+        return [*_of_task(first, second), *unlike_settings(first, second)]
     return [
         *_of_task(first, second),
         *_of_shots(first, second),
@@ -40,7 +40,8 @@ def _of_task(first: CellResult, second: CellResult) -> Iterator[str]:
         yield f"members: {len(first.members)} and {len(second.members)}, not all the same"
 
 
-def _of_probe(first: CellResult, second: CellResult) -> Iterator[str]:
+def unlike_settings(first: CellResult, second: CellResult) -> Iterator[str]:
+    """What a probe was told otherwise on each side."""
     for name in sorted({*first.settings, *second.settings}):
         if first.settings.get(name) != second.settings.get(name):
             yield _told(f"setting {name}", first.settings.get(name), second.settings.get(name))

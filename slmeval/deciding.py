@@ -17,7 +17,7 @@ from slmeval.gate_cases import Case, Cases, opposed
 from slmeval.gating import surer_level
 from slmeval.paired import Pairs, contrast
 from slmeval.plan import CellKey, Chat, Job
-from slmeval.rules import Rule, matching
+from slmeval.rules import Rule, cells_of, matching
 from slmeval.sides import Side, settings_of, sides_of
 from slmeval.types import CellResult, RunOptions
 from slmeval.verdicts import Answer
@@ -85,7 +85,7 @@ class Gate:
         ``level`` is that of the intervals; there are more items.
         """
         cases = self._cases(job, cells)
-        rules = [rule for rule in self.rules if _is_about(rule, cells)]
+        rules = [rule for rule in self.rules if cells_of(rule, cells)]
         found = [case for rule in rules for case in cases.of(rule)]
         surer = surer_level(level, self.tries)
         if cases.unlike or not all(_is_decided(case, level, surer) for case in found):
@@ -116,13 +116,6 @@ class Gate:
         )
         others = sides_of(self.baseline, "the baseline") if self.baseline is not None else ()
         return Cases(opposed([side], others, {}), 0.95, {}, shared=False)
-
-
-def _is_about(rule: Rule, cells: Sequence[CellResult]) -> bool:
-    try:
-        return bool(matching(rule, cells))
-    except UnknownName:
-        return False
 
 
 def _is_decided(case: Case, level: float, surer: float) -> bool:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from slmeval.comparability import unlike_settings
 from slmeval.differences import Estimate
 from slmeval.errors import UnknownName, UsageError
 from slmeval.excess import Excess, Spread, above_items, above_number, above_other, settled
-from slmeval.matching import CellPair, Matching, Unpaired, match, pairs_of, told, values_of
+from slmeval.matching import CellPair, Matching, Unpaired, match, pairs_of, values_of
 from slmeval.paired import Pairs
-from slmeval.rules import Rule, figure_of, matching
+from slmeval.rules import Rule, cells_of, figure_of, matching
 from slmeval.sides import Place, Side
 from slmeval.timing_rules import UndecidedError, is_timing, steadied, swing
 from slmeval.types import CellResult, DataOrigin, Figure
@@ -47,7 +48,7 @@ class Case:
     @property
     def name(self) -> str:
         """``task@shots/figure``."""
-        return f"{told(self.cell)}/{self.rule.figure}"
+        return f"{self.cell.label}/{self.rule.figure}"
 
     @property
     def side(self) -> tuple[str, str]:
@@ -89,7 +90,7 @@ class Case:
 
 def named(cell: CellResult) -> CellName:
     """Under what a cell is found in its run."""
-    return cell.backend, cell.model, told(cell)
+    return cell.backend, cell.model, cell.label
 
 
 @dataclass(frozen=True)
@@ -175,16 +176,16 @@ class Cases:
         return made
 
     def _of_side(self, rule: Rule, each: Opposed) -> Iterator[Case]:
-        cells = _about(rule, each.side.cells)
+        cells = cells_of(rule, each.side.cells)
         for cell in cells:
             yield self._case(rule, cell, each)
-        there = _about(rule, each.matching.here.cells) if each.matching else ()
-        lacking = [cell for cell in there if told(cell) not in set(map(told, cells))]
+        there = cells_of(rule, each.matching.here.cells) if each.matching else ()
+        lacking = [cell for cell in there if cell.label not in {each.label for each in cells}]
         if each.failures:
             unknown = not cells and not lacking and not (rule.needs_baseline and each.matching)
             yield from _lost(rule, each, [_nothing(rule, each.side)] if unknown else lacking)
         elif lacking and cells:
-            names = ", ".join(map(told, lacking))
+            names = ", ".join(cell.label for cell in lacking)
             self._note(
                 f"{rule.text}: the baseline also has {names}, of which run {each.side.run} has nothing"
             )
@@ -198,11 +199,11 @@ class Cases:
             return _absolute(bare, mine)
         if each.matching is None:
             raise UsageError(f"rule {rule.text!r} needs a baseline: name one with --baseline FILE")
-        pair = next((pair for pair in each.matching.cells if told(pair.second) == told(cell)), None)
+        pair = next((pair for pair in each.matching.cells if pair.second.label == cell.label), None)
         figure = figure_of(rule, pair.first) if pair else None
         if pair is None or figure is None:
             here = each.matching.here
-            known = {f"{told(cell)}/{known.name}" for cell in here.cells for known in cell.figures}
+            known = {f"{cell.label}/{known.name}" for cell in here.cells for known in cell.figures}
             raise UnknownName(f"figure of the baseline {here.run}", bare.name, known)
         self._check(pair, each.matching)
         case = _relative(bare, mine, Spread(pair.first, figure), pair)
@@ -210,7 +211,7 @@ class Cases:
 
     def _check(self, pair: CellPair, found: Matching) -> None:
         """Gather what differs: in what was asked it may be waived, in what was measured it may not."""
-        if different := [*_of_probe(pair)]:
+        if different := [*unlike_settings(pair.first, pair.second)]:
             self.unlike[pair.name] = different
         elif (asked := found.differences.get(pair.name)) and not self._shared:
             self.unlike[pair.name] = asked
@@ -225,22 +226,6 @@ class Cases:
 def _known(each: Opposed) -> Sequence[CellResult]:
     """What a rule may be about: where the whole run failed, that is what the baseline has."""
     return each.side.cells or (each.matching.here.cells if each.matching else ())
-
-
-def _about(rule: Rule, cells: Sequence[CellResult]) -> tuple[CellResult, ...]:
-    try:
-        return matching(rule, cells)
-    except UnknownName:
-        return ()
-
-
-def _of_probe(pair: CellPair) -> Iterator[str]:
-    """What a probe was told otherwise on each side."""
-    if pair.first.kind == "probe":
-        one, other = pair.first.settings, pair.second.settings
-        for name in {**one, **other}:
-            if one.get(name) != other.get(name):
-                yield f"{name}: {one.get(name)} and {other.get(name)}"
 
 
 def _lost(rule: Rule, each: Opposed, cells: Iterable[CellResult]) -> Iterator[Case]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from slmeval.against import against
 from slmeval.confirming import Bench, Confirmed, Gate, confirm
-from slmeval.errors import JobFailed, UnknownName, UsageError
+from slmeval.errors import JobFailed, UsageError
 from slmeval.registry import Registry
-from slmeval.rules import Rule, figure_of, matching
+from slmeval.rules import Rule, cells_of, figure_of
 from slmeval.timing_rules import is_timing
 from slmeval.types import Failure, RunResult
 from slmeval.verdicts import GateReport, Judged
@@ -57,9 +57,8 @@ def is_about_time(rule: Rule, run: RunResult, registry: Registry) -> bool:
     """Whether a rule holds a time against the baseline; of one that the run has not, its probe tells it."""
     if not rule.needs_baseline:
         return False
-    try:
-        cells = matching(rule, run.cells)
-    except UnknownName:
+    cells = cells_of(rule, run.cells)
+    if not cells:
         return rule.task in registry.parts.probes
     figures = [figure_of(rule, cell) for cell in cells]
     return any(figure is not None and is_timing(figure) for figure in figures)

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from slmeval.comparability import ended, writes
-from slmeval.errors import JobFailed, UnknownName
+from slmeval.errors import JobFailed
 from slmeval.gate_cases import named
-from slmeval.matching import told
 from slmeval.planner import Configurable
 from slmeval.probe_figures import merged, unfit
 from slmeval.registry import Registry
-from slmeval.rules import Rule, matching
+from slmeval.rules import Rule, cells_of
 from slmeval.sequences import look_levels, look_levels_at
 from slmeval.task_files import SUFFIX, read_task_file
 from slmeval.types import CellResult, Measurement, RunOptions, RunResult
@@ -74,7 +73,7 @@ class Growth:
             "repeats": f"{self.sizes[look]:,} texts for each question",
             "again": f"{self.sizes[look]:,} measurements together",
         }
-        return f"{told(self.cell)} with {words.get(self.kind, f'{items:,} items')}"
+        return f"{self.cell.label} with {words.get(self.kind, f'{items:,} items')}"
 
     def end(self, times: int) -> str:
         """In words why nothing more was measured."""
@@ -83,14 +82,7 @@ class Growth:
 
 def about(cell: CellResult, rules: Sequence[Rule]) -> list[Rule]:
     """The rules that are about a cell."""
-    return [rule for rule in rules if _is_about(rule, cell)]
-
-
-def _is_about(rule: Rule, cell: CellResult) -> bool:
-    try:
-        return bool(matching(rule, [cell]))
-    except UnknownName:
-        return False
+    return [rule for rule in rules if cells_of(rule, [cell])]
 
 
 # ---- how much more ---------------------------------------------------------------------------------------
@@ -141,7 +133,7 @@ def _there(
     rows = cell.data.rows if run.options.limit is not None else cell.n
     if baseline is None or not all(rule.needs_baseline for rule in about(cell, rules)):
         return rows
-    known = [each.n for each in baseline.cells if told(each) == told(cell)]
+    known = [each.n for each in baseline.cells if each.label == cell.label]
     return min(rows, max(known, default=rows))
 
 

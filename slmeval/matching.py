@@ -42,7 +42,7 @@ class CellPair:
     @property
     def name(self) -> str:
         """``task@shots``, or a probe's name."""
-        return told(self.first)
+        return self.first.label
 
     @cached_property
     def places(self) -> Places:
@@ -53,23 +53,16 @@ class CellPair:
         return _places(self.first, self.second)
 
 
-def told(cell: CellResult) -> str:
-    """``task@shots``, as messages name it; a probe has no shots."""
-    if cell.kind == "probe":
-        return cell.name
-    return f"{cell.name}@{cell.shots}{' in chat' if cell.chat == 'on' else ''}"
-
-
 def _places(first: CellResult, second: CellResult) -> Places:
     if first.outcomes is None or second.outcomes is None:
-        raise Unpaired(f"{told(first)} has no scores by item, on one side at least")
+        raise Unpaired(f"{first.label} has no scores by item, on one side at least")
     here, there = first.outcomes.items, second.outcomes.items
     if here == there:
         return range(len(here)), range(len(here))
     where = {item: place for place, item in enumerate(there)}
     common = [(place, where[item]) for place, item in enumerate(here) if item in where]
     if not common:
-        raise Unpaired(f"no item of {told(first)} is on both sides")
+        raise Unpaired(f"no item of {first.label} is on both sides")
     return [place for place, _ in common], [place for _, place in common]
 
 
@@ -127,7 +120,7 @@ def _once(cells: Sequence[CellResult]) -> Iterator[CellResult]:
 
 def _alone(side: Side, cells: Sequence[CellResult]) -> Iterator[str]:
     if cells:
-        yield f"{listed([told(cell) for cell in cells])}: on one side only ({side})"
+        yield f"{listed([cell.label for cell in cells])}: on one side only ({side})"
 
 
 def _with_members(pair: CellPair, pairs: Sequence[CellPair]) -> CellPair:
@@ -203,10 +196,10 @@ def _of_task(pair: CellPair, figure: str) -> Pairs:
 def _column(cell: CellResult, figure: str) -> ItemScores:
     known = figure_named(cell, figure)
     if known is not None and (known.value is None or not math.isfinite(known.value)):
-        raise Unpaired(f"{told(cell)}/{figure} is unavailable: {known.note or 'it has no value'}")
+        raise Unpaired(f"{cell.label}/{figure} is unavailable: {known.note or 'it has no value'}")
     columns = cell.outcomes.columns if cell.outcomes else {}
     if figure not in columns:
-        raise Unpaired(f"{told(cell)}/{figure} is not made of scores by item")
+        raise Unpaired(f"{cell.label}/{figure} is not made of scores by item")
     return columns[figure]
 
 

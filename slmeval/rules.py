@@ -267,15 +267,20 @@ def figure_of(rule: Rule, cell: CellResult) -> Figure | None:
     return only if unmeasured else None
 
 
+def cells_of(rule: Rule, cells: Iterable[CellResult]) -> tuple[CellResult, ...]:
+    """The cells that the rule is about: every one that has its figure, whatever its model, shots and chat."""
+    return tuple(cell for cell in cells if _is_about(rule, cell) and figure_of(rule, cell) is not None)
+
+
 def matching(rule: Rule, cells: Iterable[CellResult]) -> tuple[CellResult, ...]:
-    """The cells that the rule is about: every one that has its figure, whatever its model, shots and chat.
+    """As :func:`cells_of`, one at least.
 
     :raises UnknownName: there is none; the nearest right name is told, of the same task where there is that.
     """
     cells = tuple(cells)
-    about = [cell for cell in cells if _is_about(rule, cell)]
-    if found := tuple(cell for cell in about if figure_of(rule, cell) is not None):
+    if found := cells_of(rule, cells):
         return found
+    about = [cell for cell in cells if _is_about(rule, cell)]
     raise UnknownName("figure", _name(rule), _names(rule, about or cells))
 
 

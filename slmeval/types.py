@@ -517,10 +517,11 @@ class CellResult:
 
     ``sample`` is true when fewer rows were asked than the data set has, or when the rows are the
     bundled ones. ``counts`` holds how many requests were truncated, hit the token cap, and so on. A group
-    names the ``members`` whose figures it averages, ``over`` rows or members. ``chat`` says whether the model's own template wrote the
-    prompts, ``repeats`` how many texts each question was answered with. A probe has ``settings``, the raw
-    ``series`` that its figures are made of, and the ``conditions`` of the machine at the time. A task has the
-    ``outcomes`` of its items, and a ``stop`` where it could end before all were asked.
+    names the ``members`` whose figures it averages, ``over`` rows or members. ``chat`` says whether the
+    model's own template wrote the prompts, ``repeats`` how many texts each question was answered with. A
+    probe has ``settings``, the raw ``series`` that its figures are made of, and the ``conditions`` of the
+    machine at the time. A task has the ``outcomes`` of its items, and a ``stop`` where it could end before
+    all were asked.
     """
 
     kind: Literal["task", "probe", "group"]
@@ -545,6 +546,13 @@ class CellResult:
     outcomes: Outcomes | None = None
     stop: Stop | None = None
     over: Literal["", "rows", "members"] = ""
+
+    @property
+    def label(self) -> str:
+        """``arc_easy@0``, as rules and messages name it, and that it was asked in chat; a probe's name."""
+        if self.kind == "probe":
+            return self.name
+        return f"{self.name}@{self.shots}{' in chat' if self.chat == 'on' else ''}"
 
 
 @dataclass(frozen=True)

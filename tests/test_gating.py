@@ -192,7 +192,7 @@ def test_few_values_are_less_sure_than_from_the_smallest_to_the_largest() -> Non
 def test_probes_that_were_told_otherwise_are_not_comparable_even_on_what_is_shared() -> None:
     here, there = (of(probe(weights(), settings={"context": size})) for size in (512, 2048))
     for shared in (False, True):
-        with pytest.raises(UsageError, match="memory: context: 2048 and 512"):
+        with pytest.raises(UsageError, match="memory: setting context: 2048 and 512"):
             gate(here, "memory/weights <= baseline", baseline=there, shared=shared)
 
 

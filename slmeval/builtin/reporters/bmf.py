@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import ClassVar, TextIO
 
 from slmeval.api import Reporter
-from slmeval.builtin.reporters.text import cell_text
 from slmeval.text import clean
 from slmeval.types import Figure, RunResult
 from slmeval.verdicts import GateReport, Judged
@@ -41,7 +40,7 @@ class BmfReporter(Reporter):
 
 def _measured(run: RunResult) -> Iterator[Line]:
     for cell in run.cells:
-        benchmark = _benchmark(cell.backend, cell.model, cell_text(cell))
+        benchmark = _benchmark(cell.backend, cell.model, cell.label)
         for figure in cell.figures:
             if figure.value is not None and figure.source != "unavailable":
                 yield benchmark, figure.name, _metric(figure.value, *_ends(figure))

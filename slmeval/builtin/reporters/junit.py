@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from slmeval.api import Reporter
 from slmeval.builtin.reporters.answers import headline, named
-from slmeval.builtin.reporters.text import cell_text, value_text
+from slmeval.builtin.reporters.text import value_text
 from slmeval.text import clean
 from slmeval.types import CellResult, Failure, RunResult
 from slmeval.verdicts import GateReport, Judged
@@ -53,7 +53,7 @@ def _rule(each: Judged, name: str) -> ElementTree.Element:
 
 
 def _cell(cell: CellResult) -> ElementTree.Element:
-    test = _test(f"slmeval run.{cell.model} · {cell.backend}", cell_text(cell))
+    test = _test(f"slmeval run.{cell.model} · {cell.backend}", cell.label)
     if cell.figures:
         _properties(test, _figures(cell))
     if not any(figure.value is not None for figure in cell.figures):

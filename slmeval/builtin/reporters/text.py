@@ -6,7 +6,7 @@ import math
 import re
 
 from slmeval.text import clean
-from slmeval.types import CellResult, Figure
+from slmeval.types import Figure
 
 #: numbers of this size, and intervals narrower than that, are told by their power of ten
 _HUGE, _TINY = 1e15, 1e-12
@@ -24,13 +24,6 @@ def last_part(text: str, length: int) -> str:
     """The end of ``text`` in one clean line: what is asked stands there."""
     line = clean(text)
     return line if len(line) <= length else f"…{line[1 - length :]}"
-
-
-def cell_text(cell: CellResult) -> str:
-    """``arc_easy@0``, as rules name it, or the probe's name; and that it was asked in chat."""
-    if cell.kind == "probe":
-        return cell.name
-    return f"{cell.name}@{cell.shots}{' in chat' if cell.chat == 'on' else ''}"
 
 
 # ---- numbers -----------------------------------------------------------------------------------------
