@@ -14,7 +14,7 @@ from statistics import median
 from slmeval.differences import Estimate
 from slmeval.environments import python_in, trouble_with
 from slmeval.errors import UnknownName, UsageError
-from slmeval.gate_sentences import percent
+from slmeval.gate_sentences import OF_INTERVAL, percent
 from slmeval.interleaving import PAIRS, Contest, interleave
 from slmeval.plan import Job, Plan
 from slmeval.planner import plan
@@ -25,13 +25,6 @@ from slmeval.runner import Progress
 from slmeval.store import Store
 from slmeval.types import RunOptions
 from slmeval.verdicts import Judged
-
-#: an answer, said of an interval, the side on which it may not be, and its limit
-_SAID = {
-    "pass": "none of it is {} the limit of {}",
-    "fail": "all of it is {} the limit of {}",
-    "inconclusive": "{1} lies in it",
-}
 
 
 def against(
@@ -219,7 +212,7 @@ class _Told:
         middle, low, high = map(self._share, (self._logs.value, self._logs.low, self._logs.high))
         interval = f"{level} interval {low} to {high}; {seen}"
         side = "below" if contest.rule.upward else "above"
-        said = _SAID[contest.answer].format(side, self._limit)
+        said = OF_INTERVAL[contest.answer].format(side, f"the limit of {self._limit}")
         more = f"; more pairs may decide it (--pairs {2 * pairs})" if contest.answer == "inconclusive" else ""
         return f"{both}: {middle} {self._of} ({interval}): {said}{more}"
 

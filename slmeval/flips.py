@@ -11,8 +11,6 @@ from slmeval.types import CellResult, Figure
 
 #: the figure that says by how much the right choice is likelier than the best of the others, in nats
 _MARGIN = "margin"
-
-
 #: a cell, the item's places in its first and second side, and its scores there
 Change = tuple[CellPair, int, int, float, float]
 

@@ -11,7 +11,7 @@ from slmeval.gate_cases import Case
 from slmeval.verdicts import Answer
 
 #: an answer, said of an interval, the side on which it may not be, and its limit
-_OF_INTERVAL = {"pass": "none of it is {} {}", "fail": "all of it is {} {}", "inconclusive": "{1} lies in it"}
+OF_INTERVAL = {"pass": "none of it is {} {}", "fail": "all of it is {} {}", "inconclusive": "{1} lies in it"}
 #: the same of an exact value
 _OF_VALUE = {"pass": "not {} {}", "fail": "{} {}", "inconclusive": "at {1}"}
 #: more items than this are nothing that anybody would ask
@@ -33,7 +33,7 @@ def sentence(
     shown = _Shown(case, excess)
     if surer is not None:
         return f"{shown.text}: alone it would fail, but {_doubt(case, surer, tries)}"
-    told = f"{shown.text}: {_OF_INTERVAL[answer].format(_wrong_side(case), shown.limit)}"
+    told = f"{shown.text}: {OF_INTERVAL[answer].format(_wrong_side(case), shown.limit)}"
     return "; ".join((told, *_ways_out(case, excess, shown))) if answer == "inconclusive" else told
 
 

@@ -51,9 +51,9 @@ def judge(
     cases = Cases(opposed(sides, others, _failures(run)), level, levels or {}, shared, bool(recovery_of))
     found = [case for rule in rules for case in cases.of(rule)]
     if cases.unlike:
-        told_ = "; ".join(f"{name}: {', '.join(each)}" for name, each in cases.unlike.items())
+        told = "; ".join(f"{name}: {', '.join(each)}" for name, each in cases.unlike.items())
         raise UsageError(
-            f"run {run.id} cannot be held against {others[0].run}, which was asked otherwise: {told_}"
+            f"run {run.id} cannot be held against {others[0].run}, which was asked otherwise: {told}"
         )
     answers = answers_of(found)
     judged = tuple(_judged(case, given) for case, given in zip(found, answers, strict=True))
@@ -83,8 +83,8 @@ def sides_to_judge(
         names = {name for side in sides for name in (f"{side.backend}:{side.model}", side.model)}
         raise UnknownName("base model of this run", recovery_of, names)
     if len(base) > 1:
-        names_ = ", ".join(f"{side.backend}:{side.model}" for side in base)
-        raise UsageError(f"--recovery-of {recovery_of} may mean {names_}: name one of them in full")
+        meant = ", ".join(f"{side.backend}:{side.model}" for side in base)
+        raise UsageError(f"--recovery-of {recovery_of} may mean {meant}: name one of them in full")
     rest = [side for side in sides if side is not base[0]]
     if not rest:
         raise UsageError(f"--recovery-of {recovery_of}: run {run.id} has no other model that could recover")

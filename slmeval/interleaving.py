@@ -80,7 +80,8 @@ def interleave(
 
     ``rivals`` are how many jobs are so held in one gate: fails are corrected for their number and the rules'.
 
-    :raises JobFailed: a side cannot be measured. :raises UnknownName: a rule's figure is none of its probe's.
+    :raises JobFailed: a side cannot be measured.
+    :raises UnknownName: a rule's figure is none of its probe's.
     :raises UsageError: there are too few pairs for any answer, or a limit is not above 0.
     """
     if pairs < LEAST_PAIRS:
@@ -220,7 +221,8 @@ class _Side:
     def whole(self, rule: Rule) -> tuple[str, float]:
         """The unit and the value of the figure in a measurement of its own.
 
-        :raises JobFailed: it has none. :raises UnknownName: there is no such figure.
+        :raises JobFailed: it has none.
+        :raises UnknownName: there is no such figure.
         """
         cell = self._measured(self._cell(rule))
         figure = figure_of(rule, cell)

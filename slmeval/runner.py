@@ -62,8 +62,9 @@ class Watch(Protocol):
         ...
 
 
-#: nobody: all is asked
 class _NoWatch:
+    """Nobody looks: all is asked."""
+
     def whole(self, block: int, run: JobRun) -> Sequence[int]:  # noqa: ARG002
         return ()
 

@@ -48,9 +48,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _timed(
-    pool: ThreadPoolExecutor, parts: Sequence[Callable[[], object]], repeats: int
-) -> tuple[float, ...]:
+def _timed(pool: ThreadPoolExecutor, parts: Parts, repeats: int) -> tuple[float, ...]:
     """All ``parts`` at once, again and again; the first times, which touch fresh memory, are not kept."""
     took = []
     for _ in range(_WARM + repeats):

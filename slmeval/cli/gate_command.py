@@ -136,7 +136,6 @@ def _check_together(
         raise UsageError("--update-baseline judges nothing: leave out --confirm, --recovery-of and --against")
     if recovery_of and baseline is not None:
         raise UsageError("--recovery-of and --baseline name two things to hold the run against: give one")
-
     if recovery_of and against:
         raise UsageError("--recovery-of and --against name two models to hold the run against: give one")
 
