@@ -31,13 +31,13 @@ from slmeval.types import CellResult
 from slmeval.verdicts import Answer
 
 #: pairs at the most, where nobody says
-PAIRS = 100
+PAIRS = 200
 #: fewer have no interval of 95%
 LEAST_PAIRS = 8
 #: seconds of a turn, in which one side runs: two of each side make a pair
 TURN = 0.05
 #: shares of the pairs after which it is looked whether all is decided
-LOOKS = (0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
+LOOKS = (0.125, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
 #: fresh workers of a measurement that takes some
 _FRESH = 2
 
