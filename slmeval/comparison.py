@@ -76,11 +76,19 @@ def _chosen(matching: Matching, tasks: Sequence[str]) -> tuple[CellPair, ...]:
     names = {name for pair in matching.cells for name in _names(pair)}
     for pattern in tasks:
         if not any(fnmatchcase(name, pattern) for name in names):
+            _refuse_alone(pattern, here, there)
             raise UnknownName("task", pattern, names)
     found = [pair for pair in matching.cells if not tasks or _is_named(pair, tasks)]
     for side in (here, there):
         _check_outcomes(side)
     return tuple(found)
+
+
+def _refuse_alone(pattern: str, here: Side, there: Side) -> None:
+    """:raises UsageError: a task that is meant is on one side only."""
+    for side, other in ((here, there), (there, here)):
+        if any(fnmatchcase(cell.name, pattern) for cell in side.cells):
+            raise UsageError(f"--tasks {pattern}: {side} has it, and {other} has not")
 
 
 def _names(pair: CellPair) -> tuple[str, str]:
@@ -259,7 +267,8 @@ def _estimated(each: _Tested) -> FigureDifference:
         figure.value,
         other.value if other else None,
         None,
-        n=figure.n,
+        # what has no items was measured so often on the first side; of items none is on both
+        n=figure.n if cell.kind == "probe" else 0,
         note=each.note,
         chat=cell.chat,
     )

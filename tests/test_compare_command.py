@@ -202,6 +202,7 @@ def test_a_file_that_is_no_run_is_told_in_one_sentence(
         ((PLAIN, WORSE, "--tasks", "piqa"), "unknown task 'piqa'"),
         ((PLAIN, WORSE, "--figure", "acc_nrm"), "unknown figure 'acc_nrm': did you mean 'acc_norm'?"),
         ((PLAIN, WORSE, "--items", "0"), "--items 0: 1 or more"),
+        ((PLAIN, "--items", "20260801"), "'20260801'"),
         ((PLAIN, WORSE, "--format", "csv"), "format 'csv' does not write comparisons"),
         ((PLAIN, WORSE, "--output", "report.xyz"), "no format ends in .xyz"),
         (("last#hf", WORSE), "unknown side 'hf'"),

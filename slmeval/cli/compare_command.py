@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from slmeval.cli import flags
@@ -10,6 +12,8 @@ from slmeval.errors import UsageError
 
 #: items of each task that are listed unless a number is given
 _LISTED = 20
+#: more digits are the beginning of a run's id
+_COUNT = re.compile("[0-9]{1,6}")
 
 
 class _Counted(click.Command):
@@ -17,7 +21,7 @@ class _Counted(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         after = [*args[1:], ""]
-        bare = [arg == "--items" and not after[place].isdecimal() for place, arg in enumerate(args)]
+        bare = [arg == "--items" and not _COUNT.fullmatch(after[place]) for place, arg in enumerate(args)]
         pairs = zip(args, bare, strict=True)
         return super().parse_args(ctx, [f"--items={_LISTED}" if alone else arg for arg, alone in pairs])
 
