@@ -109,13 +109,7 @@ class _Confirming:
 
     def _growth(self, judged: Judged) -> Growth | None:
         """That of the cell that was judged."""
-        for growth in self._growths.values():
-            cell = growth.cell
-            shots = None if cell.kind == "probe" else cell.shots
-            of_rule = (judged.task, judged.shots, judged.backend, judged.model)
-            if (cell.name, shots, cell.backend, cell.model) == of_rule:
-                return growth
-        return None
+        return self._growths.get((judged.backend, judged.model, judged.cell))
 
     def _wanted(self, report: GateReport, look: int) -> list[Growth]:
         """What of that which is not decided has more at this look."""

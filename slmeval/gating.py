@@ -184,4 +184,5 @@ def _judged(case: Case, given: Given) -> Judged:
         case.limit if has_value else None,
         case.baseline,
         given.excess,
+        case.cell.chat,
     )

@@ -31,11 +31,14 @@ class Judged:
     limit: float | None = None
     baseline: float | None = None
     excess: Estimate | None = None
+    chat: Literal["off", "on"] = "off"
 
     @property
     def cell(self) -> str:
-        """``task@shots``, or the probe's name."""
-        return self.task if self.shots is None else f"{self.task}@{self.shots}"
+        """``task@shots``, and that it was asked in chat; or the probe's name."""
+        if self.shots is None:
+            return self.task
+        return f"{self.task}@{self.shots}{' in chat' if self.chat == 'on' else ''}"
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,13 @@ def test_all_items_asked_is_the_end(options: RunOptions, bench: Bench, store: Pa
     assert not any("again" in note for note in plain.report.notes)
 
 
+def test_what_was_asked_in_chat_is_told_its_own_end(bench: Bench) -> None:
+    run = of(scored("arc_easy", scores(60, 0.5)), scored("arc_easy", scores(40, 0.5), chat="on"))
+    plain, chat = confirm(run, gate("arc_easy/acc >= 50%"), 0, bench).report.judged
+    assert "all 60 items were asked" in plain.sentence
+    assert "all 40 items were asked" in chat.sentence
+
+
 def test_what_is_decided_is_not_measured_again(options: RunOptions, bench: Bench, store: Path) -> None:
     run = evaluate(options, store)
     found = confirm(run, gate("arc_easy/acc >= 0.001"), 3, bench)

@@ -133,6 +133,7 @@ def test_what_was_asked_in_chat_is_told_apart() -> None:
     plain, chat = gate(run(60), "arc_easy/acc >= baseline", baseline=run(0)).judged
     assert (plain.answer, chat.answer) == ("pass", "fail")
     assert chat.sentence.startswith("in chat: ")
+    assert (plain.cell, chat.cell) == ("arc_easy@0", "arc_easy@0 in chat")
 
 
 # ---- limits that are numbers -----------------------------------------------------------------------------
