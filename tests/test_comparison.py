@@ -348,7 +348,7 @@ def test_a_run_that_kept_no_scores_by_item_is_refused_with_the_way_out() -> None
 
 
 def test_a_task_of_one_side_and_items_of_neither_are_not_told_as_compared() -> None:
-    with pytest.raises(UsageError, match="has it, and .* has not"):
+    with pytest.raises(UsageError, match=r"has it, and .* has not"):
         compare([(side(task(), task(name="more")), side(task()))], Wanted(tasks=("more",)))
     other = task(items=hashes(8, 500))
     (found,) = compare([(side(task()), side(other))], Wanted(shared=True))
