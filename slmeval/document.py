@@ -253,9 +253,7 @@ def _check_keys(
     if missing := sorted(set(required) - set(record)):
         raise DataError(f"a damaged document: {place} lacks {missing[0]!r}")
     if unknown := sorted(set(record) - set(known)):
-        raise DataError(
-            f"a document that this slmeval cannot read: {place} has an unknown {unknown[0]!r}"
-        )
+        raise DataError(f"a document that this slmeval cannot read: {place} has an unknown {unknown[0]!r}")
 
 
 def _damaged(place: str, raw: Any, wanted: str) -> DataError:
