@@ -37,7 +37,7 @@ LEAST_PAIRS = 8
 #: seconds of a turn, in which one side runs: two of each side make a pair
 TURN = 0.05
 #: shares of the pairs after which it is looked whether all is decided
-LOOKS = (0.125, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)
+LOOKS = (0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0)
 #: fresh workers of a measurement that takes some
 _FRESH = 2
 

@@ -159,8 +159,8 @@ def test_who_is_slower_fails_and_who_is_not_passes(held: Judge, noise: str, othe
 def test_the_sentence_says_what_was_seen_and_why(held: Judge) -> None:
     (found,) = held("./fast", RATE, noise="none")
     assert found.sentence == (
-        "1000 tokens/s against 1250 tokens/s of ./fast: 80% of it (99.99% interval 80% to 80%; 25 pairs in "
-        "turn, p = 5.7e-07): all of it is below the limit of 95%"
+        "1000 tokens/s against 1250 tokens/s of ./fast: 80% of it (99.99% interval 80% to 80%; 40 pairs in "
+        "turn, p = 2.5e-10): all of it is below the limit of 95%"
     )
 
 
