@@ -30,6 +30,7 @@ from slmeval.builtin.reporters import (
     MarkdownReporter,
     TableReporter,
 )
+from slmeval.builtin.reporters.answers import named
 from slmeval.builtin.reporters.bmf import slug
 from slmeval.builtin.reporters.documents import schema_of
 from slmeval.builtin.reporters.text import last_part, markdown, signed
@@ -176,6 +177,14 @@ def test_a_rule_judged_on_several_models_names_each(kind: type[Reporter]) -> Non
     assert "arc_easy/acc_norm >= baseline - 1pt (tiny · hf)" in text
     assert "arc_easy/acc_norm >= baseline - 1pt (tiny · reference)" in text
     assert "memory/peak <= 1.05 * baseline (" not in text
+
+
+def test_a_rule_judged_plainly_and_in_chat_names_each() -> None:
+    gate = replace(GATE, judged=(FAILED, replace(FAILED, chat="on")))
+    assert [name for _, name in named(gate)] == [
+        f"{FAILED.rule} (arc_easy@0)",
+        f"{FAILED.rule} (arc_easy@0 in chat)",
+    ]
 
 
 def test_a_pattern_judged_on_several_tasks_names_each() -> None:
