@@ -14,7 +14,7 @@ import pytest
 
 from slmeval.baselines import baseline_of, read_baseline, write_baseline
 from slmeval.errors import UsageError
-from slmeval.pytest_marks import Wish, explained, rules_of, wish_of
+from slmeval.pytest_marks import MadeFor, Wish, explained, rules_of, wish_of
 from slmeval.pytest_runs import Asked, Runs, refuse_failures
 from slmeval.pytest_words import lines_of, properties_of, sentence_of
 from slmeval.rules import Rule, matching, parse_rule
@@ -54,17 +54,17 @@ class Gate:
     decided is shown apart.
     """
 
-    def __init__(self, item: pytest.Item, runs: Runs, rule: str | None) -> None:
-        """``rule`` is the one that this test is made for, ``None`` where it answers all of its markers'."""
+    def __init__(self, item: pytest.Item, runs: Runs, made_for: MadeFor | None) -> None:
+        """``made_for`` is the rule that this test is made for, ``None`` where it answers all."""
         self._item = item
         self._runs = runs
         with explained():
             self._settings = settings_of(item.config)
             self._wish = wish_of(item)
-            self._mine = rules_of(item, self._wish, rule)
+            self._mine = rules_of(self._wish, made_for)
         self._judged: list[Judged] = []
         self._unheld = False
-        self._inconclusive = self._skipped = False
+        self._inconclusive = self._skipped = self._ended = False
         self._notes: list[str] = []
         self._kept: list[list[str]] = []
         #: how the rules of this test were answered; ``None`` where its markers have none
@@ -89,6 +89,8 @@ class Gate:
         """Hold any run to rules, of which one that fails ends the test; the rest is as in the marker."""
         named = "" if baseline is None else str(self._item.config.rootpath / baseline)
         with explained():
+            if self._ended:
+                raise UsageError("slmeval_gate(run, ...) is called after the test: a doubt would be lost")
             if not rules:
                 raise UsageError("slmeval_gate(run, ...) has no rule: a gate without one would always pass")
             parsed = tuple(parse_rule(rule) for rule in rules)
@@ -167,6 +169,7 @@ class Gate:
 
     def finish(self) -> None:
         """End the test as its gate says, after a body that went well."""
+        self._ended = True
         _end_if_failed(self._judged)
         if unsure := [each for each in self._judged if each.answer == "inconclusive"]:
             self._inconclusive = True

@@ -28,7 +28,7 @@ CALLED = {"backend": "backends", "model": "models", "options": "engine_options"}
 _FIELDS = tuple(field.name for field in fields(RunOptions))
 OWN = ("gate", "baseline", "shared", "confirm")
 _DEFAULTS = (("baseline", ""), ("shared", False), ("confirm", 0))
-_KEYS = (*CALLED, *_FIELDS, *OWN)
+_KEYS = tuple(dict.fromkeys((*CALLED, *_FIELDS, *OWN)))
 _FROM_A_DOCUMENT = "a damaged document: "
 
 
@@ -48,6 +48,14 @@ class Wish:
     asked: bool = False
 
 
+@dataclass(frozen=True)
+class MadeFor:
+    """The rule that a test was made for, and all rules ``of`` its function that tests were made for."""
+
+    rule: str
+    of: tuple[str, ...]
+
+
 def wish_of(item: pytest.Item) -> Wish:
     """The wish of a test.
 
@@ -56,15 +64,14 @@ def wish_of(item: pytest.Item) -> Wish:
     return read_marks(_marks_of(item), item.config.rootpath)
 
 
-def rules_of(item: pytest.Item, wish: Wish, made_for: str | None) -> tuple[Rule, ...]:
-    """The rules that a test answers: the one that it was ``made_for``, and those of its set of parameters.
+def rules_of(wish: Wish, made_for: MadeFor | None) -> tuple[Rule, ...]:
+    """The rules that a test answers: the one that it was ``made_for``, and those that no test was made for.
 
-    One that was made for no rule answers all of its wish.
+    The latter come with its set of parameters, or are added when tests are already made.
     """
     if made_for is None:
         return wish.rules
-    own = read_marks(_marks_of_parameters(item), item.config.rootpath).rules
-    return tuple(each for each in wish.rules if each.text == made_for or each in own)
+    return tuple(each for each in wish.rules if each.text == made_for.rule or each.text not in made_for.of)
 
 
 def read_marks(marks: Iterable[pytest.Mark], root: Path) -> Wish:
@@ -76,7 +83,7 @@ def read_marks(marks: Iterable[pytest.Mark], root: Path) -> Wish:
     rules: dict[str, Rule] = {}
     for mark in marks:
         own = _by_name(mark)
-        found, settings = _rules(own.pop("gate", ()), root)
+        found, settings = _rules(own.pop("gate"), root) if "gate" in own else ([], {})
         rules |= {rule.text: rule for rule in found}
         said |= settings | own
     baseline, shared, confirm = (said.pop(name, default) for name, default in _DEFAULTS)
@@ -122,10 +129,11 @@ def spread(metafunc: pytest.Metafunc) -> None:
     definition = metafunc.definition
     with explained(definition.nodeid):
         marks = [*definition.iter_markers(MARKER)][::-1]
-        rules = [rule.text for rule in read_marks(marks, definition.config.rootpath).rules]
+        rules = tuple(rule.text for rule in read_marks(marks, definition.config.rootpath).rules)
     if rules:
         metafunc.fixturenames.append(FIXTURE)
-        metafunc.parametrize(FIXTURE, rules, ids=rules, indirect=True)
+        made = [MadeFor(rule, rules) for rule in rules]
+        metafunc.parametrize(FIXTURE, made, ids=rules, indirect=True)
 
 
 def take(item: pytest.Item) -> None:
@@ -164,6 +172,8 @@ def _rules(given: object, root: Path) -> tuple[list[Rule], dict[str, Any]]:
         rules += found.rules
         named = {"confirm": found.confirm, "shared": found.shared}
         settings |= {name: value for name, value in named.items() if value is not None}
+    if not rules:
+        raise UsageError(f"marker slmeval: gate is {given!r}, without a rule: it would always pass")
     return rules, settings
 
 
@@ -191,7 +201,8 @@ def _as_it_is(_: str, value: object) -> object:
 def _listed(name: str, value: object) -> list[str]:
     """One text or path, or several."""
     several = [value] if isinstance(value, (str, PathLike)) else value
-    if not isinstance(several, Iterable) or isinstance(several, Mapping):
+    # what can be read but once is empty when the second test reads it
+    if not isinstance(several, Iterable) or isinstance(several, (Mapping, Iterator)):
         raise UsageError(f"marker slmeval: {name} is {value!r}, not a text or a list of texts")
     texts = [fspath(each) if isinstance(each, PathLike) else each for each in several]
     for text in texts:

@@ -161,6 +161,26 @@ def test_markers_go_together_and_rules_add_up(tests: pytest.Pytester, runs_made:
     assert sorted(run.cells[0].n for run in runs_made) == [6, 16]
 
 
+def test_rules_that_are_added_after_tests_are_made_are_answered_too(tests: pytest.Pytester) -> None:
+    added = f"item.add_marker(pytest.mark.slmeval(gate='{WRONG}'))"
+    tests.makeconftest(
+        f"import pytest\ndef pytest_collection_modifyitems(items):\n    for item in items:\n        {added}\n"
+    )
+    write(tests, gated(SURE), "def test_plain(): ...\n")
+    result = tests.runpytest()
+    assert result.parseoutcomes() == {"failed": 2}
+    result.stdout.fnmatch_lines(["rules: 1 passed, 2 failed"])
+
+
+def test_a_gate_asked_after_its_test_is_refused_for_nobody_would_see_a_doubt(tests: pytest.Pytester) -> None:
+    late = "@pytest.fixture\ndef late(slmeval_gate):\n    yield\n"
+    late += f"    slmeval_gate(slmeval_gate.run, '{UNSURE}')\n"
+    write(tests, late, "def test_it(late): ...\n")
+    result = tests.runpytest()
+    assert result.parseoutcomes() == {"passed": 1, "errors": 1}
+    result.stdout.fnmatch_lines(["slmeval_gate(run, ...) is called after the test: *"])
+
+
 def test_what_is_not_decided_is_measured_again_where_that_is_asked(tests: pytest.Pytester) -> None:
     tests.makefile(".toml", gates='rules = ["arc_easy/acc >= 0.8"]\n[gate]\nconfirm = 2\n')
     write(tests, "@pytest.mark.slmeval(gate='gates.toml', confirm=0)\ndef test_once(): ...\n")
@@ -359,6 +379,8 @@ MISTAKES = {
     "gate=[None]": "marker slmeval: gate has None in it, which is no text (arc_easy/acc_norm >= baseline",
     "gate='arc_easy/acc = 1'": "there is no >=, <=, > or < in it",
     "gate='gone.toml'": "file of rules gone.toml cannot be read: No such file or directory",
+    "gate=[]": "marker slmeval: gate is [], without a rule: it would always pass",
+    "gate=iter(['arc_easy/acc >= 1'])": "not a text or a list of texts",
     "confirm=True": "marker slmeval: confirm is True, not a number of times",
     "gate='empty.toml'": "rules must be a list of one text or more",
 }
