@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import venv
@@ -38,11 +39,12 @@ def install() -> int:
 def gate() -> int:
     """Measure, judge, and report; what was measured is judged even where a part of it failed."""
     reports = home() / "reports"
-    reports.mkdir(parents=True, exist_ok=True)
+    # what an earlier use of the action left is none of this one's
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
     put("reports", str(reports))
     # until there is another one: of an output that is set twice, the second counts
     put("verdict", "error")
-    (reports / "run.json").unlink(missing_ok=True)
     measured = slmeval("run", *words("run"), "--output", str(reports / "run.json"), "--format", "json")
     run = name_of(reports / "run.json")
     if run is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from slmeval.verdicts import Answer, GateReport, Judged
 
@@ -27,17 +27,15 @@ def named(report: GateReport) -> Iterator[tuple[Judged, str]]:
 
     One that was judged on several tasks or models is named with what these differ in.
     """
+    cells: dict[str, set[str]] = {}
+    models: dict[str, set[tuple[str, str]]] = {}
     for each in report.judged:
-        alike = [other for other in report.judged if other.rule == each.rule]
-        where = ", ".join(_where(each, alike))
-        yield each, f"{each.rule} ({where})" if where else each.rule
-
-
-def _where(each: Judged, alike: Sequence[Judged]) -> Iterator[str]:
-    if any(other.cell != each.cell for other in alike):
-        yield each.cell
-    if any((other.model, other.backend) != (each.model, each.backend) for other in alike):
-        yield f"{each.model} · {each.backend}"
+        cells.setdefault(each.rule, set()).add(each.cell)
+        models.setdefault(each.rule, set()).add((each.model, each.backend))
+    for each in report.judged:
+        where = [each.cell] if len(cells[each.rule]) > 1 else []
+        where += [f"{each.model} · {each.backend}"] if len(models[each.rule]) > 1 else []
+        yield each, f"{each.rule} ({', '.join(where)})" if where else each.rule
 
 
 def worst_first(report: GateReport) -> list[tuple[Judged, str]]:
