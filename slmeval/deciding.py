@@ -7,7 +7,7 @@ was decided here is what the gate says of the run. Cells that a rule on a group'
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from slmeval.baselines import Baseline
@@ -15,7 +15,6 @@ from slmeval.errors import UnknownName, UsageError
 from slmeval.foreseen import foreseen_cells
 from slmeval.gate_cases import Case, Cases, opposed
 from slmeval.gating import surer_level
-from slmeval.paired import Pairs, contrast
 from slmeval.plan import CellKey, Chat, Job
 from slmeval.rules import Rule, cells_of, matching
 from slmeval.sides import Side, settings_of, sides_of
@@ -128,11 +127,6 @@ def _is_decided(case: Case, level: float, surer: float) -> bool:
 
 def _answer(case: Case, level: float) -> Answer:
     found = case.at(level)
-    if case.changed == 0:
-        # that no item differs so far does not say that none will
-        alike = (0.0,) * case.items
-        chance = contrast(Pairs(alike, alike), level=level)
-        found = replace(found, low=found.value + chance.low, high=found.value + chance.high)
     return case.rule.decide(found.low, found.high)
 
 

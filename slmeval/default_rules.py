@@ -11,6 +11,7 @@ from slmeval.gating import sides_to_judge
 from slmeval.headlines import headlines
 from slmeval.matching import CellPair, figure_named, match
 from slmeval.rules import Rule, parse_rule
+from slmeval.sides import Side
 from slmeval.types import RunResult
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def default_rules(run: RunResult, baseline: RunResult | Baseline | None, recovery_of: str = "") -> list[Rule]:
     """``task@shots/figure >= baseline`` of each task's and group's main figures that both have.
 
+    Of a side of which something failed, they are of all that the baseline has, lest it be forgotten.
     Members of a group are left out, for its mean has them. Where lower is better it is ``<=``.
 
     :raises UsageError: there is no such figure, or nothing to hold it against.
@@ -27,12 +29,25 @@ def default_rules(run: RunResult, baseline: RunResult | Baseline | None, recover
     sides, others = sides_to_judge(run, baseline, recovery_of)
     if not others:
         raise UsageError("a gate without rules needs --baseline FILE; or say what must hold: --rule '...'")
+    failed = {(each.backend, each.model) for each in run.failures}
+    if run.status == "interrupted":
+        failed |= {(side.backend, side.model) for side in sides}
     texts = [
-        text for side in sides if side.cells for text in _texts(match(opposite_of(side, others), side).cells)
+        text
+        for side in sides
+        for text in _texts(_pairs(side, opposite_of(side, others), (side.backend, side.model) in failed))
     ]
     if not texts:
         raise UsageError(f"run {run.id} and its baseline have no task in common: name a figure with --rule")
     return [parse_rule(text) for text in dict.fromkeys(texts)]
+
+
+def _pairs(side: Side, other: Side, failed: bool) -> Sequence[CellPair]:
+    """The cells of both; of a side that ``failed`` in part what it lacks too, as the baseline has it."""
+    found = match(other, side).cells
+    there = {pair.first.label for pair in found}
+    lost = (cell for cell in other.cells if failed and cell.label not in there)
+    return [*found, *(CellPair(cell, cell) for cell in lost)]
 
 
 def _texts(pairs: Sequence[CellPair]) -> Iterator[str]:

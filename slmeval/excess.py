@@ -105,13 +105,23 @@ def above_number(value: Spread) -> Excess:
     return at
 
 
-def above_items(pairs: Pairs) -> Excess:
-    """Of a baseline with the same items. Where all their scores are the same, there is no error."""
+def above_items(pairs: Pairs, *, more: bool = False) -> Excess:
+    """Of a baseline with the same items.
+
+    Where all their scores are the same there is no error, unless there are ``more`` items that were not
+    asked: that none differs so far does not say that none will.
+    """
     alike = list(pairs.first) == list(pairs.second)
+    nothing = (0.0,) * len(pairs.first)
 
     def at(factor: float, offset: float, level: float) -> Estimate:
         found = contrast(pairs, factor=factor, offset=offset, level=level)
-        return replace(found, low=found.value, high=found.value, stderr=0.0) if alike else found
+        if not alike:
+            return found
+        if not more:
+            return replace(found, low=found.value, high=found.value, stderr=0.0)
+        chance = contrast(Pairs(nothing, nothing), level=level)
+        return replace(found, low=found.value + chance.low, high=found.value + chance.high)
 
     return at
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from slmeval.comparability import unlike_settings
+from slmeval.comparability import ended, unlike_settings
 from slmeval.differences import Estimate
 from slmeval.errors import UnknownName, UsageError
 from slmeval.excess import Excess, Spread, above_items, above_number, above_other, settled
@@ -182,13 +182,20 @@ class Cases:
         there = cells_of(rule, each.matching.here.cells) if each.matching else ()
         lacking = [cell for cell in there if cell.label not in {each.label for each in cells}]
         if each.failures:
-            unknown = not cells and not lacking and not (rule.needs_baseline and each.matching)
+            unknown = not lacking and self._may_lack(rule, each, cells)
             yield from _lost(rule, each, [_nothing(rule, each.side)] if unknown else lacking)
         elif lacking and cells:
             names = ", ".join(cell.label for cell in lacking)
             self._note(
                 f"{rule.text}: the baseline also has {names}, of which run {each.side.run} has nothing"
             )
+
+    def _may_lack(self, rule: Rule, each: Opposed, cells: Sequence[CellResult]) -> bool:
+        """Whether a rule may be about what failed, of which nothing tells the name."""
+        if rule.needs_baseline and each.matching and not self._recovers:
+            # what it is about is what the baseline has
+            return False
+        return not cells or any(sign in rule.task for sign in "*?[")
 
     def _case(self, rule: Rule, cell: CellResult, each: Opposed) -> Case:
         figure = figure_of(rule, cell)
@@ -268,19 +275,24 @@ def _relative(bare: Case, mine: Spread, theirs: Spread, pair: CellPair) -> Case:
     if pair.first.kind == "probe":
         return _unpaired(bare, mine, theirs, "")
     try:
-        return _paired(bare, pairs_of(pair, bare.figure.name))
+        return _paired(bare, pairs_of(pair, bare.figure.name), more=_is_early(pair))
     except Unpaired as error:
         return _unpaired(bare, mine, theirs, str(error))
 
 
-def _paired(bare: Case, pairs: Pairs) -> Case:
+def _is_early(pair: CellPair) -> bool:
+    """Whether the asking of it, or of a member, was ended on either side: there are more items."""
+    return ended(pair.first) or ended(pair.second) or any(map(_is_early, pair.members))
+
+
+def _paired(bare: Case, pairs: Pairs, *, more: bool) -> Case:
     baseline, value = values_of(pairs)
     changed = sum(a != b for a, b in zip(pairs.first, pairs.second, strict=True))
     return replace(
         bare,
         value=value,
         baseline=baseline,
-        excess=above_items(pairs),
+        excess=above_items(pairs, more=more),
         items=len(pairs.first),
         changed=changed,
     )

@@ -8,7 +8,7 @@ Statist. 6, 1979), over all rules of the gate that chance can break.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,35 @@ def judge(
         )
     answers = answers_of(found)
     judged = tuple(_judged(case, given) for case, given in zip(found, answers, strict=True))
+    judged += tuple(_unreached(run, rules))
     return GateReport(run.id, others[0].run if others else "", judged, tuple(cases.notes))
+
+
+def _unreached(run: RunResult, rules: Sequence[Rule]) -> Iterator[Judged]:
+    """What an interrupted run says of the models that it did not come to: nothing."""
+    if run.status != "interrupted":
+        return
+    asked = set(_asked_for(run))
+    begun = {(cell.backend, cell.model) for cell in run.cells}
+    begun |= {(failed.backend, failed.model) for failed in run.failures}
+    if len(begun) >= len(asked):
+        return
+    reason = (
+        f"not decided: the run was interrupted, and {len(asked) - len(begun)} of its {len(asked)} models "
+        f"have no results: slmeval run --resume {run.id}"
+    )
+    for rule in rules:
+        yield Judged(rule.text, "inconclusive", reason, rule.task, rule.shots, rule.figure, "", "")
+
+
+def _asked_for(run: RunResult) -> Iterator[tuple[str, str]]:
+    """The engines and models that a run was to measure, as they were named."""
+    engines = run.options.backends or ("",)
+    for engine in engines:
+        for text in run.options.models or ("",):
+            meant = text.partition("=")[0]
+            if meant == engine or meant not in engines:
+                yield engine, text.removeprefix(f"{engine}=")
 
 
 # ---- sides -----------------------------------------------------------------------------------------------

@@ -11,12 +11,13 @@ from example_runs import accuracy, cell, model
 from gate_runs import of, peak, probe, scored, scores, weights
 
 from slmeval.baselines import baseline_of
+from slmeval.default_rules import default_rules
 from slmeval.errors import UnknownName, UsageError
 from slmeval.gating import judge
 from slmeval.medians import median_figure
 from slmeval.rules import parse_rule
 from slmeval.sequences import look_levels
-from slmeval.types import Conditions, Failure, Figure, RunResult, Stop
+from slmeval.types import Conditions, Failure, Figure, RunOptions, RunResult, Stop
 from slmeval.verdicts import GateReport, Judged
 
 BASE = of(scored("arc_easy", scores(2000, 0.5)), id="base")
@@ -269,6 +270,39 @@ def test_of_a_pattern_the_part_that_failed_is_not_forgotten() -> None:
     report = gate(run, "*/acc >= baseline", baseline=base)
     assert [(each.task, each.answer) for each in report.judged] == [("a", "pass"), ("b", "inconclusive")]
     assert report.answer == "inconclusive"
+
+
+def test_of_a_pattern_against_a_number_what_failed_is_not_forgotten() -> None:
+    failures = (Failure("reference", "tiny", "b@0: too long"),)
+    run = of(scored("a", scores(200, 0.5)), status="failed", failures=failures)
+    assert gate(run, "*/acc >= 0.2", baseline=None).answer == "inconclusive"
+    assert gate(run, "a/acc >= 0.2", baseline=None).answer == "pass"
+
+
+def test_a_gate_without_rules_does_not_forget_what_failed() -> None:
+    base = of(scored("a", scores(200, 0.5)), scored("b", scores(200, 0.5)))
+    run = of(base.cells[0], status="failed", failures=(Failure("reference", "tiny", "b@0: too long"),))
+    report = judge(run, default_rules(run, base), base)
+    assert [(each.task, each.answer) for each in report.judged] == [("a", "pass"), ("b", "inconclusive")]
+
+
+def test_models_that_an_interrupted_run_did_not_come_to_are_not_forgotten() -> None:
+    options = RunOptions(backends=("reference",), models=("tiny", "other"))
+    run = changed(0)
+    report = gate(replace(run, status="interrupted", options=options), "arc_easy/acc >= baseline")
+    assert [each.answer for each in report.judged] == ["pass", "inconclusive"]
+    assert report.judged[1].sentence.endswith(f"slmeval run --resume {run.id}")
+    whole = replace(run, status="interrupted", options=replace(options, models=("tiny",)))
+    assert gate(whole, "arc_easy/acc >= baseline").answer == "pass"
+
+
+def test_that_no_item_differs_decides_nothing_where_more_were_to_be_asked() -> None:
+    stop = Stop(100, 2000, 1, 10, 0.95, "acc is known to ±10 points")
+    run = of(scored("arc_easy", scores(2000, 0.5)[:100], stop=stop))
+    judged = one(run, "arc_easy/acc >= baseline")
+    assert judged.answer == "inconclusive"
+    assert "100 items, 0 of them with another score" in judged.sentence
+    assert one(run, "arc_easy/acc >= baseline - 5pt").answer == "pass"
 
 
 def test_of_a_pattern_what_the_run_did_not_ask_is_noted() -> None:
