@@ -32,6 +32,7 @@ from slmeval.registry import load
 from slmeval.run import execute
 from slmeval.store import Store
 from slmeval.tasks import FreeText
+from slmeval.testing import Silent
 from slmeval.testing.answers import answers
 from slmeval.types import Completion, Generate, RunOptions, RunResult, Score, TokenIds
 
@@ -40,20 +41,17 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 TOLD = 8
 
 
-class Clock:
+class Clock(Silent):
     """Progress that notes when the model is open and when the last answer is kept."""
 
     def __init__(self) -> None:
         self.began = self.ended = 0.0
         self.requests = 0
 
-    def begin(self, label: str, total: int) -> None:  # noqa: ARG002
+    def begin(self, label: str, total: int, unit: str = "req") -> None:  # noqa: ARG002
         """The model is open."""
         self.requests = total
         self.began = time.perf_counter()
-
-    def advance(self, done: int) -> None:
-        """So many requests more are answered."""
 
     def end(self) -> None:
         """All are."""
