@@ -9,7 +9,7 @@ from slmeval.errors import UsageError
 from slmeval.gate_cases import opposite_of
 from slmeval.gating import sides_to_judge
 from slmeval.headlines import headlines
-from slmeval.matching import CellPair, figure_named, match
+from slmeval.matching import CellPair, figure_named, listed, match
 from slmeval.rules import Rule, parse_rule
 from slmeval.sides import Side
 from slmeval.types import RunResult
@@ -40,6 +40,24 @@ def default_rules(run: RunResult, baseline: RunResult | Baseline | None, recover
     if not texts:
         raise UsageError(f"run {run.id} and its baseline have no task in common: name a figure with --rule")
     return [parse_rule(text) for text in dict.fromkeys(texts)]
+
+
+def forgotten(run: RunResult, baseline: RunResult | Baseline | None, recovery_of: str = "") -> list[str]:
+    """What the baseline has and no default rule is about, for the run has not got it: in words."""
+    sides, others = sides_to_judge(run, baseline, recovery_of)
+    held = {(other.backend, other.model): other for other in (opposite_of(side, others) for side in sides)}
+    told = [
+        f"nothing of this run is held against {other.backend}:{other.model} of the baseline"
+        for other in others
+        if (other.backend, other.model) not in held
+    ]
+    for side in sides:
+        here = {cell.label for cell in side.cells}
+        other = opposite_of(side, others)
+        lacking = [cell.label for cell in other.cells if cell.kind == "task" and cell.label not in here]
+        if lacking:
+            told.append(f"{side.backend}:{side.model} was not asked what the baseline was: {listed(lacking)}")
+    return told
 
 
 def _pairs(side: Side, other: Side, failed: bool) -> Sequence[CellPair]:

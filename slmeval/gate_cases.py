@@ -275,14 +275,17 @@ def _relative(bare: Case, mine: Spread, theirs: Spread, pair: CellPair) -> Case:
     if pair.first.kind == "probe":
         return _unpaired(bare, mine, theirs, "")
     try:
-        return _paired(bare, pairs_of(pair, bare.figure.name), more=_is_early(pair))
+        return _paired(bare, pairs_of(pair, bare.figure.name), more=_has_more(pair))
     except Unpaired as error:
         return _unpaired(bare, mine, theirs, str(error))
 
 
-def _is_early(pair: CellPair) -> bool:
-    """Whether the asking of it, or of a member, was ended on either side: there are more items."""
-    return ended(pair.first) or ended(pair.second) or any(map(_is_early, pair.members))
+def _has_more(pair: CellPair) -> bool:
+    """Whether there are items that one side, at least, was not asked: of the task, or of a member."""
+    if ended(pair.first) or ended(pair.second) or any(map(_has_more, pair.members)):
+        return True
+    one, other = pair.first.outcomes, pair.second.outcomes
+    return one is not None and other is not None and {*one.items} != {*other.items}
 
 
 def _paired(bare: Case, pairs: Pairs, *, more: bool) -> Case:

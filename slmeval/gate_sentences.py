@@ -41,7 +41,8 @@ def _exact(case: Case, answer: Answer) -> str:
     """Of what has no error."""
     said = _OF_VALUE[answer].format(_wrong_side(case), f"the limit of {amount(case, case.limit)}")
     if case.changed == 0:
-        alike = f"all {case.items:,} items have the same score as in {case.base}"
+        all_ = f"all {case.items:,} items have" if case.items > 1 else "its one item has"
+        alike = f"{all_} the same score as in {case.base}"
         return f"{amount(case, case.value)}, {said}: {alike}"
     return f"{_against(case)}, the same each time: {said}"
 

@@ -137,10 +137,10 @@ def test_a_gate_with_nothing_to_hold_says_what_to_name(
 def test_settings_of_the_file_count_where_the_line_has_none(here: Path) -> None:
     fewer = scored("arc_easy", scores(2000, 0.5)[:500])
     keep(here, now(cells=(fewer,)))
-    (here / "own.toml").write_text('rules = ["arc_easy/acc >= baseline"]\n[gate]\nshared = true\n')
+    (here / "own.toml").write_text('rules = ["arc_easy/acc >= baseline - 1pt"]\n[gate]\nshared = true\n')
     assert gate("--rules", "own.toml") == 0
-    assert gate("--rule", "arc_easy/acc >= baseline") == 2
-    assert gate("--rule", "arc_easy/acc >= baseline", "--shared") == 0
+    assert gate("--rule", "arc_easy/acc >= baseline - 1pt") == 2
+    assert gate("--rule", "arc_easy/acc >= baseline - 1pt", "--shared") == 0
 
 
 # ---- what cannot be judged -------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from example_runs import accuracy, cell, model
 from gate_runs import of, peak, probe, scored, scores, weights
 
 from slmeval.baselines import baseline_of
-from slmeval.default_rules import default_rules
+from slmeval.default_rules import default_rules, forgotten
 from slmeval.errors import UnknownName, UsageError
 from slmeval.gating import judge
 from slmeval.medians import median_figure
@@ -331,11 +331,25 @@ def test_runs_that_were_asked_otherwise_are_refused_with_all_that_differs() -> N
         gate(fewer, "arc_easy/acc >= baseline")
 
 
+def test_what_the_baseline_has_and_the_run_was_not_asked_is_not_forgotten() -> None:
+    asked = scored("arc_easy", scores(2000, 0.5))
+    both = of(asked, scored("piqa", scores(100, 0.5)), id="then")
+    assert forgotten(of(asked), both) == ["reference:tiny was not asked what the baseline was: piqa@0"]
+    assert forgotten(both, both) == []
+    other = of(asked, scored("arc_easy", scores(2000, 0.5), model="other"), id="then")
+    assert forgotten(of(asked), other) == [
+        "nothing of this run is held against reference:other of the baseline"
+    ]
+
+
 def test_what_is_shared_is_compared_when_asked() -> None:
     fewer = of(scored("arc_easy", scores(2000, 0.5)[:500]))
     report = gate(fewer, "arc_easy/acc >= baseline", shared=True)
+    # that none of these differs does not say that none of the others would
+    assert report.answer == "inconclusive"
+    report = gate(fewer, "arc_easy/acc >= baseline - 2pt", shared=True)
     assert report.answer == "pass"
-    assert "all 500 items" in report.judged[0].sentence
+    assert "500 items" in report.judged[0].sentence
     assert "held against the baseline on what both have (items: 2,000 and 500" in report.notes[0]
 
 

@@ -181,14 +181,17 @@ def _asked(
     recovery_of: str,
 ) -> _Asked:
     """The rules of the file and of the command line; else those of gates.toml; else the default ones."""
-    from slmeval.default_rules import default_rules
+    from slmeval.default_rules import default_rules, forgotten
     from slmeval.rules import parse_rule, read_rules
 
     rules = {rule.text: rule for rule in map(parse_rule, texts)}
     usual = file is None and not texts and _USUAL.is_file()
     if file is None and not usual:
-        note = "" if rules else "no rules were given: no main figure may be worse than the baseline's"
-        found = tuple(rules.values()) or default_rules(run, baseline, recovery_of)
+        if rules:
+            return _Asked(tuple(rules.values()), baseline, recovery_of)
+        found = default_rules(run, baseline, recovery_of)
+        usual_ones = "no rules were given: no main figure may be worse than the baseline's"
+        note = "; ".join((usual_ones, *forgotten(run, baseline, recovery_of)))
         return _Asked(found, baseline, recovery_of, note=note)
     read = read_rules(_USUAL if file is None else Path(file))
     rules = {**{rule.text: rule for rule in read.rules}, **rules}
