@@ -182,7 +182,7 @@ def sequential(trials: int) -> Iterator[dict[str, Any]]:
         draw = partial(_looks_of_clusters, n, case["size"]) if case["size"] else _looks_of_items
         done = [
             looked_at(draw(random, shares, ends, levels), -case["tolerance"], -case["drop"])
-            for _ in range(trials // (4 if n >= 2000 or case["size"] else 1))
+            for _ in range(trials // (4 if case["size"] else 2 if n >= 2000 else 1))
         ]
         yield {
             **case,
@@ -196,10 +196,11 @@ def sequential(trials: int) -> Iterator[dict[str, Any]]:
 
 
 def _looked_cases() -> Iterator[dict[str, Any]]:
-    shapes = ((200, 0), (500, 0), (2000, 0), (5000, 0), (500, 5), (2000, 20))
+    shapes = ((100, 0), (200, 0), (500, 0), (2000, 0), (5000, 0), (500, 5), (2000, 20))
     rules = ((0.0, 0.0), (0.0, 0.02), (0.03, 0.0))
     names = ("n", "size", "accuracy", "correlation", "drop", "tolerance")
-    for shape, sides, rule in product(shapes, ((0.25, 0.5), (0.5, 0.7), (0.75, 0.7), (0.9, 0.9)), rules):
+    sides_ = ((0.25, 0.5), (0.5, 0.0), (0.5, 0.7), (0.75, 0.7), (0.9, 0.0), (0.9, 0.9))
+    for shape, sides, rule in product(shapes, sides_, rules):
         of_clusters, at_most = shape[1] > 0, sides[1] == 0.7
         if cells(*sides, rule[0]) is not None and (at_most or not of_clusters):
             yield dict(zip(names, (*shape, *sides, *rule), strict=True))
