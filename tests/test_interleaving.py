@@ -158,10 +158,14 @@ def test_who_is_slower_fails_and_who_is_not_passes(held: Judge, noise: str, othe
 
 def test_the_sentence_says_what_was_seen_and_why(held: Judge) -> None:
     (found,) = held("./fast", RATE, noise="none")
-    assert found.sentence == (
-        "1000 tokens/s against 1250 tokens/s of ./fast: 80% of it (99.99% interval 80% to 80%; 40 pairs in "
-        "turn, p = 2.5e-10): all of it is below the limit of 95%"
+    before, _, after = found.sentence.partition(", p = ")
+    assert before == (
+        "1000 tokens/s against 1250 tokens/s of ./fast: 80% of it (99.99% interval 80% to 80%; 40 pairs in turn"
     )
+    p, _, after = after.partition(")")
+    # of 40 pairs one version of scipy computes it exactly, another by the normal distribution
+    assert float(p) < 1e-9
+    assert after == ": all of it is below the limit of 95%"
 
 
 def test_other_limits_and_figures(held: Judge) -> None:

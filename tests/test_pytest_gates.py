@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -556,7 +557,7 @@ def test_processes_share_runs_and_lose_no_cell_of_the_baseline(tests: pytest.Pyt
     result.stdout.fnmatch_lines(
         ["rules: 6 passed, 1 failed, 1 inconclusive", "INCONCLUSIVE test_it.py::test_more*"]
     )
-    with sqlite3.connect(tests.path / "temp" / "slmeval" / "store.db") as store:
+    with closing(sqlite3.connect(tests.path / "temp" / "slmeval" / "store.db")) as store:
         assert store.execute("SELECT count(*) FROM runs").fetchone() == (4,)
 
 
@@ -568,7 +569,7 @@ def test_processes_that_begin_at_once_share_the_store(tests: pytest.Pytester) ->
     tests.makepyfile("\n".join(f"def test_{n}(slmeval_run):\n    {body}\n" for n in range(6)))
     options = ("-n3", f"--basetemp={tests.path / 'temp'}")
     assert tests.runpytest_subprocess(*options).parseoutcomes() == {"passed": 6}
-    with sqlite3.connect(tests.path / "temp" / "slmeval" / "store.db") as store:
+    with closing(sqlite3.connect(tests.path / "temp" / "slmeval" / "store.db")) as store:
         assert store.execute("SELECT count(*) FROM runs").fetchone() == (6,)
 
 
