@@ -160,7 +160,8 @@ def test_the_sentence_says_what_was_seen_and_why(held: Judge) -> None:
     (found,) = held("./fast", RATE, noise="none")
     before, _, after = found.sentence.partition(", p = ")
     assert before == (
-        "1000 tokens/s against 1250 tokens/s of ./fast: 80% of it (99.99% interval 80% to 80%; 40 pairs in turn"
+        "1000 tokens/s against 1250 tokens/s of ./fast: 80% of it (99.99% interval 80% to 80%; 40 pairs in "
+        "turn"
     )
     p, _, after = after.partition(")")
     # of 40 pairs one version of scipy computes it exactly, another by the normal distribution
