@@ -26,8 +26,8 @@ _Key = tuple[Chat, CellKey]
 
 
 @dataclass(frozen=True)
-class Gate:
-    """Rules, and what they are held against.
+class Decision:
+    """The rules that a run is to decide, and what they are held against.
 
     ``probes`` are the names of all that the run measures with: rules about these are for later. ``tries`` are
     the rules and cells that chance can break.

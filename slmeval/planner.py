@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from slmeval.api import Backend, Option, Probe, Task
 from slmeval.asking import Asker, cut_units
@@ -26,10 +26,12 @@ from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
 from slmeval.room import check_room
 from slmeval.selection import Selection, Wish, select
-from slmeval.sequential import looked_at, read_stopping
 from slmeval.templates import Template
 from slmeval.tokenizing import TEXT_ORIGIN, FastTokenizer, read_tokenizer
 from slmeval.types import OptionValue, RunOptions
+
+if TYPE_CHECKING:
+    from slmeval.sequential import Stopping
 
 #: what a task's kind asks of an engine
 _CAPABILITY = {"multiple_choice": "score", "likelihood": "score", "generation": "generate"}
@@ -47,7 +49,7 @@ def plan(
     :raises UsageError: the first mistake found, in one sentence.
     """
     _check_options(options)
-    stopping = read_stopping(options, file_hash)
+    stopping = _stopping(options, file_hash)
     selection = select(options, parts)
     backends = _choose_backends(options, parts)
     _check_pythons(options, backends)
@@ -72,8 +74,19 @@ def plan(
     failures = tuple(each.failure for each in refusals)
     if stopping is None:
         return Plan(options, not options.models, tuple(jobs), failures)
+    from slmeval.sequential import looked_at
+
     stopping, jobs = looked_at(stopping, jobs, [probe.name for probe in selection.probes])
     return Plan(options, not options.models, tuple(jobs), failures, stopping)
+
+
+def _stopping(options: RunOptions, file_hash: Callable[[Path], str]) -> Stopping | None:
+    """When tasks end; that is imported where it is asked for, since every start would pay for it."""
+    if not (options.target_ci or options.until_decided or options.rules or options.baseline is not None):
+        return None
+    from slmeval.sequential import read_stopping
+
+    return read_stopping(options, file_hash)
 
 
 # ---- backends -----------------------------------------------------------------------------------------

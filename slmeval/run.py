@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slmeval import __version__
 from slmeval.api import Executor
@@ -22,9 +22,11 @@ from slmeval.probing import ProbeRun, failed_together
 from slmeval.registry import Registry, Seat, pick
 from slmeval.runner import JobRun, Progress
 from slmeval.scoring import answered
-from slmeval.sequential import Stopper, stopped
 from slmeval.store import Store
 from slmeval.types import Answer, CellResult, Failure, ModelReport, RunOptions, RunResult
+
+if TYPE_CHECKING:
+    from slmeval.sequential import Stopper
 
 #: libraries of the core whose versions can matter to a number
 _LIBRARIES = ("numpy", "tokenizers")
@@ -158,8 +160,7 @@ class Run:
         self._models[self._models.index(before)] = joined
 
     def _run_tasks(self, job: Job) -> None:
-        stopping, timeout = self._plan.stopping, self._plan.options.timeout
-        stopper = Stopper(job, stopping, self._progress) if stopping else None
+        timeout, stopper = self._plan.options.timeout, self._stopper(job)
         run = JobRun(job, self._executor, self._store, timeout, self._progress, self._head_start, stopper)
         failed = False
         try:
@@ -178,12 +179,19 @@ class Run:
         self._models.append(run.report())
         self._finish_cells(job, run, self._answered(job, cells, run), stopper)
 
+    def _stopper(self, job: Job) -> Stopper | None:
+        if self._plan.stopping is None:
+            return None
+        from slmeval.sequential import Stopper
+
+        return Stopper(job, self._plan.stopping, self._progress)
+
     def _finish_cells(self, job: Job, run: JobRun, able: Sequence[Cell], stopper: Stopper | None) -> None:
         finisher = Finisher((cell.chat, cell.key) for cell in able)
         for cell in able:
             try:
-                stop = stopper.stop_of(cell.chat, cell.key) if stopper else None
-                self._finish_cell(job, run, stopped(bare(job, cell), stop), cell, finisher)
+                begun = bare(job, cell)
+                self._finish_cell(job, run, stopper.stopped(begun) if stopper else begun, cell, finisher)
             except JobFailed as error:
                 self._failures.append(Failure(job.backend.name, job.label, str(error)))
         for group in job.groups:

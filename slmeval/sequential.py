@@ -16,12 +16,12 @@ from pathlib import Path
 
 from slmeval.api import Metric
 from slmeval.baselines import read_baseline
-from slmeval.deciding import Gate, trials_of
+from slmeval.deciding import Decision, trials_of
 from slmeval.errors import JobFailed, UsageError
 from slmeval.finishing import Finisher, Measured
 from slmeval.foreseen import bare
 from slmeval.looks import asked_until, cut_blocks
-from slmeval.plan import Block, Cell, CellKey, Chat, Job
+from slmeval.plan import Block, Cell, Job
 from slmeval.rules import EXAMPLE, parse_rule
 from slmeval.runner import JobRun, Progress
 from slmeval.scoring import answered
@@ -41,7 +41,7 @@ class Stopping:
     """When tasks end: ``targets`` for their intervals, or a ``gate``; ``identity`` is what both stand on."""
 
     targets: tuple[Target, ...] = ()
-    gate: Gate | None = None
+    gate: Decision | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -60,10 +60,10 @@ def read_stopping(options: RunOptions, file_hash: Callable[[Path], str]) -> Stop
         raise UsageError(f'--until-decided needs what is to be decided: --rules FILE, or --rule "{EXAMPLE}"')
     rules = tuple(dict.fromkeys(parse_rule(text) for text in options.rules))
     if options.baseline is None:
-        return Stopping(targets, Gate(rules, None, options))
+        return Stopping(targets, Decision(rules, None, options))
     path = Path(options.baseline)
     baseline = read_baseline(path)
-    return Stopping(targets, Gate(rules, baseline, options), {"baseline": file_hash(path)})
+    return Stopping(targets, Decision(rules, baseline, options), {"baseline": file_hash(path)})
 
 
 def looked_at(stopping: Stopping, jobs: Sequence[Job], probes: Sequence[str]) -> tuple[Stopping, list[Job]]:
@@ -81,7 +81,7 @@ def looked_at(stopping: Stopping, jobs: Sequence[Job], probes: Sequence[str]) ->
     return replace(stopping, gate=gate), [_cut(gate, job) for job in jobs]
 
 
-def _cut(gate: Gate | None, job: Job) -> Job:
+def _cut(gate: Decision | None, job: Job) -> Job:
     about = [places for _, places in gate.about(job)] if gate else []
     blocks = cut_blocks(job.cells, trials_of(len(job.cells), about))
     return replace(job, blocks=blocks, units=tuple(unit for block in blocks for unit in block.units))
@@ -141,12 +141,23 @@ class Stopper:
                 found[at] = self._asked(at, trial.look)
         return tuple(found)
 
-    def stop_of(self, chat: Chat, key: CellKey) -> Stop | None:
-        """How far a cell came; ``None`` where it could not end early."""
+    def stopped(self, begun: CellResult) -> CellResult:
+        """A cell's result with how far it came, in words too where that is not to its end."""
+        stop = self._stop_of(begun)
+        if stop is None or stop.asked == stop.planned:
+            return replace(begun, stop=stop)
+        note = (
+            f"ended after {stop.asked:,} of {stop.planned:,} rows, drawn in an order by seed {begun.seed}: "
+            f"{stop.decided}"
+        )
+        return replace(begun, stop=stop, notes=(*begun.notes, note))
+
+    def _stop_of(self, begun: CellResult) -> Stop | None:
+        """``None`` where the cell could not end early."""
         for trial in self._trials.values():
             for at in trial.places:
                 cell = self._job.cells[at]
-                if (cell.chat, cell.key) == (chat, key):
+                if (cell.chat, *cell.key) == (begun.chat, begun.name, begun.shots):
                     return self._stop(trial, at, trial.look if trial.ended else trial.looks)
         return None
 
@@ -217,17 +228,6 @@ class Stopper:
         ended = trial.ended or ("all are asked" if trial.look == trial.looks else "")
         label = f"{cell.label} on {self._job.backend.name}:{self._job.label}"
         return Sight(label, name, figure.unit, figure.value, low, high, result.n, len(cell.items), ended)
-
-
-def stopped(begun: CellResult, stop: Stop | None) -> CellResult:
-    """A cell's result with how far it came, in words too where that is not to its end."""
-    if stop is None or stop.asked == stop.planned:
-        return replace(begun, stop=stop)
-    note = (
-        f"ended after {stop.asked:,} of {stop.planned:,} rows, drawn in an order by seed {begun.seed}: "
-        f"{stop.decided}"
-    )
-    return replace(begun, stop=stop, notes=(*begun.notes, note))
 
 
 def _unwatched(index: int, answer: Answer, scores: dict[str, float | None]) -> None:

@@ -145,6 +145,22 @@ def half(cell: CellResult, name: str = "acc") -> float:
     return (figure.ci95[1] - figure.ci95[0]) / 2
 
 
+def test_a_run_that_asks_all_imports_nothing_of_gates() -> None:
+    asked = "import sys, slmeval.planner, slmeval.run; print(*(set(sys.modules) & set(sys.argv[1:])))"
+    of_gates = (
+        "slmeval.sequential",
+        "slmeval.gating",
+        "slmeval.baselines",
+        "slmeval.rules",
+        "scipy",
+        "numpy",
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", asked, *ours, "numpy", "scipy"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == ""
+
+
 # ---- narrow enough -----------------------------------------------------------------------------------------
 
 
