@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import NormalDist
 
 from slmeval.differences import Estimate
 from slmeval.medians import LEAST
 from slmeval.paired import Pairs, contrast, one_sample
+from slmeval.statistics import Z95, upper_point
 from slmeval.types import CellResult, Figure, ItemScores
 
 #: said of a figure that is computed, and the same each time
@@ -93,7 +93,7 @@ class Spread:
             return 1.0
         if self.cell.kind == "probe":
             return _student(level, self.figure.n) / _student(0.95, self.figure.n)
-        return _normal(level) / _normal(0.95)
+        return upper_point((1 - level) / 2) / Z95
 
 
 def above_number(value: Spread) -> Excess:
@@ -172,10 +172,6 @@ def settled(found: Estimate, size: float) -> Estimate:
 
 def _lowered(found: Estimate, offset: float) -> Estimate:
     return replace(found, value=found.value - offset, low=found.low - offset, high=found.high - offset)
-
-
-def _normal(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def _student(level: float, n: int) -> float:

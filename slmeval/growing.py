@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from slmeval.comparability import ended, writes
-from slmeval.errors import JobFailed
 from slmeval.gate_cases import named
 from slmeval.planner import Configurable
-from slmeval.probe_figures import merged, unfit
+from slmeval.probe_figures import figures_of
 from slmeval.registry import Registry
 from slmeval.rules import Rule, cells_of
 from slmeval.sequences import look_levels, look_levels_at
@@ -243,16 +242,8 @@ def _newest(cell: CellResult, again: CellResult | None, registry: Registry) -> C
 
 def _together(cell: CellResult, again: CellResult, registry: Registry) -> CellResult:
     """One probe's values of both times, with the figures that they come to."""
-    probe = registry.parts.probes[cell.name]
-    try:
-        series = merged([Measurement(cell.series), Measurement(again.series)])
-        figures = tuple(probe.figures(cell.settings, {each.name: each for each in series}))
-        wrong = unfit(figures)
-    except (Exception, SystemExit) as error:
-        told_ = " ".join(f"{type(error).__name__}: {error}".split())
-        raise JobFailed(f"probe {cell.name!r} makes no figures of two measurements: {told_}") from error
-    if wrong is not None:
-        raise JobFailed(f"probe {cell.name!r} gave {wrong}")
+    both = (Measurement(cell.series), Measurement(again.series))
+    series, figures = figures_of(registry.parts.probes[cell.name], cell.settings, both)
     conditions = (*cell.conditions, *again.conditions)
     n = max(figure.n for figure in figures)
     return replace(cell, n=n, figures=figures, series=series, conditions=conditions)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from slmeval.differences import Estimate
 from slmeval.influences import Items, items_of
 from slmeval.resampling import LEAST_TAIL, Urn, sums
-from slmeval.statistics import wilson
+from slmeval.statistics import upper_point, wilson
 from slmeval.types import Scale
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_NORMAL = NormalDist()
 #: the method of an estimate that has no error
 _ALONE = "of one item or cluster alone no error is known"
 _UNBOUNDED = (-math.inf, math.inf)
@@ -169,7 +167,7 @@ def _estimate(
     if not stderr:
         return _as_told(value, value, value, 0.0, items, level, "no item differs")
     tail = _tail(level)
-    wider = _student(tail, free) / -_NORMAL.inv_cdf(tail)
+    wider = _student(tail, free) / upper_point(tail)
     low, high = (value + wider * each for each in sums(urns, grain).tails(tail))
     return _as_told(
         value, max(low, bounds[0]), min(high, bounds[1]), stderr, items, level, "paired bootstrap"
@@ -192,7 +190,7 @@ def _share(value: float, items: Items, urns: Sequence[Urn], level: float) -> Est
         return _as_told(value, 0.0, 1.0, math.inf, items, level, _ALONE)
     alone = len(items.homes) == items.n and len(set(items.weights.tolist())) == 1 and len(urns) == 1
     like = value * (1 - value) / variance if variance and not alone else len(items.homes)
-    z = -_NORMAL.inv_cdf(_tail(level)) if alone else _student(_tail(level), free)
+    z = upper_point(_tail(level)) if alone else _student(_tail(level), free)
     return _as_told(
         value, *wilson(value, like, z), math.sqrt(variance), items, level, "Wilson's score interval"
     )

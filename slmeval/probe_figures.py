@@ -8,12 +8,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
+from slmeval.api import Probe
 from slmeval.conditions import told_load
 from slmeval.document import from_plain
 from slmeval.errors import DataError, JobFailed
 from slmeval.machine import this_machine
 from slmeval.plan import Job, ProbeCell
-from slmeval.types import CellResult, Conditions, DataOrigin, Figure, Measurement, Series, Source, Verdict
+from slmeval.types import (
+    CellResult,
+    Conditions,
+    DataOrigin,
+    Figure,
+    Measurement,
+    OptionValue,
+    Series,
+    Source,
+    Verdict,
+)
 
 _LARGEST = sys.float_info.max
 #: more values than can be counted are behind no figure
@@ -42,20 +53,8 @@ def _joined(one: Series, other: Series) -> Series:
 
 
 def measured_cell(job: Job, cell: ProbeCell, measurements: Sequence[Measurement]) -> CellResult:
-    """What a probe's measurements come to.
-
-    :raises JobFailed: the probe fails at making figures, or one of them lacks what it must have.
-    """
-    probe = cell.probe
-    try:
-        series = merged(measurements)
-        figures = tuple(probe.figures(cell.settings, {each.name: each for each in series}))
-        wrong = unfit(figures)
-    except (Exception, SystemExit) as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise JobFailed(f"probe {probe.name!r} makes no figures of what it measured: {told}") from error
-    if wrong is not None:
-        raise JobFailed(f"probe {probe.name!r} gave {wrong}")
+    """What a probe's measurements come to; errors as of :func:`figures_of`."""
+    series, figures = figures_of(cell.probe, cell.settings, measurements)
     notes = [note for each in measurements for note in each.notes]
     # said once, of the first worker that it is true of
     served = job.model.form == "server"
@@ -63,6 +62,25 @@ def measured_cell(job: Job, cell: ProbeCell, measurements: Sequence[Measurement]
     notes += [load for load in loads if load][:1]
     conditions = tuple(seen for each in measurements for seen in each.conditions)
     return _cell(job, cell, figures, series, conditions, tuple(dict.fromkeys(notes)))
+
+
+def figures_of(
+    probe: Probe, settings: Mapping[str, OptionValue], measurements: Sequence[Measurement]
+) -> tuple[tuple[Series, ...], tuple[Figure, ...]]:
+    """The series of several measurements, put together, and the figures that they come to.
+
+    :raises JobFailed: the probe fails at making figures, or one of them lacks what it must have.
+    """
+    try:
+        series = merged(measurements)
+        figures = tuple(probe.figures(settings, {each.name: each for each in series}))
+        wrong = unfit(figures)
+    except (Exception, SystemExit) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise JobFailed(f"probe {probe.name!r} makes no figures of what it measured: {told}") from error
+    if wrong is not None:
+        raise JobFailed(f"probe {probe.name!r} gave {wrong}")
+    return series, figures
 
 
 def unpacked(cell: ProbeCell, message: Mapping[str, Any]) -> Measurement:

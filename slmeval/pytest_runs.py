@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from slmeval import confirming
 from slmeval.baselines import Baseline, read_baseline
@@ -26,6 +27,8 @@ from slmeval.store import Store
 from slmeval.testing import Silent, evaluate
 from slmeval.types import Failure, RunOptions, RunResult
 from slmeval.verdicts import GateReport
+
+T = TypeVar("T")
 
 #: seconds that a process waits for the runs of the others
 _PATIENCE = 7 * 24 * 3600.0
@@ -88,25 +91,34 @@ class Runs:
         """Measured again by one process, for all."""
         texts = [rule.text for rule in asked.rules]
         key = json.dumps([run.id, texts, str(asked.baseline), asked.changed, asked.shared, asked.confirm])
-        with self._in_turn() as db:
-            found = db.execute("SELECT document FROM runs WHERE options = ?", (key,)).fetchone()
-            if found is not None:
-                return from_plain(GateReport, json.loads(found[0]))
-            report = _confirmed(run, asked, self.store)
-            db.execute("INSERT INTO runs VALUES (?, ?)", (key, json.dumps(to_plain(report))))
-        return report
+        return self._once(
+            key,
+            lambda: _confirmed(run, asked, self.store),
+            lambda report: json.dumps(to_plain(report)),
+            lambda text: from_plain(GateReport, json.loads(text)),
+        )
 
     def _shared(self, key: str, options: RunOptions) -> RunResult:
-        with self._in_turn() as db:
-            found = db.execute("SELECT document FROM runs WHERE options = ?", (key,)).fetchone()
-            if found is not None:
-                return from_document(json.loads(found[0]))
+        def made() -> RunResult:
             result = evaluate(options, self.store)
             if result.status == "interrupted":
                 # the run kept what was answered, and pytest is to end
                 raise KeyboardInterrupt
-            db.execute("INSERT INTO runs VALUES (?, ?)", (key, to_json(result)))
-        return result
+            return result
+
+        return self._once(key, made, to_json, lambda text: from_document(json.loads(text)))
+
+    def _once(
+        self, key: str, make: Callable[[], T], write: Callable[[T], str], read: Callable[[str], T]
+    ) -> T:
+        """What is under ``key``: made by the first process that asks for it, read by the others."""
+        with self._in_turn() as db:
+            found = db.execute("SELECT document FROM runs WHERE options = ?", (key,)).fetchone()
+            if found is not None:
+                return read(found[0])
+            made = make()
+            db.execute("INSERT INTO runs VALUES (?, ?)", (key, write(made)))
+        return made
 
     @contextmanager
     def _in_turn(self) -> Iterator[sqlite3.Connection]:

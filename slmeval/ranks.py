@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from statistics import NormalDist, median
+from statistics import median
 
 from slmeval.differences import Estimate
+from slmeval.statistics import upper_point
 
 #: with more pairs the normal distribution takes the place of counting
 _COUNTED = 50
-_NORMAL = NormalDist()
 
 
 def signed_rank(differences: Sequence[float], level: float = 0.95) -> Estimate:
@@ -54,7 +54,7 @@ def shift(first: Sequence[float], second: Sequence[float], level: float = 0.95) 
     n, m = len(first), len(second)
     gaps = sorted(b - a for a in first for b in second)
     spread = math.sqrt(n * m * (n + m + 1) / 12)
-    place = max(math.floor(n * m / 2 - 0.5 - _upper((1 - level) / 2) * spread), -1)
+    place = max(math.floor(n * m / 2 - 0.5 - upper_point((1 - level) / 2) * spread), -1)
     return _between(gaps, place, min(n, m), "rank sums", level)
 
 
@@ -64,12 +64,8 @@ def _between(ordered: Sequence[float], place: int, n: int, method: str, level: f
     if place < 0:
         return Estimate(middle, -math.inf, math.inf, math.inf, n, method, level=level)
     low, high = ordered[place], ordered[-1 - place]
-    error = (high - low) / (2 * _upper((1 - level) / 2))
+    error = (high - low) / (2 * upper_point((1 - level) / 2))
     return Estimate(middle, low, high, error, n, method, level=level)
-
-
-def _upper(tail: float) -> float:
-    return -_NORMAL.inv_cdf(tail)
 
 
 # ---- the signed ranks' distribution ------------------------------------------------------------------
@@ -82,7 +78,7 @@ def _place(n: int, tail: float) -> int:
     """
     if n > _COUNTED:
         middle, spread = n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-        return max(math.floor(middle - 0.5 - _upper(tail) * spread), -1)
+        return max(math.floor(middle - 0.5 - upper_point(tail) * spread), -1)
     allowed, seen, place = tail * 2**n, 0, -1
     for count in _counts(n):
         seen += count

@@ -9,7 +9,7 @@ from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from slmeval.statistics import Z95
+from slmeval.statistics import Z95, upper_point
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,11 +83,7 @@ def _check(fractions: Sequence[float], alpha: float) -> None:
 
 def _spent(share: float, alpha: float) -> float:
     """How much of ``alpha`` may be gone after this share of the items."""
-    return 2 * math.erfc(_upper(alpha / 4) / math.sqrt(2 * share)) if share else 0.0
-
-
-def _upper(tail: float) -> float:
-    return -_NORMAL.inv_cdf(tail)
+    return 2 * math.erfc(upper_point(alpha / 4) / math.sqrt(2 * share)) if share else 0.0
 
 
 @dataclass(frozen=True)

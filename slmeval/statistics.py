@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import NormalDist
 
 from slmeval.types import Figure
 
 #: the 97.5% point of the normal distribution
 Z95 = 1.959963984540054
+_NORMAL = NormalDist()
+
+
+def upper_point(tail: float) -> float:
+    """The point above which a share of ``tail`` of the normal distribution lies."""
+    return -_NORMAL.inv_cdf(tail)
 
 
 def mean_figure(
