@@ -15,7 +15,7 @@ from slmeval.differences import Estimate
 from slmeval.environments import python_in, trouble_with
 from slmeval.errors import UnknownName, UsageError
 from slmeval.gate_sentences import OF_INTERVAL, percent
-from slmeval.interleaving import PAIRS, Contest, interleave
+from slmeval.interleaving import PAIRS, TimedRule, interleave
 from slmeval.plan import Job, Plan
 from slmeval.planner import plan
 from slmeval.registry import Registry
@@ -51,10 +51,10 @@ def against(
     found = []
     for job in mine.jobs:
         held = _held(job, theirs, other)
-        contests = interleave(
-            job, held, rules, executor, options.timeout, progress, pairs=pairs, rivals=len(mine.jobs)
+        timed = interleave(
+            job, held, rules, executor, options.timeout, progress, pairs=pairs, jobs=len(mine.jobs)
         )
-        found += [_judged(job, other, contest, pairs) for contest in contests]
+        found += [_judged(job, other, each, pairs) for each in timed]
     return tuple(found)
 
 
@@ -141,24 +141,24 @@ def _python(other: str) -> Path | None:
 # ---- the answers -------------------------------------------------------------------------------------
 
 
-def _judged(job: Job, other: str, contest: Contest, pairs: int) -> Judged:
-    rule = contest.rule
-    if contest.excess is None:
-        sentence = f"not decided: {contest.trouble}"
+def _judged(job: Job, other: str, timed: TimedRule, pairs: int) -> Judged:
+    rule = timed.rule
+    if timed.excess is None:
+        sentence = f"not decided: {timed.trouble}"
         return Judged(
-            rule.text, contest.answer, sentence, rule.task, None, rule.figure, job.backend.name, job.label
+            rule.text, timed.answer, sentence, rule.task, None, rule.figure, job.backend.name, job.label
         )
-    told = _Told(contest, other)
+    told = _Told(timed, other)
     return Judged(
         rule.text,
-        contest.answer,
+        timed.answer,
         told.sentence(pairs),
         rule.task,
         None,
         rule.figure,
         job.backend.name,
         job.label,
-        contest.unit,
+        timed.unit,
         told.value,
         told.limit,
         told.baseline,
@@ -168,22 +168,22 @@ def _judged(job: Job, other: str, contest: Contest, pairs: int) -> Judged:
 
 @dataclass(frozen=True)
 class _Told:
-    """A contest's numbers, as a reader wants them."""
+    """A timed rule's numbers, as a reader wants them."""
 
-    contest: Contest
+    timed: TimedRule
     other: str
 
     @property
     def value(self) -> float:
-        return median(self.contest.values)
+        return median(self.timed.values)
 
     @property
     def baseline(self) -> float:
-        return median(self.contest.baselines)
+        return median(self.timed.baselines)
 
     @property
     def limit(self) -> float:
-        return self.contest.rule.limit(self.baseline, self.contest.unit)
+        return self.timed.rule.limit(self.baseline, self.timed.unit)
 
     @property
     def excess(self) -> Estimate | None:
@@ -197,23 +197,23 @@ class _Told:
 
     @property
     def _logs(self) -> Estimate:
-        assert self.contest.excess is not None
-        return self.contest.excess
+        assert self.timed.excess is not None
+        return self.timed.excess
 
     def sentence(self, pairs: int) -> str:
         """What was found, in how many pairs, and why that is the answer."""
-        contest, n = self.contest, self._logs.n
+        timed, n = self.timed, self._logs.n
         both = f"{self._amount(self.value)} against {self._amount(self.baseline)} of {self.other}"
-        seen = f"{n} pairs in turn, p = {contest.p:.2g}"
+        seen = f"{n} pairs in turn, p = {timed.p:.2g}"
         # rounded down: no interval is of 100%
         level = percent(math.floor(1e4 * self._logs.level) / 1e4)
         if math.isinf(self._logs.low):
             return f"{both}; {seen}: too few pairs for an interval of {level}"
         middle, low, high = map(self._share, (self._logs.value, self._logs.low, self._logs.high))
         interval = f"{level} interval {low} to {high}; {seen}"
-        side = "below" if contest.rule.upward else "above"
-        said = OF_INTERVAL[contest.answer].format(side, f"the limit of {self._limit}")
-        more = f"; more pairs may decide it (--pairs {2 * pairs})" if contest.answer == "inconclusive" else ""
+        side = "below" if timed.rule.upward else "above"
+        said = OF_INTERVAL[timed.answer].format(side, f"the limit of {self._limit}")
+        more = f"; more pairs may decide it (--pairs {2 * pairs})" if timed.answer == "inconclusive" else ""
         return f"{both}: {middle} {self._of} ({interval}): {said}{more}"
 
     def _share(self, log: float) -> str:
@@ -222,11 +222,11 @@ class _Told:
 
     @property
     def _plain(self) -> bool:
-        return self.contest.rule.amount == 0
+        return self.timed.rule.amount == 0
 
     @property
     def _factor(self) -> float:
-        factor = self.contest.rule.factor
+        factor = self.timed.rule.factor
         return factor if self._plain and factor is not None else 1.0
 
     @property
@@ -238,4 +238,4 @@ class _Told:
         return percent(self._factor)
 
     def _amount(self, value: float) -> str:
-        return f"{value:.4g} {self.contest.unit}"
+        return f"{value:.4g} {self.timed.unit}"

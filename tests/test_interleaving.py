@@ -19,7 +19,7 @@ from slmeval import against, interleaving
 from slmeval.api import Probe, Session, Stream
 from slmeval.differences import Estimate
 from slmeval.errors import JobFailed, UnknownName, UsageError
-from slmeval.interleaving import Contest
+from slmeval.interleaving import TimedRule
 from slmeval.ranks import signed_rank
 from slmeval.registry import load
 from slmeval.rules import parse_rule
@@ -265,7 +265,7 @@ def test_several_rules_are_surer_each() -> None:
 
 def test_what_has_no_interval_yet_has_no_excess() -> None:
     bare = Estimate(0.0, -math.inf, math.inf, math.inf, 8, "signed ranks", level=0.999)
-    contest = Contest(parse_rule(RATE), "tokens/s", (100.0,), (100.0,), bare, 0.5)
+    contest = TimedRule(parse_rule(RATE), "tokens/s", (100.0,), (100.0,), bare, 0.5)
     assert contest.answer == "inconclusive"
     told = against._Told(contest, "x")
     assert told.excess is None
