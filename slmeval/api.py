@@ -60,6 +60,9 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     numeric: bool = True
+    #: it runs code or opens files that whoever gives it names: only for one who sits at the machine, so that
+    #: a service that takes options from others refuses it
+    local: bool = False
 
 
 class Tokenizer(ABC):
@@ -513,10 +516,14 @@ class Reporter(ABC):
 
 @dataclass(frozen=True)
 class Launch:
-    """How a worker starts: a command line for a transport that can run one, or a function that serves."""
+    """How a worker starts: a command line for a transport that can run one, or a function that serves.
+
+    ``backend`` is the engine that it will be asked for, for a transport whose other end chooses the command.
+    """
 
     command: tuple[str, ...]
     serve: Callable[[BinaryIO, BinaryIO], None]
+    backend: str = ""
 
 
 class Channel(ABC):
@@ -532,6 +539,15 @@ class Channel(ABC):
 
         :raises TimeoutError: nothing came within ``timeout`` seconds.
         """
+
+    def locate(self, model: ModelRef, sha256: str) -> ModelRef:  # noqa: ARG002
+        """Where the worker finds ``model``; a transport to another machine first brings it there.
+
+        ``sha256`` is the hash of all that defines the model.
+
+        :raises slmeval.errors.JobFailed: it cannot be brought there, and why.
+        """
+        return model
 
     @abstractmethod
     def last_words(self) -> str:

@@ -78,7 +78,8 @@ class Conversation:
 
     def name_model(self) -> None:
         """Say which model is meant; it is opened when it is first needed."""
-        model, tokenizer = self._job.model.local, self._job.tokenizer
+        tokenizer = self._job.tokenizer
+        model = self._channel.locate(self._job.model.local, self._job.model.sha256)
         definition = {
             "definition": tokenizer.definition,
             "origin": tokenizer.origin,

@@ -28,7 +28,7 @@ def start(
 
     :raises JobFailed: none can be started.
     """
-    launch = Launch((python, "-c", _WORKER), partial(serve, known=Known(backend, probes or {})))
+    launch = Launch((python, "-c", _WORKER), partial(serve, known=Known(backend, probes or {})), backend.name)
     try:
         return executor.start(launch)
     except UsageError as error:

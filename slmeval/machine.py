@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
 
+from slmeval.available import available_memory
 from slmeval.types import Machine
 
 
@@ -58,3 +60,11 @@ def _accelerators() -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(line.strip() for line in listed.stdout.splitlines() if line.strip())
+
+
+def largest_memory() -> int | None:
+    """Bytes free in main memory, or of the largest accelerator where that has more."""
+    free = available_memory()
+    told = (re.search(r"(\d+) MiB", name) for name in this_machine().accelerators)
+    devices = [int(found[1]) * 2**20 for found in told if found]
+    return max([free, *devices]) if free is not None else None

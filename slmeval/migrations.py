@@ -5,8 +5,11 @@ The comments inside the statements stay in the file: any SQLite tool shows them 
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 #: marks a file as an slmeval store ("slme" in ASCII; shown by ``file`` and by ``PRAGMA application_id``)
 APPLICATION_ID = 0x736C6D65
@@ -124,3 +127,118 @@ def m004_measurements(db: sqlite3.Connection) -> None:
           document TEXT NOT NULL,  -- JSON: the raw series, the machine's conditions, notes
           PRIMARY KEY (run, probe, worker)
         ) WITHOUT ROWID""")
+
+
+@migration
+def m005_figures(db: sqlite3.Connection) -> None:
+    """The figures of all runs by name: one can be followed over runs without reading documents."""
+    db.execute("""
+        CREATE TABLE figures (
+          run TEXT NOT NULL,         -- runs.id
+          cell INTEGER NOT NULL,     -- place of the cell in the run, from 0
+          kind TEXT NOT NULL,        -- task, probe or group
+          task TEXT NOT NULL,        -- name of the task, probe or group
+          shots INTEGER NOT NULL,    -- examples before each question
+          chat TEXT NOT NULL,        -- off, on: whether a chat template wrote the prompts
+          backend TEXT NOT NULL,     -- engine
+          model TEXT NOT NULL,       -- as the report calls it
+          figure TEXT NOT NULL,      -- name of the figure
+          value REAL,                -- NULL where it is unavailable
+          low REAL,                  -- 95% interval, NULL where there is none
+          high REAL,
+          n INTEGER NOT NULL,        -- items or repeats
+          unit TEXT NOT NULL,
+          source TEXT NOT NULL,      -- measured, estimated or unavailable
+          sample INTEGER NOT NULL,   -- 1 where not the whole data set was asked
+          better INTEGER,            -- 1: higher is better, 0: lower is, NULL: neither
+          PRIMARY KEY (run, cell, figure)
+        ) WITHOUT ROWID""")
+    db.execute("CREATE INDEX figures_by_name ON figures (task, figure)")
+    for run, text in db.execute("SELECT id, document FROM runs WHERE document IS NOT NULL").fetchall():
+        # a damaged document is told of where it is asked for
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            index_figures(db, run, json.loads(text))
+
+
+def index_figures(db: sqlite3.Connection, run: str, document: Mapping[str, Any]) -> None:
+    """Write the figures of a run's document (schema ``slmeval.run/1``) into their table."""
+    db.execute("DELETE FROM figures WHERE run = ?", (run,))
+    marks = ",".join("?" * 17)
+    rows = [(run, place, *row) for place, cell in enumerate(document["cells"]) for row in _figures_of(cell)]
+    db.executemany(f"INSERT INTO figures VALUES ({marks})", rows)
+
+
+def _figures_of(cell: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    told = (
+        cell["kind"],
+        cell["name"],
+        cell["shots"],
+        cell.get("chat", "off"),
+        cell["backend"],
+        cell["model"],
+    )
+    for name, figure in cell["figures"].items():
+        low, high = map(_finite, figure["ci95"] or (None, None))
+        better = figure.get("higher_is_better")
+        rest = (figure["n"], figure["unit"], figure.get("source", "measured"), cell["sample"], better)
+        yield (*told, name, figure["value"], low, high, *rest)
+
+
+def _finite(value: Any) -> Any:
+    """A document writes an infinite bound as a text."""
+    return value if isinstance(value, (int, float)) else None
+
+
+@migration
+def m006_service(db: sqlite3.Connection) -> None:
+    """What the service was asked for, what it told, who may ask it, and which devices work for it."""
+    db.execute("""
+        CREATE TABLE submissions (
+          place INTEGER PRIMARY KEY,         -- place in the queue
+          run TEXT NOT NULL UNIQUE,          -- id that the run has or will have: runs.id
+          batch TEXT NOT NULL,               -- runs that were submitted together have one
+          submitted TEXT NOT NULL,           -- ISO 8601, UTC
+          submitter TEXT NOT NULL,           -- name of the token, "" where none was needed
+          state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+          options TEXT NOT NULL,             -- JSON: what is to be run
+          backend TEXT NOT NULL,             -- engine that a device must have
+          bytes INTEGER NOT NULL DEFAULT 0,  -- of the largest model's files: a device must have this much
+          wanted TEXT,                       -- device that was asked for; NULL: any that can
+          device TEXT,                       -- device that has it, or had it last
+          pinned INTEGER NOT NULL DEFAULT 0, -- 1: goes on on no other device, for what was timed is of one
+          attempts INTEGER NOT NULL DEFAULT 0, -- how often in a row it was lost and nothing had been answered
+          reason TEXT NOT NULL DEFAULT '',   -- why it failed, or waits
+          ended TEXT                         -- ISO 8601, UTC
+        )""")
+    db.execute("CREATE INDEX submissions_by_state ON submissions (state)")
+    db.execute("CREATE INDEX submissions_by_batch ON submissions (batch)")
+    db.execute("""
+        CREATE TABLE events (
+          id INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order in which they happened
+          run TEXT NOT NULL,                    -- runs.id, "" for what is of no run
+          at TEXT NOT NULL,                     -- ISO 8601, UTC
+          kind TEXT NOT NULL,                   -- queued, started, progress, cell, requeued, done, ...
+          data TEXT NOT NULL                    -- JSON
+        )""")
+    db.execute("CREATE INDEX events_by_run ON events (run, id)")
+    db.execute("""
+        CREATE TABLE tokens (
+          name TEXT PRIMARY KEY,        -- whose it is
+          scopes TEXT NOT NULL,         -- read, submit, work, admin, with commas
+          sha256 TEXT NOT NULL UNIQUE,  -- hash of the token, which is kept nowhere
+          created TEXT NOT NULL         -- ISO 8601, UTC
+        )""")
+    db.execute("""
+        CREATE TABLE devices (
+          name TEXT PRIMARY KEY,  -- as its worker calls it
+          told TEXT NOT NULL,     -- JSON: engines, memory, machine, versions
+          first TEXT NOT NULL,    -- when it first worked, ISO 8601, UTC
+          last TEXT NOT NULL      -- when it last was heard of
+        )""")
+    db.execute("""
+        CREATE TABLE uploads (
+          sha256 TEXT PRIMARY KEY,  -- hash of the run's document
+          run TEXT NOT NULL,        -- runs.id
+          submitter TEXT NOT NULL,  -- name of the token
+          at TEXT NOT NULL          -- ISO 8601, UTC
+        )""")

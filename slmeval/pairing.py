@@ -10,10 +10,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from slmeval.api import Backend
-from slmeval.environments import python_of
 from slmeval.errors import MissingExtra, ModelError, ModelMissing, UnknownName, UsageError
 from slmeval.models import FoundModel, find_model, form_of, is_there, parse_model, served_model
-from slmeval.presence import check_present
+from slmeval.places import HERE, Place
 from slmeval.types import Failure, ModelRef, RunOptions
 
 #: the bundled model, in each form in which it is there
@@ -56,19 +55,21 @@ def demo_model(form: str = "folder") -> Path:
     return Path(str(files("slmeval.demo") / _DEMO[form]))
 
 
-def best_backend(options: RunOptions, backends: Sequence[type[Backend]]) -> type[Backend]:
-    """The engine where the user names none: the best one here that opens all models.
+def best_backend(
+    options: RunOptions, backends: Sequence[type[Backend]], place: Place = HERE
+) -> type[Backend]:
+    """The engine where the user names none: the best one at the place that opens all models.
 
     :raises UsageError: there is none, and what would add one.
     """
     forms = {form_of(parse_model(text)) for text in options.models}
     # where no model is named, the demo model is meant
     fit = [each for each in backends if forms <= set(each.forms) and (forms or set(each.forms) & set(_DEMO))]
-    able = [backend for backend in fit if backend.missing() is None]
+    able = [backend for backend in fit if place.has(backend)]
     if able:
         return max(able, key=_rank)
     if fit:
-        check_present(max(fit, key=_rank))
+        place.check(max(fit, key=_rank))
     raise UsageError(
         "no backend opens all of these models: give each its own, --backend A,B --model A=REF --model B=REF"
     )
@@ -78,10 +79,16 @@ def _rank(backend: type[Backend]) -> tuple[int, str]:
     return backend.preference, backend.name
 
 
-def pair(options: RunOptions, backends: Sequence[type[Backend]], file_hash: Callable[[Path], str]) -> Pairing:
+def pair(
+    options: RunOptions,
+    backends: Sequence[type[Backend]],
+    file_hash: Callable[[Path], str],
+    place: Place = HERE,
+) -> Pairing:
     """Each backend with each model meant for it; a model is found and hashed once.
 
-    A model that is damaged, and a backend that cannot run here, are refused without harm to the other pairs.
+    A model that is damaged, and a backend that cannot run at the place, are refused without harm to the
+    other pairs.
 
     :raises UsageError: --model names what is not there, an unknown backend, or no model for one of them; or
         the model is of a form that the backend does not open.
@@ -92,8 +99,8 @@ def pair(options: RunOptions, backends: Sequence[type[Backend]], file_hash: Call
         for text in _models_for(backend, options, backends):
             label = _label(parse_model(text)) if options.models else "demo"
             try:
-                if backend.name not in options.pythons and python_of(backend.name) is None:
-                    check_present(backend)
+                if backend.name not in options.pythons:
+                    place.check(backend)
                 found = search.find(text, backend)
             except ModelMissing:
                 raise

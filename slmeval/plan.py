@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from slmeval.api import Backend, Filter, Metric, Probe, Task
 from slmeval.models import FoundModel
+from slmeval.places import HERE, Place
 from slmeval.store import CONFIRMED
 from slmeval.tokenizing import FastTokenizer
 from slmeval.types import (
@@ -244,6 +245,8 @@ class Job:
     template: str = ""
     probes: tuple[ProbeCell, ...] = ()
     blocks: tuple[Block, ...] = ()
+    #: where its workers are
+    place: Place = HERE
 
 
 @dataclass(frozen=True)

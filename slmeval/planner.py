@@ -15,12 +15,12 @@ from slmeval.asking import Asker, cut_units
 from slmeval.bos import bos_notes
 from slmeval.conversions import origin_of
 from slmeval.datasets import DataSource
-from slmeval.environments import python_of
 from slmeval.errors import DataError, ModelError, UnknownName, UsageError
 from slmeval.head_start import HeadStart
 from slmeval.manners import Manner, check_manners, manners_of, template_for
 from slmeval.models import UNTOLD, FoundModel
 from slmeval.pairing import Pair, Refusal, best_backend, pair
+from slmeval.places import HERE, Place
 from slmeval.plan import Cell, Chat, Item, Job, Plan, ProbeCell, Unit
 from slmeval.questions import Draft, draft, open_source
 from slmeval.registry import Parts, pick
@@ -39,32 +39,37 @@ _COMPAT = ("lm-eval",)
 
 
 def plan(
-    options: RunOptions, parts: Parts, file_hash: Callable[[Path], str], head_start: HeadStart | None = None
+    options: RunOptions,
+    parts: Parts,
+    file_hash: Callable[[Path], str],
+    head_start: HeadStart | None = None,
+    place: Place = HERE,
 ) -> Plan:
     """Check everything that can be checked without an engine, and lay out the work.
 
-    With a ``head_start`` the first backend's worker is started as soon as its options are known. Where one of
-    several engines or models cannot be had, the others are measured, and the plan says why.
+    ``place`` is where the workers will be. With a ``head_start`` the first backend's worker is started as
+    soon as its options are known. Where one of several engines or models cannot be had, the others are
+    measured, and the plan says why.
 
     :raises UsageError: the first mistake found, in one sentence.
     """
     _check_options(options)
     stopping = _stopping(options, file_hash)
     selection = select(options, parts)
-    backends = _choose_backends(options, parts)
+    backends = _choose_backends(options, parts, place)
     _check_pythons(options, backends)
     drafts = _drafts(options, selection, parts)
     _check_engine_options(options, (*backends, *selection.probes))
     if head_start is not None:
-        _begin(head_start, options, backends[0], selection.probes)
-    pairing = pair(options, backends, file_hash)
+        _begin(head_start, options, backends[0], selection.probes, place)
+    pairing = pair(options, backends, file_hash, place)
     laid = _LaidOut(options, drafts)
     refusals = list(pairing.refusals)
     jobs = []
     for each in pairing.pairs:
         try:
-            probes, unfit = _probe_cells(options, each, selection)
-            jobs.append(_job(options, each, laid.asked(each.model), selection, probes))
+            probes, unfit = _probe_cells(options, each, selection, place)
+            jobs.append(_job(options, each, laid.asked(each.model), selection, probes, place))
             refusals += unfit
         except (ModelError, DataError) as error:
             # of the data all is well: this model has no room for what they ask
@@ -92,10 +97,10 @@ def _stopping(options: RunOptions, file_hash: Callable[[Path], str]) -> Stopping
 # ---- backends -----------------------------------------------------------------------------------------
 
 
-def _choose_backends(options: RunOptions, parts: Parts) -> tuple[type[Backend], ...]:
+def _choose_backends(options: RunOptions, parts: Parts, place: Place) -> tuple[type[Backend], ...]:
     if options.backends:
         return tuple(pick("backend", name, parts.backends) for name in dict.fromkeys(options.backends))
-    return (best_backend(options, tuple(parts.backends.values())),)
+    return (best_backend(options, tuple(parts.backends.values()), place),)
 
 
 def _check_pythons(options: RunOptions, backends: Sequence[type[Backend]]) -> None:
@@ -121,11 +126,15 @@ def _check_options(options: RunOptions) -> None:
 
 
 def _begin(
-    head_start: HeadStart, options: RunOptions, backend: type[Backend], probes: Sequence[Probe]
+    head_start: HeadStart,
+    options: RunOptions,
+    backend: type[Backend],
+    probes: Sequence[Probe],
+    place: Place,
 ) -> None:
-    python = _python(options, backend)
+    python = _python(options, backend, place)
     # a worker that cannot open its engine would be started for nothing
-    if python != sys.executable or backend.missing() is None:
+    if python != sys.executable or place.has(backend):
         known = {probe.name: probe for probe in probes}
         head_start.begin(backend, resolve_options(backend, options), python, options.blocked_plugins, known)
 
@@ -284,7 +293,12 @@ def _cell(manner: Manner, draft: Draft, tokenizer: FastTokenizer, context: int, 
 
 
 def _job(
-    options: RunOptions, pair: Pair, asked: _Asked, selection: Selection, probes: tuple[ProbeCell, ...]
+    options: RunOptions,
+    pair: Pair,
+    asked: _Asked,
+    selection: Selection,
+    probes: tuple[ProbeCell, ...],
+    place: Place,
 ) -> Job:
     backend = pair.backend
     for cell in asked.cells:
@@ -296,7 +310,7 @@ def _job(
         pair.label,
         asked.tokenizer,
         resolve_options(backend, options),
-        _python(options, backend),
+        _python(options, backend, place),
         asked.cells,
         asked.units,
         tuple(replace(group, chat=chat) for chat in chats for group in selection.groups),
@@ -304,11 +318,12 @@ def _job(
         options.blocked_plugins,
         asked.template,
         probes,
+        place=place,
     )
 
 
 def _probe_cells(
-    options: RunOptions, pair: Pair, selection: Selection
+    options: RunOptions, pair: Pair, selection: Selection, place: Place
 ) -> tuple[tuple[ProbeCell, ...], list[Refusal]]:
     """The probes that fit a model, and why others do not.
 
@@ -317,7 +332,7 @@ def _probe_cells(
     cells, refusals = [], []
     for probe in selection.probes:
         try:
-            cells.append(_probe_cell(options, probe, pair))
+            cells.append(_probe_cell(options, probe, pair, place))
         except ModelError as error:
             refusals.append(Refusal(pair.backend.name, pair.label, error))
     if refusals and not cells and not selection.wishes:
@@ -325,18 +340,19 @@ def _probe_cells(
     return tuple(cells), refusals
 
 
-def _probe_cell(options: RunOptions, probe: Probe, pair: Pair) -> ProbeCell:
-    """:raises ModelError: what it asks does not fit the model or this machine."""
+def _probe_cell(options: RunOptions, probe: Probe, pair: Pair, place: Place) -> ProbeCell:
+    """:raises ModelError: what it asks does not fit the model or the machine."""
     settings = resolve_options(probe, options)
     engine = resolve_options(pair.backend, options)
-    check_room(probe, settings, pair.model, pair.backend.cache_bits(engine), engine.get("dtype"))
+    bits, dtype = pair.backend.cache_bits(engine), engine.get("dtype")
+    check_room(probe, settings, pair.model, bits, dtype, place.memory())
     return ProbeCell(probe, settings, options.seed)
 
 
-def _python(options: RunOptions, backend: type[Backend]) -> str:
-    """The interpreter that is named, else remembered or made for the backend, else this one."""
+def _python(options: RunOptions, backend: type[Backend], place: Place) -> str:
+    """The interpreter that is named, else the place's for the backend."""
     named = options.pythons.get(backend.name)
-    return named if named is not None else str(python_of(backend.name) or sys.executable)
+    return named if named is not None else place.python(backend)
 
 
 def _origin(model: FoundModel) -> tuple[str, ...]:

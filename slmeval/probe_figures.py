@@ -12,7 +12,6 @@ from slmeval.api import Probe
 from slmeval.conditions import told_load
 from slmeval.document import from_plain
 from slmeval.errors import DataError, JobFailed
-from slmeval.machine import this_machine
 from slmeval.plan import Job, ProbeCell
 from slmeval.types import (
     CellResult,
@@ -58,7 +57,7 @@ def measured_cell(job: Job, cell: ProbeCell, measurements: Sequence[Measurement]
     notes = [note for each in measurements for note in each.notes]
     # said once, of the first worker that it is true of
     served = job.model.form == "server"
-    loads = (told_load(each.conditions, this_machine().cores, served=served) for each in measurements)
+    loads = (told_load(each.conditions, job.place.machine().cores, served=served) for each in measurements)
     notes += [load for load in loads if load][:1]
     conditions = tuple(seen for each in measurements for seen in each.conditions)
     return _cell(job, cell, figures, series, conditions, tuple(dict.fromkeys(notes)))

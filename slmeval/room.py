@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
 from collections.abc import Mapping
 
 from slmeval.api import Demand, Probe
-from slmeval.available import available_memory
 from slmeval.errors import ModelError, UsageError
-from slmeval.machine import this_machine
 from slmeval.models import FoundModel
 from slmeval.shape import Shape
 from slmeval.shape_of_config import BITS
@@ -26,11 +23,12 @@ def check_room(
     settings: Mapping[str, OptionValue],
     model: FoundModel,
     cache_bits: float,
-    dtype: OptionValue = None,
+    dtype: OptionValue,
+    free: int | None,
 ) -> None:
     """Look at what a probe asks at most; keys and values have ``cache_bits`` each.
 
-    ``dtype``: the type of the weights that is asked of the engine, if one is.
+    ``dtype``: the type of the weights that is asked of the engine, if one is; ``free``: bytes of memory.
 
     :raises ModelError: the sequences are longer than the model's context, or the model and its cache are
         more than the memory that is free.
@@ -53,11 +51,12 @@ def check_room(
             f"{model.ref} has {model.context:,}: ask for less (slmeval list probes shows its options)"
         )
     if model.form != "server":
-        _check_memory(probe, demand, model, cache_bits, dtype)
+        _check_memory(probe, demand, model, cache_bits, dtype, free)
 
 
-def _check_memory(probe: Probe, demand: Demand, model: FoundModel, bits: float, dtype: OptionValue) -> None:
-    free = largest_memory()
+def _check_memory(
+    probe: Probe, demand: Demand, model: FoundModel, bits: float, dtype: OptionValue, free: int | None
+) -> None:
     try:
         shape = shape_of(model.place)
         weights, cache = _weights(shape, dtype), shape.kv_bytes(demand.tokens, bits) * demand.sequences
@@ -77,11 +76,3 @@ def _weights(shape: Shape, dtype: OptionValue) -> float:
     """Bytes in the type that is asked for, where that is a plain one; what is packed, as it is stored."""
     plain = all(weight.dtype in _FLOATS for weight in shape.weights)
     return shape.weight_bytes(BITS.get(str(dtype)) if plain else None)
-
-
-def largest_memory() -> int | None:
-    """Bytes free in main memory, or of the largest accelerator where that has more."""
-    free = available_memory()
-    told = (re.search(r"(\d+) MiB", name) for name in this_machine().accelerators)
-    devices = [int(found[1]) * 2**20 for found in told if found]
-    return max([free, *devices]) if free is not None else None

@@ -16,7 +16,7 @@ from slmeval.errors import JobFailed, StoreError, UsageError
 from slmeval.finishing import Finisher, Measured
 from slmeval.foreseen import bare
 from slmeval.head_start import HeadStart
-from slmeval.machine import this_machine
+from slmeval.places import HERE
 from slmeval.plan import Cell, Job, Plan
 from slmeval.probing import ProbeRun, failed_together
 from slmeval.registry import Registry, Seat, pick
@@ -77,10 +77,11 @@ class Run:
         progress: Progress,
         run_id: str,
         head_start: HeadStart | None,
+        executor: Executor | None = None,
     ) -> None:
         self._plan = plan
         self._watchers = Watchers(registry.seats)
-        self._executor = executor_of(plan.options, registry)
+        self._executor = executor or executor_of(plan.options, registry)
         self._head_start = head_start
         self._store = store
         self._progress = progress
@@ -248,7 +249,7 @@ class Run:
             demo=self._plan.demo,
             options=self._plan.options,
             versions=library_versions(),
-            machine=this_machine(),
+            machine=next((job.place for job in self._plan.jobs), HERE).machine(),
             models=self._models_with_notes(),
             cells=tuple(self._cells),
             failures=tuple(self._failures),
@@ -273,12 +274,14 @@ def execute(
     progress: Progress,
     run_id: str | None = None,
     head_start: HeadStart | None = None,
+    executor: Executor | None = None,
 ) -> RunResult:
     """Carry out ``plan``; with the ``run_id`` of an unfinished run, go on with that one.
 
-    ``head_start`` is what :func:`slmeval.planner.plan` was given, if it was.
+    ``head_start`` is what :func:`slmeval.planner.plan` was given, if it was. An ``executor`` goes before the
+    one that the options name.
     """
-    return Run(plan, registry, store, progress, run_id or new_run_id(), head_start).execute()
+    return Run(plan, registry, store, progress, run_id or new_run_id(), head_start, executor).execute()
 
 
 def _of_model(name: str) -> bool:

@@ -27,7 +27,7 @@ import platformdirs
 from slmeval.document import from_document, from_plain, to_json, to_plain
 from slmeval.errors import StoreError, UnknownName, UsageError
 from slmeval.file_hash import sha256_of
-from slmeval.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
+from slmeval.migrations import APPLICATION_ID, MIGRATIONS, index_figures, migrate, version_of
 from slmeval.types import (
     Completion,
     EndReason,
@@ -139,7 +139,7 @@ class Store:
             " thought_tokens, text, thought)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT))"
         )
-        with self._writing():
+        with self.writing():
             self._db.executemany(statement, rows)
 
     def _select_by_key(self, columns: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
@@ -170,7 +170,7 @@ class Store:
         """
         told = None if identity is None else json.dumps(dict(identity))
         row = (run_id, started, json.dumps(to_plain(options)), told, *_this_process())
-        with self._writing():
+        with self.writing():
             self._refuse_alive(run_id)
             self._db.execute(
                 "INSERT INTO runs (id, started, status, options, identity, host, pid, born)"
@@ -179,7 +179,7 @@ class Store:
                 " host = excluded.host, pid = excluded.pid, born = excluded.born",
                 row,
             )
-        ((began,),) = self._select("SELECT started FROM runs WHERE id = ?", run_id)
+        ((began,),) = self.select("SELECT started FROM runs WHERE id = ?", run_id)
         return str(began)
 
     def identity_changes(self, run_id: str, identity: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -189,7 +189,7 @@ class Store:
         SHA-256 of its content. An entry that is new or gone has "" for the hash that is not there. Nothing
         has changed where the run never began, or began without an identity.
         """
-        found = self._select("SELECT identity FROM runs WHERE id = ? AND identity IS NOT NULL", run_id)
+        found = self.select("SELECT identity FROM runs WHERE id = ? AND identity IS NOT NULL", run_id)
         if not found:
             return {}
         before = self._json(found[0][0], run_id)
@@ -204,7 +204,7 @@ class Store:
         With ``anew`` these are all: of a run that goes on, another cell may have stood in this place.
         """
         rows = [(run_id, cell, *item) for item in items]
-        with self._writing():
+        with self.writing():
             if anew:
                 self._db.execute("DELETE FROM cell_items WHERE run = ? AND cell = ?", (run_id, cell))
             self._db.executemany("INSERT OR REPLACE INTO cell_items VALUES (?, ?, ?, ?, ?)", rows)
@@ -214,18 +214,19 @@ class Store:
         statement = (
             "SELECT item, request, key FROM cell_items WHERE run = ? AND cell = ? ORDER BY item, request"
         )
-        return self._select(statement, run_id, cell)
+        return self.select(statement, run_id, cell)
 
     def finish_run(self, run: RunResult) -> None:
         """Save the results of a run, begun here or elsewhere."""
         row = (run.id, run.started, run.finished, run.status, json.dumps(to_plain(run.options)), to_json(run))
-        with self._writing():
+        with self.writing():
             self._db.execute(
                 "INSERT INTO runs (id, started, finished, status, options, document)"
                 " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
                 " SET finished = excluded.finished, status = excluded.status, document = excluded.document",
                 row,
             )
+            index_figures(self._db, run.id, json.loads(row[-1]))
 
     def run(self, id_or_prefix: str) -> RunResult:
         """The results of a run, named by its id or by the first letters of it.
@@ -236,7 +237,7 @@ class Store:
         :raises slmeval.errors.UsageError: several runs have, or the run has no results yet.
         """
         run_id = self.full_id(id_or_prefix)
-        ((text,),) = self._select("SELECT document FROM runs WHERE id = ?", run_id)
+        ((text,),) = self.select("SELECT document FROM runs WHERE id = ?", run_id)
         if text is None:
             raise UsageError(f"run {run_id} has not finished: go on with `slmeval run --resume {run_id}`")
         return from_document(self._json(text, run_id))
@@ -244,7 +245,7 @@ class Store:
     def options_of(self, run_id: str) -> RunOptions:
         """What a run was asked for; ``run_id`` and the errors as in :meth:`run`."""
         run_id = self.full_id(run_id)
-        ((text,),) = self._select("SELECT options FROM runs WHERE id = ?", run_id)
+        ((text,),) = self.select("SELECT options FROM runs WHERE id = ?", run_id)
         return self._options(text, run_id)
 
     def status_of(self, run_id: str) -> str:
@@ -252,7 +253,7 @@ class Store:
 
         ``run_id`` and the errors as in :meth:`run`.
         """
-        ((status,),) = self._select("SELECT status FROM runs WHERE id = ?", self.full_id(run_id))
+        ((status,),) = self.select("SELECT status FROM runs WHERE id = ?", self.full_id(run_id))
         return str(status)
 
     def is_alive(self, run_id: str) -> bool:
@@ -267,13 +268,13 @@ class Store:
         columns = "SELECT id, started, finished, status, options FROM runs ORDER BY started DESC, rowid DESC"
         return [
             RunSummary(run_id, started, finished, status, self._options(options, run_id))
-            for run_id, started, finished, status, options in self._select(columns)
+            for run_id, started, finished, status, options in self.select(columns)
         ]
 
     def unfinished(self) -> str | None:
         """The newest run that was killed, was interrupted or failed, or ``None``."""
         statement = "SELECT id FROM runs WHERE status != 'done' ORDER BY started DESC, rowid DESC"
-        found = (str(run_id) for (run_id,) in self._select(statement))
+        found = (str(run_id) for (run_id,) in self.select(statement))
         waiting = (run_id for run_id in found if self._process_of(run_id) is None)
         return next(
             (run_id for run_id in waiting if not self._told_of(run_id).keys() & {RESCORED, CONFIRMED}), None
@@ -285,14 +286,14 @@ class Store:
 
     def _told_of(self, run_id: str) -> dict[str, str]:
         """A run's identity."""
-        found = self._select("SELECT identity FROM runs WHERE id = ? AND identity IS NOT NULL", run_id)
+        found = self.select("SELECT identity FROM runs WHERE id = ? AND identity IS NOT NULL", run_id)
         told = self._json(found[0][0], run_id) if found else {}
         return told if isinstance(told, dict) else {}
 
     def _process_of(self, run_id: str) -> int | None:
         """The other process that is carrying out a run now."""
         statement = "SELECT host, pid, born FROM runs WHERE id = ? AND status = 'running' AND pid IS NOT NULL"
-        return next((row[1] for row in self._select(statement, run_id) if _is_at_work(*row)), None)
+        return next((row[1] for row in self.select(statement, run_id) if _is_at_work(*row)), None)
 
     def _refuse_alive(self, run_id: str) -> None:
         if pid := self._process_of(run_id):
@@ -307,10 +308,10 @@ class Store:
         if back := LAST.fullmatch(prefix):
             return self._newest(prefix, int(back[1] or 0))
         statement = "SELECT id FROM runs WHERE substr(id, 1, length(?)) = ? ORDER BY started DESC, rowid DESC"
-        found = [run_id for (run_id,) in self._select(statement, prefix, prefix)]
+        found = [run_id for (run_id,) in self.select(statement, prefix, prefix)]
         if not prefix or not found:
             newest = "SELECT id FROM runs ORDER BY started DESC, rowid DESC LIMIT 10"
-            raise UnknownName("run", prefix, [run_id for (run_id,) in self._select(newest)])
+            raise UnknownName("run", prefix, [run_id for (run_id,) in self.select(newest)])
         if prefix in found:
             return prefix
         if len(found) == 1:
@@ -321,10 +322,10 @@ class Store:
         """The newest run but ``back``."""
         begun = "FROM runs WHERE instr(coalesce(identity, ''), ?) = 0"
         mark = json.dumps(CONFIRMED)
-        ((count,),) = self._select(f"SELECT count(*) {begun}", mark)
+        ((count,),) = self.select(f"SELECT count(*) {begun}", mark)
         if back >= count:
             raise UsageError(f"there is no run {reference}: the store {self.path} holds {count}")
-        ((run_id,),) = self._select(
+        ((run_id,),) = self.select(
             f"SELECT id {begun} ORDER BY started DESC, rowid DESC LIMIT 1 OFFSET ?", mark, back
         )
         return str(run_id)
@@ -343,13 +344,13 @@ class Store:
     def save_measurement(self, run_id: str, probe: str, worker: int, measurement: Measurement) -> None:
         """Save what a probe measured in one worker of a run."""
         row = (run_id, probe, worker, _now(), json.dumps(to_plain(measurement), allow_nan=False))
-        with self._writing():
+        with self.writing():
             self._db.execute("INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)", row)
 
     def measurement(self, run_id: str, probe: str, worker: int) -> Measurement | None:
         """What was saved so, or ``None``."""
         statement = "SELECT document FROM measurements WHERE run = ? AND probe = ? AND worker = ?"
-        found = self._select(statement, run_id, probe, worker)
+        found = self.select(statement, run_id, probe, worker)
         return from_plain(Measurement, self._json(found[0][0], run_id), probe) if found else None
 
     # ---- models and files --------------------------------------------------------------------------
@@ -359,19 +360,19 @@ class Store:
 
         ``notes``: what its engine said of how it was measured; those that were saved before are kept.
         """
-        with self._writing():
+        with self.writing():
             every = dict.fromkeys((*self.model_notes(key), *notes))
             row = (key, json.dumps(to_plain(info)), json.dumps(list(every)))
             self._db.execute("INSERT OR REPLACE INTO models (key, info, notes) VALUES (?, ?, ?)", row)
 
     def model_info(self, key: str) -> ModelInfo | None:
         """What was opened under ``key``, or ``None`` where nothing ever was."""
-        found = self._select("SELECT info FROM models WHERE key = ?", key)
+        found = self.select("SELECT info FROM models WHERE key = ?", key)
         return from_plain(ModelInfo, json.loads(found[0][0]), "info") if found else None
 
     def model_notes(self, key: str) -> tuple[str, ...]:
         """What was ever said of how answers under ``key`` were measured."""
-        found = self._select("SELECT notes FROM models WHERE key = ?", key)
+        found = self.select("SELECT notes FROM models WHERE key = ?", key)
         return tuple(json.loads(found[0][0])) if found else ()
 
     def file_hash(self, path: Path) -> str:
@@ -382,11 +383,11 @@ class Store:
         path = path.resolve()
         name, before = os.fsencode(path), path.stat()
         statement = "SELECT sha256 FROM files WHERE path = CAST(? AS TEXT) AND stamp = ?"
-        if found := self._select(statement, name, _stamp(before)):
+        if found := self.select(statement, name, _stamp(before)):
             return str(found[0][0])
         sha256 = sha256_of(path)
         if _stamp(path.stat()) == _stamp(before) and not _is_fresh(before):
-            with self._writing():
+            with self.writing():
                 self._db.execute(
                     "INSERT OR REPLACE INTO files VALUES (CAST(? AS TEXT), ?, ?)",
                     (name, _stamp(before), sha256),
@@ -395,17 +396,18 @@ class Store:
 
     # ---- statements --------------------------------------------------------------------------------
 
-    def _select(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    def select(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT; for what lies in tables of its own, as the service's does."""
         with _explained(self.path):
             return self._db.execute(statement, values).fetchall()
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction: everything in it is saved, or nothing."""
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction on the connection that is given: everything in it is saved, or nothing."""
         with _explained(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 # a full disk makes SQLite roll back by itself

@@ -12,7 +12,6 @@ from random_models import TINY_LLAMA, write_model
 from safetensors.numpy import load_file, save_file
 from scripted_session import settings_of
 
-from slmeval import room
 from slmeval.errors import ModelError
 from slmeval.models import FoundModel
 from slmeval.pairing import demo_model
@@ -35,12 +34,11 @@ def folder(tmp_path: Path) -> Path:
     return write_model(tmp_path / "model", TINY_LLAMA)
 
 
-def fits(folder: Path, dtype: str | None, free: float, monkeypatch: pytest.MonkeyPatch) -> bool:
+def fits(folder: Path, dtype: str | None, free: int) -> bool:
     """Whether 64 tokens at 16 bits a number fit beside the weights."""
-    monkeypatch.setattr(room, "largest_memory", lambda: free)
     found = FoundModel(ModelRef(str(folder)), folder, "hash", 64)
     try:
-        check_room(Memory(), settings_of(Memory(), {"context": "64"}), found, 16.0, dtype)
+        check_room(Memory(), settings_of(Memory(), {"context": "64"}), found, 16.0, dtype, free)
     except ModelError as error:
         return "more memory than is free" not in str(error)
     return True
@@ -51,12 +49,12 @@ def fits(folder: Path, dtype: str | None, free: float, monkeypatch: pytest.Monke
     [(None, 4), ("auto", 4), ("float32", 4), ("bfloat16", 2), ("float16", 2), ("float64", 8), ("mxfp4", 4)],
 )
 def test_weights_are_counted_in_the_type_that_is_asked_for(
-    folder: Path, dtype: str | None, size: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path, dtype: str | None, size: int
 ) -> None:
     weights = sum(each.size for each in load_file(folder / "model.safetensors").values())
     need = weights * size + NUMBERS * 2
-    assert fits(folder, dtype, need, monkeypatch)
-    assert not fits(folder, dtype, need - 1, monkeypatch)
+    assert fits(folder, dtype, need)
+    assert not fits(folder, dtype, need - 1)
 
 
 def test_weights_that_are_no_floats_are_counted_as_they_are_stored(
@@ -67,8 +65,8 @@ def test_weights_that_are_no_floats_are_counted_as_they_are_stored(
     name = next(name for name in tensors if name.endswith("up_proj.weight"))
     save_file({**tensors, name: tensors[name].astype(np.int8)}, file)
     need = sum(each.size * 4 for each in tensors.values()) - tensors[name].size * 3 + NUMBERS * 2
-    assert fits(folder, "bfloat16", need, monkeypatch)
-    assert not fits(folder, "bfloat16", need - 1, monkeypatch)
+    assert fits(folder, "bfloat16", need)
+    assert not fits(folder, "bfloat16", need - 1)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +111,7 @@ def test_a_run_that_asks_for_other_types_is_held_against_them(
     if find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
     model = demo_model("gguf" if engine == "llamacpp" else "folder")
-    monkeypatch.setattr(room, "largest_memory", lambda: shape_of(model).weight_bytes() + mib * MIB)
+    monkeypatch.setattr("slmeval.places.largest_memory", lambda: shape_of(model).weight_bytes() + mib * MIB)
     parts = load().parts
 
     def planned(options: dict[str, str]) -> int:

@@ -305,8 +305,8 @@ def test_an_older_store_is_brought_forward_and_keeps_its_answers(
     monkeypatch.setattr("slmeval.migrations.MIGRATIONS", [*MIGRATIONS, add_table])
     with Store.open(store.path) as newer:
         assert newer.replies(["k"]) == {"k": LIKELIHOOD}
-        assert newer._select("SELECT count(*) FROM extra") == [(0,)]
-        assert newer._select("PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
+        assert newer.select("SELECT count(*) FROM extra") == [(0,)]
+        assert newer.select("PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
 
 
 def test_a_store_without_notes_is_brought_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +320,7 @@ def test_a_store_without_notes_is_brought_forward(tmp_path: Path, monkeypatch: p
         assert (store.model_info("m"), store.model_notes("m")) == (examples.INFO, ())
         assert (
             "what the engine said"
-            in store._select("SELECT sql FROM sqlite_master WHERE name = 'models'")[0][0]
+            in store.select("SELECT sql FROM sqlite_master WHERE name = 'models'")[0][0]
         )
 
 
@@ -341,15 +341,15 @@ def test_a_migration_that_fails_half_way_leaves_the_store_as_it_was(
             Store.open(store.path)
     assert failure.value.__cause__, "what failed is still held here, and must hold no lock"
     store.save_replies([("k", LIKELIHOOD)])
-    assert store._select("SELECT name FROM sqlite_master WHERE name = 'extra'") == []
-    assert store._select("PRAGMA user_version") == [(len(MIGRATIONS),)]
+    assert store.select("SELECT name FROM sqlite_master WHERE name = 'extra'") == []
+    assert store.select("PRAGMA user_version") == [(len(MIGRATIONS),)]
 
 
 def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
     with sqlite3.connect(store.path) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(StoreError, match=r"has version 99, this slmeval knows versions up to 4: upgrade"):
+    with pytest.raises(StoreError, match=r"has version 99, this slmeval knows versions up to 6: upgrade"):
         Store.open(store.path)
 
 
@@ -493,7 +493,7 @@ def test_a_damaged_store_says_so(store: Store) -> None:
     content = bytearray(store.path.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     store.path.write_bytes(content)
-    with Store.open(store.path) as damaged, pytest.raises(StoreError, match="is damaged: move it away"):
+    with pytest.raises(StoreError, match="is damaged: move it away"), Store.open(store.path) as damaged:
         damaged.known([f"k{number}" for number in range(2000)])
 
 
@@ -609,7 +609,7 @@ def test_after_kill_9_every_saved_answer_is_there_and_none_is_torn(tmp_path: Pat
         first = told[-1] + 2
         with Store.open(path) as store:
             replies = store.replies(f"{batch}:{n}" for batch in range(first) for n in range(20))
-            assert store._select("PRAGMA integrity_check") == [("ok",)]
+            assert store.select("PRAGMA integrity_check") == [("ok",)]
         sizes = {batch: sum(f"{batch}:{n}" in replies for n in range(20)) for batch in range(first)}
         assert all(sizes[batch] == 20 for batch in told)
         assert set(sizes.values()) <= {0, 20}

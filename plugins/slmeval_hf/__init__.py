@@ -58,7 +58,9 @@ class HFBackend(Backend):
         ),
         Option("threads", count, 0, "threads of torch on the CPU; 0: as torch chooses"),
         Option("batch_tokens", count, 0, "tokens that are run at once; 0: by the memory that is free"),
-        Option("trust_remote_code", truth, False, "run the Python code that comes with the model"),
+        Option(
+            "trust_remote_code", truth, False, "run the Python code that comes with the model", local=True
+        ),
     )
 
     @classmethod

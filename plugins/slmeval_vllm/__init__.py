@@ -82,7 +82,9 @@ class VllmBackend(Backend):
         ),
         Option("attention", str, "auto", "vLLM's attention backend (FLASH_ATTN, TRITON_ATTN and so on)"),
         Option("threads", count, 0, "threads on the CPU; 0: one for each core"),
-        Option("trust_remote_code", truth, False, "run the Python code that comes with the model"),
+        Option(
+            "trust_remote_code", truth, False, "run the Python code that comes with the model", local=True
+        ),
     )
 
     @classmethod
