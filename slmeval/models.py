@@ -70,6 +70,14 @@ class FoundModel:
         """Equal for two names of one model."""
         return self.address or str(self.place.resolve())
 
+    def files(self) -> tuple[Path, ...]:
+        """All files that define it, the first shard of a GGUF file first; none of a model behind a server."""
+        if self.form == "server":
+            return ()
+        if self.form == "gguf":
+            return (*shards_of(self.place), *neighbours_of(self.place))
+        return tuple(_files(self.place))
+
     def tokenizer(self) -> FastTokenizer:
         """The model's own: its ``tokenizer.json``, also beside a GGUF file, else what that file holds.
 

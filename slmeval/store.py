@@ -256,6 +256,10 @@ class Store:
         ((status,),) = self.select("SELECT status FROM runs WHERE id = ?", self.full_id(run_id))
         return str(status)
 
+    def begun(self, run_id: str) -> bool:
+        """Whether there is a run of exactly this id."""
+        return bool(self.select("SELECT 1 FROM runs WHERE id = ?", run_id))
+
     def is_alive(self, run_id: str) -> bool:
         """Whether another process on this machine is carrying out the run; ``run_id`` as in :meth:`run`.
 
