@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from slmeval.service.pages import compare, devices, history, items, login, matrix, runs
+
+_PAGES = (runs, devices, login, items, compare, history, matrix)
 
 
 def add_to(app: FastAPI) -> None:
     """Add the pages and what they need."""
+    for module in _PAGES:
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(packages=[("slmeval.service", "static")]), name="static")
