@@ -53,13 +53,9 @@ def plan(
 
     :raises UsageError: the first mistake found, in one sentence.
     """
-    _check_options(options)
+    selection, backends = check(options, parts, place)
     stopping = _stopping(options, file_hash)
-    selection = select(options, parts)
-    backends = _choose_backends(options, parts, place)
-    _check_pythons(options, backends)
     drafts = _drafts(options, selection, parts)
-    _check_engine_options(options, (*backends, *selection.probes))
     if head_start is not None:
         _begin(head_start, options, backends[0], selection.probes, place)
     pairing = pair(options, backends, file_hash, place)
@@ -83,6 +79,27 @@ def plan(
 
     stopping, jobs = looked_at(stopping, jobs, [probe.name for probe in selection.probes])
     return Plan(options, not options.models, tuple(jobs), failures, stopping)
+
+
+def check(
+    options: RunOptions, parts: Parts, place: Place = HERE
+) -> tuple[Selection, tuple[type[Backend], ...]]:
+    """What is asked and on which engines, as far as can be told without a row, a model or a file of it.
+
+    :raises UsageError: the first mistake that shows already here, in one sentence.
+    """
+    _check_options(options)
+    selection = select(options, parts)
+    backends = _choose_backends(options, parts, place)
+    _check_pythons(options, backends)
+    configured: tuple[Configurable, ...] = (*backends, *selection.probes)
+    _check_engine_options(options, configured)
+    for part in configured:
+        resolve_options(part, options)
+    for backend in backends:
+        for wish in selection.wishes:
+            _check_capability(backend, wish.task, options)
+    return selection, backends
 
 
 def _stopping(options: RunOptions, file_hash: Callable[[Path], str]) -> Stopping | None:
@@ -301,8 +318,6 @@ def _job(
     place: Place,
 ) -> Job:
     backend = pair.backend
-    for cell in asked.cells:
-        _check_capability(backend, cell.task, options)
     chats: tuple[Chat, ...] = tuple(dict.fromkeys(cell.chat for cell in asked.cells))
     return Job(
         backend,
