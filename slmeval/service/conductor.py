@@ -6,6 +6,7 @@ What goes wrong here, and what it costs, is this process's: the server goes on, 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -38,7 +39,9 @@ _PULSE = 0.25
 
 @dataclass(frozen=True)
 class _Ending:
-    """How it ended: done, failed, refused (it could not begin), interrupted, or busy (another carries it)."""
+    """How it ended: done, failed, refused (it could not begin), died (an engine did: it may be tried again),
+    interrupted, or busy (another process carries it out).
+    """
 
     status: str
     reason: str = ""
@@ -99,7 +102,8 @@ def conduct(line: Line, task: Message) -> _Ending:
     """Carry out what the server asks for."""
     try:
         with Store.open(Path(task["store"]), wait=60.0) as store:
-            return _ending_of(_run(line, task, store))
+            executor = DeviceExecutor(line, store.file_hash)
+            return _ending_of(_run(line, task, store, executor), executor)
     except DeviceLost as lost:
         return _Ending("interrupted", str(lost))
     except KeyboardInterrupt:
@@ -110,12 +114,11 @@ def conduct(line: Line, task: Message) -> _Ending:
         return _Ending("refused", str(error))
 
 
-def _run(line: Line, task: Message, store: Store) -> RunResult | None:
+def _run(line: Line, task: Message, store: Store, executor: DeviceExecutor) -> RunResult | None:
     """The run, or ``None`` where another process still carries it out."""
     options = from_plain(RunOptions, task["options"], "options")
     registry = _watched(load(options.blocked_plugins), line)
     place = _place(task["device"])
-    executor = DeviceExecutor(line, store.file_hash)
     with HeadStart(executor) as head_start:
         planned = plan(options, registry.parts, store.file_hash, head_start, place)
         _check_size(planned, task["limits"]["items"])
@@ -148,15 +151,18 @@ def _tell_plan(line: Line, planned: Plan) -> None:
     line.say("began", cells=list(planned.cells), requests=requests, timed=timed)
 
 
-def _ending_of(result: RunResult | None) -> _Ending:
+def _ending_of(result: RunResult | None, executor: DeviceExecutor) -> _Ending:
     if result is None:
         return _Ending("busy", "another process still carries it out")
     reasons = (f"{each.backend}:{each.model}: {each.reason}" for each in result.failures)
-    return _Ending(result.status, "; ".join(reasons))
+    status = "died" if result.status == "failed" and executor.died else result.status
+    return _Ending(status, "; ".join(reasons))
 
 
 def main() -> None:
     """Serve the server on this process's stdin and stdout, which nothing else gets to see."""
+    # whoever started the server may have had it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     reader = os.fdopen(os.dup(0), "rb")
     writer = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -27,6 +27,8 @@ class DeviceExecutor(Executor):
         self._line, self._file_hash = line, file_hash
         self._numbers = itertools.count(1)
         self._models: dict[str, FoundModel] = {}
+        #: a worker ended by itself
+        self.died = False
 
     def know(self, models: Iterable[FoundModel]) -> None:
         """The models that may be asked for; to be called before a worker is told of one."""
@@ -34,9 +36,9 @@ class DeviceExecutor(Executor):
 
     def start(self, launch: Launch) -> Channel:
         number = next(self._numbers)
-        return _DeviceChannel(self._line, number, self._line.begin(number, launch.backend), self._bring)
+        return _DeviceChannel(self, self._line, number, self._line.begin(number, launch.backend))
 
-    def _bring(self, sha256: str) -> str | None:
+    def bring(self, sha256: str) -> str | None:
         """The model with this hash is on the device afterwards, and where; ``None``: a server has it."""
         found = self._models[sha256]
         if not found.files():
@@ -62,9 +64,9 @@ class _DeviceChannel(Channel):
     """One worker on the device. What is sent to a device that is gone raises :class:`DeviceLost`."""
 
     def __init__(
-        self, line: Line, number: int, inbox: queue.Queue[bytes | str], bring: Callable[[str], str | None]
+        self, executor: DeviceExecutor, line: Line, number: int, inbox: queue.Queue[bytes | str]
     ) -> None:
-        self._line, self._number, self._inbox, self._bring = line, number, inbox, bring
+        self._executor, self._line, self._number, self._inbox = executor, line, number, inbox
         self._words: str | None = None
 
     def send(self, frame: bytes) -> None:
@@ -83,12 +85,12 @@ class _DeviceChannel(Channel):
             raise TimeoutError from None
         self._line.check()
         if isinstance(said, str):
-            self._words = said
+            self._words, self._executor.died = said, True
             return None
         return said
 
     def locate(self, model: ModelRef, sha256: str) -> ModelRef:
-        location = self._bring(sha256)
+        location = self._executor.bring(sha256)
         return model if location is None else ModelRef(location, model.revision)
 
     def last_words(self) -> str:
