@@ -93,10 +93,10 @@ class _Book:
             raise UnknownName("task", name, self._tasks)
         # the question is the same whatever is shown before it
         made = draft(self._options, self._tasks[name], 0, self._parts, self._source)
-        return {sample.item: Question(row, _text(sample)) for row, sample in enumerate(made.samples)}
+        return {sample.item: Question(row, question_of(sample)) for row, sample in enumerate(made.samples)}
 
 
-def _text(sample: Sample) -> str:
+def question_of(sample: Sample) -> str:
     """The question alone, as plain text."""
     if sample.asked:
         return sample.asked
