@@ -37,7 +37,9 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller, who may do what ``scope`` says; 401 without a right token, else 403."""
 
     async def caller(request: Request, _: Annotated[object, Security(_BEARER)] = None) -> Caller:
-        return _allowed(await caller_of(request), scope)
+        # the layout of pages says who is logged in
+        request.state.caller = found = _allowed(await caller_of(request), scope)
+        return found
 
     return caller
 

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 
 from slmeval import __version__
 from slmeval.builtin.reporters.text import interval_text, number, plural
+from slmeval.service.auth import Caller, form_token
 from slmeval.service.pages.shown import plain, shown
 from slmeval.types import Figure
 
@@ -33,7 +34,7 @@ _BELOW = {"/runs": "/", "/batches": "/"}
 
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page of ``templates/``, told of ``caller``, ``version``, ``form_token`` and the context."""
-    known = {"caller": _caller(request), "version": __version__, "form_token": _form_token(request)}
+    known = {"caller": _caller(request), "version": __version__, "form_token": form_token(request)}
     text = _environment().get_template(template).render(**known, here=_here(request), **context)
     # whatever came past the filters that UTF-8 cannot say must not end the page
     return HTMLResponse(text.encode("utf-8", "backslashreplace"), status)
@@ -44,16 +45,9 @@ def problem(request: Request, status: int, sentence: str) -> HTMLResponse:
     return page(request, "problem.html", status=status, code=status, sentence=sentence)
 
 
-def _caller(request: Request) -> Any:
+def _caller(request: Request) -> Caller | None:
+    """Who asks, where the page asked who may see it (:func:`slmeval.service.auth.needs`)."""
     return getattr(request.state, "caller", None)
-
-
-def _form_token(request: Request) -> str:
-    try:
-        from slmeval.service.auth import form_token
-    except ImportError:
-        return ""
-    return str(form_token(request))
 
 
 def _here(request: Request) -> str:
