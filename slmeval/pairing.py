@@ -129,7 +129,7 @@ class _Search:
         form = form_of(ref)
         # seen by the name alone; else a hub would be asked for what a server calls so
         if "server" not in backend.forms if form == "server" else set(backend.forms) == {"server"}:
-            raise _not_opened(backend, str(ref), form)
+            raise not_opened(backend, str(ref), form)
         key = (text, backend.name if form == "server" else "")
         if key not in self._known:
             try:
@@ -140,7 +140,7 @@ class _Search:
         if isinstance(found, ModelError):
             raise found
         if found.form not in backend.forms:
-            raise _not_opened(backend, str(ref), found.form)
+            raise not_opened(backend, str(ref), found.form)
         return found
 
     def _find(self, ref: ModelRef, backend: type[Backend]) -> FoundModel:
@@ -153,7 +153,8 @@ class _Search:
 _FORMS = {"folder": "model folders", "gguf": "GGUF files", "server": "servers (http://HOST:PORT/v1#NAME)"}
 
 
-def _not_opened(backend: type[Backend], model: str, form: str) -> UsageError:
+def not_opened(backend: type[Backend], model: str, form: str) -> UsageError:
+    """What to raise where a backend does not open models of a form."""
     opens = " and ".join(_FORMS.get(form, form) for form in backend.forms)
     told = f"backend {backend.name!r} opens {opens}, and {model} is none of these"
     if "server" in (form, *backend.forms):
@@ -189,7 +190,7 @@ def _models_for(
 ) -> tuple[str, ...]:
     """``--model REF`` goes to every backend, ``--model BACKEND=REF`` to that one."""
     if not options.models:
-        return (str(_demo_for(backend)),)
+        return (str(demo_for(backend)),)
     names = {each.name for each in backends}
     meant = [_split_model(text, names) for text in options.models]
     mine = tuple(text for name, text in meant if name in (None, backend.name))
@@ -198,8 +199,11 @@ def _models_for(
     return mine
 
 
-def _demo_for(backend: type[Backend]) -> Path:
-    """:raises UsageError: the demo model is there in no form that the backend opens."""
+def demo_for(backend: type[Backend]) -> Path:
+    """The demo model in a form that the backend opens.
+
+    :raises UsageError: the demo model is there in no form that it opens.
+    """
     form = next((form for form in backend.forms if form in _DEMO), None)
     if form is None:
         opens = " and ".join(_FORMS.get(form, form) for form in backend.forms)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 # ---- what goes wrong -----------------------------------------------------------------------------------
 
@@ -35,3 +35,145 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: _problem("The request cannot be carried out as it is given."),
     503: _problem("The store cannot be read or written now."),
 }
+
+# ---- what is submitted ---------------------------------------------------------------------------------
+
+#: the name of a task, an engine, a device or an option
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+#: a model's reference, or something else that may be longer
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+#: the value of an option; what is no text is written as JSON writes it
+Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float
+#: the id of a run or a batch: it is also a part of paths
+RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+RunId = Annotated[str, StringConstraints(pattern=RUN_ID)]
+_Shots = Annotated[int, Field(ge=0, le=1000)]
+#: whole numbers up to here are kept as they are by every program that reads JSON
+_MOST = 2**53 - 1
+
+
+class _Exact(BaseModel):
+    """What is taken: no unknown field, and no number for a text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RunRequest(_Exact):
+    """What is to be run; fields are as the flags of `slmeval run`. Each engine makes a run of its own."""
+
+    tasks: Annotated[list[Name], Field(min_length=1, max_length=100)] = Field(
+        description="Tasks, probes or groups by name, or globs of tasks.", examples=[["arc_easy"]]
+    )
+    backends: list[Name] = Field(
+        [], max_length=10, description="Engines; none: the best that a connected device has."
+    )
+    models: list[Text] = Field(
+        [],
+        max_length=20,
+        description="Models that the server allows, or BACKEND=MODEL; none: the demo model.",
+    )
+    devices: list[Name] = Field(
+        [],
+        max_length=100,
+        description='Devices by name, a run on each; ["*"]: every connected one that has the engine; '
+        "none: the first that is free and has it.",
+    )
+    shots: Annotated[list[_Shots], Field(min_length=1, max_length=20)] | None = None
+    limit: int | None = Field(None, ge=1, le=10**9, description="Ask the first rows only.")
+    sample: bool = Field(False, description="Ask the bundled sample rows.")
+    dtype: Name | None = None
+    seed: int = Field(1234, ge=0, le=_MOST)
+    compat: Literal["lm-eval"] | None = None
+    position_bias: bool = False
+    options: dict[Name, Value] = Field({}, max_length=100, description="Options of engines and probes.")
+    chat_template: Literal["off", "on", "both"] = "off"
+    chat_shots: Literal["turns", "message"] = "turns"
+    template_options: dict[Name, Value] = Field({}, max_length=100)
+    thinking: Name = "auto"
+    max_tokens: int | None = Field(None, ge=1, le=10**6)
+    temperature: float = Field(0.0, ge=0, le=100, allow_inf_nan=False)
+    top_p: float = Field(1.0, gt=0, le=1, allow_inf_nan=False)
+    repeats: int = Field(1, ge=1, le=1000)
+    timeout: float = Field(600.0, gt=0, le=86400, allow_inf_nan=False, description="Seconds for one answer.")
+    target_ci: list[Name] = Field([], max_length=20, description="End a task when its interval is so narrow.")
+    rules: list[Text] = Field([], max_length=100, description="What until_decided decides.")
+    until_decided: bool = False
+
+
+class SubmittedRun(BaseModel):
+    """One run of a submission. ``device``: the one that was asked for; ``None``: any that can."""
+
+    id: RunId
+    backend: str
+    device: str | None
+
+
+class Submitted(BaseModel):
+    """What a submission became."""
+
+    batch: RunId
+    runs: list[SubmittedRun]
+
+
+# ---- runs ----------------------------------------------------------------------------------------------
+
+RunState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+
+
+class RunLine(BaseModel):
+    """One run of the list.
+
+    ``began``: when it was submitted, or where it was not submitted here, when it started; ``ended``: when it
+    ended; both ISO 8601, UTC. ``origin``: submitted to the service, uploaded, or made by this store's own
+    command line. A run that was made elsewhere is "running" also where it was killed.
+    """
+
+    id: str
+    state: RunState
+    origin: Literal["service", "upload", "here"]
+    began: str
+    ended: str | None
+    batch: str | None
+    submitter: str | None
+    backends: list[str]
+    models: list[str]
+    tasks: list[str]
+    wanted: str | None
+    device: str | None
+    reason: str
+
+
+class RunList(BaseModel):
+    """Runs, newest first; ``next``: give this as ``before`` for those after them, if there are more."""
+
+    runs: list[RunLine]
+    next: str | None
+
+
+class RunProgress(BaseModel):
+    """How far a run is in what it does now."""
+
+    label: str
+    done: float
+    total: float | None
+    unit: str
+
+
+class RunDetail(RunLine):
+    """One run. ``has_result``: there is a document of it, which may be partial until it is done.
+
+    ``options`` are those of `slmeval run`; ``attempts`` count the losses in a row that brought no answer.
+    """
+
+    options: dict[str, Any]
+    has_result: bool
+    pinned: bool
+    attempts: int
+    progress: RunProgress | None
+
+
+class Cancelled(BaseModel):
+    """What cancelling came to: "running" where it ends as soon as its device has heard of it."""
+
+    id: str
+    state: RunState

@@ -1,0 +1,313 @@
+"""From a request to runs in the queue: one for each engine on each device, or a sentence why not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from slmeval.api import Backend, Option
+from slmeval.errors import UnknownName, UsageError
+from slmeval.models import form_of, parse_model
+from slmeval.pairing import demo_for, not_opened
+from slmeval.planner import check
+from slmeval.registry import Parts, pick
+from slmeval.rules import parse_rule
+from slmeval.sequential import read_stopping
+from slmeval.service.auth import Caller
+from slmeval.service.ledger import Event, Ledger, Submission, now
+from slmeval.service.problems import Refused
+from slmeval.service.schemas import RunRequest, Submitted, SubmittedRun
+from slmeval.service.service import Service
+from slmeval.store import Store
+from slmeval.task_files import SUFFIX
+from slmeval.types import RunOptions
+
+#: every connected device that has the engine
+EVERY = "*"
+#: forms in which the demo model is there
+_DEMO_FORMS = frozenset({"folder", "gguf"})
+
+
+async def submit(service: Service, request: RunRequest, caller: Caller) -> Submitted:
+    """Put what is asked for into the queue, all of it or nothing.
+
+    :raises slmeval.errors.UsageError: a mistake that can be seen without a row or a model.
+    :raises slmeval.service.problems.Refused: too much waits already.
+    """
+    known = await service.desk.read(_known_devices)
+    here = {device.name: device.engines for device in service.roster.devices()}
+    # names are matched and files looked at: not on the loop
+    runs = await asyncio.to_thread(_runs, service, request, _Bench({**known, **here}, here))
+    batch, at = new_id(), now()
+    submissions = [
+        Submission(
+            new_id(), batch, at, caller.name, "queued", run.options, run.backend, run.bytes, run.device
+        )
+        for run in runs
+    ]
+    most = service.settings.limits.queued
+    await service.hub.spread(await service.desk.write(lambda store: _enter(store, submissions, most)))
+    return Submitted(
+        batch=batch,
+        runs=[SubmittedRun(id=each.run, backend=each.backend, device=each.wanted) for each in submissions],
+    )
+
+
+def new_id() -> str:
+    """As :func:`slmeval.run.new_run_id` names runs, with more random digits: a second may bring many."""
+    return f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+
+def _enter(store: Store, submissions: Sequence[Submission], most: int) -> list[Event]:
+    ledger = Ledger(store)
+    waiting = ledger.count("queued")
+    if waiting + len(submissions) > most:
+        raise Refused(429, f"{waiting} runs wait, and no more than {most} may: submit again when fewer do")
+    return ledger.submit(submissions)
+
+
+def _known_devices(store: Store) -> dict[str, tuple[str, ...]]:
+    """The engines of each device that ever worked."""
+    return {each.name: tuple(each.told.get("engines", ())) for each in Ledger(store).devices()}
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The engines of each device that is known, and of those that are connected."""
+
+    known: Mapping[str, tuple[str, ...]]
+    here: Mapping[str, tuple[str, ...]]
+
+    def named(self, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The devices that a request may go to.
+
+        :raises UnknownName: one that never worked for this server.
+        """
+        if not names or EVERY in names:
+            return self.here
+        for name in names:
+            if name not in self.known:
+                raise UnknownName("device", name, self.known)
+        return {name: self.known[name] for name in names}
+
+    def targets(self, names: Sequence[str], backend: str) -> list[str | None]:
+        """The devices that a run of an engine is made for; ``None``: any that can.
+
+        :raises UsageError: a device that is named does not have it.
+        """
+        if not names:
+            return [None]
+        devices = self.named(names)
+        if EVERY in names:
+            found = sorted(name for name, engines in devices.items() if backend in engines)
+            if not found:
+                raise UsageError(f"no connected device has backend {backend!r}: {self._told()}")
+            return list(found)
+        for name, engines in devices.items():
+            if backend not in engines:
+                raise UsageError(
+                    f"device {name!r} has no backend {backend!r} (but {', '.join(engines) or 'none'}): "
+                    f"submit each engine by itself, or name {EVERY!r} for all devices that have it"
+                )
+        return list(devices)
+
+    def _told(self) -> str:
+        engines = sorted({engine for names in self.here.values() for engine in names})
+        if not self.here:
+            return "none is connected (slmeval worker --server URL connects one)"
+        return f"they have {', '.join(engines) or 'none'}"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run that is to be: what it asks, where, and the bytes of its largest model."""
+
+    options: RunOptions
+    backend: str
+    bytes: int
+    device: str | None
+
+
+def _runs(service: Service, request: RunRequest, bench: _Bench) -> list[_Run]:
+    """
+    :raises UsageError: the first mistake found.
+    """
+    parts = service.registry.parts
+    _refuse_files(request.tasks)
+    _check_limit(request, service.settings.limits.items)
+    models = [(name, service.allowed.check(text)) for name, text in _split_models(request, parts)]
+    backends = _backends(request, parts, bench, models)
+    runs = []
+    for backend in backends:
+        mine = _models_for(backend, models)
+        options = _options(request, backend, mine, service.settings.data)
+        _check(options, backend, parts)
+        size = max(map(service.allowed.bytes_of, mine), default=0)
+        runs += [
+            _Run(options, backend.name, size, device)
+            for device in bench.targets(request.devices, backend.name)
+        ]
+    return runs
+
+
+def _refuse_files(tasks: Iterable[str]) -> None:
+    for name in tasks:
+        if name.lower().endswith(SUFFIX):
+            raise UsageError(f"task {name!r} is a file: the service runs tasks that its server has, by name")
+
+
+def _check_limit(request: RunRequest, most: int | None) -> None:
+    if most is not None and (request.limit is None or request.limit > most):
+        given = "without a limit every row is asked" if request.limit is None else f"limit {request.limit}"
+        raise UsageError(
+            f"{given}: this server asks {most} rows of a task at the most, so give a limit of {most}"
+        )
+
+
+# ---- engines and models ----------------------------------------------------------------------------------
+
+
+def _split_models(request: RunRequest, parts: Parts) -> list[tuple[str | None, str]]:
+    """Each model with the engine that it is for; ``None``: all of them."""
+    return [_split(text, request.backends, parts) for text in request.models]
+
+
+def _split(text: str, backends: Sequence[str], parts: Parts) -> tuple[str | None, str]:
+    name, equals, rest = text.partition("=")
+    if not equals or name not in parts.backends:
+        return None, text
+    if backends and name not in backends:
+        raise UnknownName("backend of this submission", name, backends)
+    return name, rest
+
+
+def _backends(
+    request: RunRequest, parts: Parts, bench: _Bench, models: Sequence[tuple[str | None, str]]
+) -> list[type[Backend]]:
+    """Those that are named, those that models are for, or the best one that a device has."""
+    named = request.backends or [name for name, _ in models if name is not None]
+    if named:
+        return [pick("backend", name, parts.backends) for name in dict.fromkeys(named)]
+    return [_best(request, parts, bench, [text for _, text in models])]
+
+
+def _best(request: RunRequest, parts: Parts, bench: _Bench, models: Sequence[str]) -> type[Backend]:
+    """:raises UsageError: no device can; the sentence says what would help."""
+    forms = {form_of(parse_model(text)) for text in models}
+    fit = [
+        each
+        for each in parts.backends.values()
+        if (forms <= set(each.forms) if forms else _DEMO_FORMS & set(each.forms))
+    ]
+    if not fit:
+        raise UsageError(
+            "no backend opens all of these models: give each backend its own model as BACKEND=MODEL"
+        )
+    devices = bench.named(request.devices)
+    # a run is made for each device that is named, and for those of all others that can
+    some = all if _are_named(request) else any
+    able = [each for each in fit if some(each.name in engines for engines in devices.values())]
+    if not able:
+        wanted = ", ".join(sorted(each.name for each in fit))
+        raise UsageError(
+            f"no {'device named' if _are_named(request) else 'connected device'} has a backend that opens "
+            f"this ({wanted}): connect one that has (slmeval worker --server URL), or name a backend, and "
+            "the run waits for such a device"
+        )
+    return max(able, key=lambda each: (each.preference, each.name))
+
+
+def _are_named(request: RunRequest) -> bool:
+    return bool(request.devices) and EVERY not in request.devices
+
+
+def _models_for(backend: type[Backend], models: Sequence[tuple[str | None, str]]) -> tuple[str, ...]:
+    """
+    :raises UsageError: there is none for it, or one that it does not open.
+    """
+    if not models:
+        demo_for(backend)
+        return ()
+    mine = tuple(dict.fromkeys(text for name, text in models if name in (None, backend.name)))
+    if not mine:
+        raise UsageError(f"no model for backend {backend.name!r}: give it one as {backend.name}=MODEL")
+    for text in mine:
+        form = form_of(parse_model(text))
+        if form not in backend.forms:
+            raise not_opened(backend, text, form)
+    return mine
+
+
+# ---- options ---------------------------------------------------------------------------------------------
+
+
+def _options(
+    request: RunRequest, backend: type[Backend], models: tuple[str, ...], data: str | None
+) -> RunOptions:
+    return RunOptions(
+        backends=(backend.name,),
+        models=models,
+        tasks=tuple(request.tasks),
+        shots=None if request.shots is None else tuple(request.shots),
+        limit=request.limit,
+        data=data if models and not request.sample else None,
+        sample=request.sample,
+        dtype=request.dtype,
+        seed=request.seed,
+        compat=request.compat,
+        position_bias=request.position_bias,
+        engine_options={name: _text(value) for name, value in request.options.items()},
+        timeout=request.timeout,
+        chat_template=request.chat_template,
+        chat_shots=request.chat_shots,
+        template_options={name: _text(value) for name, value in request.template_options.items()},
+        thinking=request.thinking,
+        max_tokens=request.max_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        repeats=request.repeats,
+        target_ci=tuple(request.target_ci),
+        until_decided=request.until_decided,
+        rules=tuple(request.rules),
+    )
+
+
+def _text(value: str | float) -> str:
+    """As it would stand on a command line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _check(options: RunOptions, backend: type[Backend], parts: Parts) -> None:
+    """
+    :raises UsageError: a mistake that shows without rows and models, or an option for this machine alone.
+    """
+    _refuse_local(
+        options, (*backend.options, *(each for probe in parts.probes.values() for each in probe.options))
+    )
+    check(options, parts)
+    for rule in map(parse_rule, options.rules):
+        if rule.needs_baseline:
+            raise UsageError(
+                f"rule {rule.text!r} needs a baseline, which no run of the service has: hold the finished "
+                "run against one with POST /api/gate"
+            )
+    read_stopping(options, _no_file)
+
+
+def _refuse_local(options: RunOptions, known: Iterable[Option]) -> None:
+    local = {option.name for option in known if option.local}
+    for name in options.engine_options:
+        if name.rpartition(".")[2] in local:
+            raise UsageError(
+                f"option {name!r} runs code or opens files of whoever gives it: a service does not take it, "
+                "slmeval run at the machine itself does"
+            )
+
+
+def _no_file(path: Path) -> str:
+    raise UsageError(f"{path} is a file, and the service reads none that a request names")
