@@ -143,6 +143,7 @@ def m005_figures(db: sqlite3.Connection) -> None:
           backend TEXT NOT NULL,     -- engine
           model TEXT NOT NULL,       -- as the report calls it
           figure TEXT NOT NULL,      -- name of the figure
+          place INTEGER NOT NULL,    -- its place among the cell's, from 0
           value REAL,                -- NULL where it is unavailable
           low REAL,                  -- 95% interval, NULL where there is none
           high REAL,
@@ -151,6 +152,10 @@ def m005_figures(db: sqlite3.Connection) -> None:
           source TEXT NOT NULL,      -- measured, estimated or unavailable
           sample INTEGER NOT NULL,   -- 1 where not the whole data set was asked
           better INTEGER,            -- 1: higher is better, 0: lower is, NULL: neither
+          version TEXT NOT NULL,     -- of the task or probe
+          rows TEXT NOT NULL,        -- SHA-256 of the rows
+          settings TEXT NOT NULL,    -- JSON: what a probe was told
+          machine TEXT NOT NULL,     -- processor, and the device that the model was on
           PRIMARY KEY (run, cell, figure)
         ) WITHOUT ROWID""")
     db.execute("CREATE INDEX figures_by_name ON figures (task, figure)")
@@ -163,8 +168,11 @@ def m005_figures(db: sqlite3.Connection) -> None:
 def index_figures(db: sqlite3.Connection, run: str, document: Mapping[str, Any]) -> None:
     """Write the figures of a run's document (schema ``slmeval.run/1``) into their table."""
     db.execute("DELETE FROM figures WHERE run = ?", (run,))
-    marks = ",".join("?" * 17)
-    rows = [(run, place, *row) for place, cell in enumerate(document["cells"]) for row in _figures_of(cell)]
+    rows = []
+    for number, cell in enumerate(document["cells"]):
+        machine = _machine_of(document, cell)
+        rows += [(run, number, *row, machine) for row in _figures_of(cell)]
+    marks = ",".join("?" * 22)
     db.executemany(f"INSERT INTO figures VALUES ({marks})", rows)
 
 
@@ -177,11 +185,20 @@ def _figures_of(cell: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         cell["backend"],
         cell["model"],
     )
-    for name, figure in cell["figures"].items():
+    settings = json.dumps(cell.get("settings", {}), sort_keys=True)
+    asked = (cell["version"], cell["data"]["sha256"], settings)
+    for place, (name, figure) in enumerate(cell["figures"].items()):
         low, high = map(_finite, figure["ci95"] or (None, None))
         better = figure.get("higher_is_better")
         rest = (figure["n"], figure["unit"], figure.get("source", "measured"), cell["sample"], better)
-        yield (*told, name, figure["value"], low, high, *rest)
+        yield (*told, name, place, figure["value"], low, high, *rest, *asked)
+
+
+def _machine_of(document: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
+    whose = (cell["backend"], cell["model"])
+    infos = [each["info"] for each in document["models"] if (each["backend"], each["label"]) == whose]
+    devices = [info["device"] for info in infos if info]
+    return " · ".join([document["machine"]["processor"], *devices[:1]])
 
 
 def _finite(value: Any) -> Any:
