@@ -29,6 +29,10 @@ _COMMANDS = (
     "gate",
     "export",
     "data",
+    "worker",
+    "serve",
+    "worker",
+    "token",
 )
 
 

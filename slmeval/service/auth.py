@@ -15,17 +15,15 @@ from starlette.datastructures import FormData
 from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket
 
+from slmeval.service.cookies import FRESH, form_cookie, session_cookie
 from slmeval.service.keys import Caller, Scope
 from slmeval.service.problems import Refused
 from slmeval.service.service import service_of
-from slmeval.service.settings import Settings
 
 __all__ = ["Caller", "caller_of", "checked_form", "form_token", "needs", "of_socket"]
 
 #: for the OpenAPI description; what is sent is read by :func:`caller_of`
 _BEARER = HTTPBearer(auto_error=False, description="A token made by: slmeval token add NAME --scopes SCOPES")
-#: where a request keeps the id of a form's cookie that is to be set
-NEW_FORM = "slmeval.form"
 _FORM_ID = re.compile(r"[A-Za-z0-9_-]{43}")
 #: the most fields that a form may have
 _FIELDS = 1000
@@ -95,16 +93,6 @@ def _allowed(caller: Caller | None, scope: Scope) -> Caller:
 # ---- cookies and forms ---------------------------------------------------------------------------------
 
 
-def session_cookie(settings: Settings) -> str:
-    """A browser sends cookies to every port of a host: each server has a name of its own."""
-    return f"slmeval_session_{settings.port}"
-
-
-def form_cookie(settings: Settings) -> str:
-    """The cookie that stands for whoever has no session."""
-    return f"slmeval_form_{settings.port}"
-
-
 def session_of(connection: HTTPConnection) -> str | None:
     """The id of the session that a request names; whether it is one, the sessions know."""
     return connection.cookies.get(session_cookie(service_of(connection).settings))
@@ -116,9 +104,10 @@ def form_token(request: HTTPConnection) -> str:
     session = session_of(request)
     if service.keys.sessions.token_of(session) is not None and session is not None:
         return _marked(service.keys.secret, f"session {session}")
-    given = request.scope.get(NEW_FORM) or request.cookies.get(form_cookie(service.settings), "")
+    name, fresh = form_cookie(service.settings), request.scope[FRESH]
+    given = fresh.get(name) or request.cookies.get(name, "")
     if not _FORM_ID.fullmatch(given):
-        given = request.scope[NEW_FORM] = secrets.token_urlsafe(32)
+        given = fresh[name] = secrets.token_urlsafe(32)
     return _marked(service.keys.secret, f"form {given}")
 
 

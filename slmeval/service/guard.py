@@ -1,11 +1,231 @@
-"""What stands before every request."""
+"""What stands before every request: its host, where it comes from, its body; and what goes with every answer.
+
+It is plain ASGI: a stream that is open for days costs one more call for each of its pieces.
+"""
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
 
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slmeval.service import answers
+from slmeval.service.auth import caller_of
+from slmeval.service.bodies import Body, too_long
+from slmeval.service.cookies import FRESH, cookie
+from slmeval.service.logs import log_config
+from slmeval.service.names import Names, is_same_origin
+from slmeval.service.problems import Refused
 from slmeval.service.settings import Settings
+
+__all__ = ["Guard", "add_to", "log_config"]
+
+_LOG = logging.getLogger("slmeval.service")
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # with "no-referrer", browsers would not say either where a form comes from (Origin: null)
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "accelerometer=(), camera=(), geolocation=(), gyroscope=(), microphone=(), "
+    "payment=(), usb=()",
+}
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_UPLOADS = "/api/uploads"
+_STATIC = "/static/"
+#: what stands in an address once or not at all
+_ONCE = ("host", "authorization", "content-type", "content-length", "origin")
+_TOKEN = re.compile(r"slm_[A-Za-z0-9_-]{20,}")
+_ODD = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 def add_to(app: FastAPI, settings: Settings) -> None:
     """Put the guard before an application."""
+    answers.add_to(app)
+    app.add_middleware(Guard, settings=settings)
+
+
+class Guard:
+    """The application with the guard before it."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+        self._names = Names(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        scope[FRESH] = {}
+        answer = _Answer(scope, send, self._settings)
+        try:
+            self._check(scope)
+            body = Body(receive, await self._limit(scope))
+            answer.body = body
+            await self._app(scope, body.receive if scope["type"] == "http" else receive, answer.send)
+        except Refused as refused:
+            await answer.instead(refused)
+        except ClientDisconnect:
+            pass  # there is nobody to be told
+        except Exception as error:
+            if answer.begun:
+                raise
+            # what it was is for whoever keeps the server
+            _LOG.error("%s %s failed", scope.get("method", ""), scope["path"], exc_info=error)
+            await answer.instead(Refused(500, "something failed in the server: its log says what"))
+        else:
+            await answer.finish()
+
+    # ---- before --------------------------------------------------------------------------------------
+
+    def _check(self, scope: Scope) -> None:
+        """:raises slmeval.service.problems.Refused: it goes no further."""
+        headers = Headers(scope=scope)
+        _check_form(scope, headers)
+        host = headers.get("host", "")
+        if not self._names.has(host, scope.get("server")):
+            raise Refused(
+                421, f"{host[:80]!r} is no name of this server: slmeval serve --allow-host NAME adds one"
+            )
+        _check_address(scope)
+        _check_origin(scope, headers, host)
+        if scope["type"] == "http":
+            _check_body(scope, headers)
+
+    async def _limit(self, scope: Scope) -> int:
+        """Bytes that a body may have; many only from those who may upload, for bodies are kept in memory.
+
+        :raises slmeval.service.problems.Refused: it is said to be longer.
+        """
+        limit = self._settings.limits.body
+        if scope["path"] == _UPLOADS and await _may_submit(scope):
+            limit = self._settings.limits.upload
+        length = Headers(scope=scope).get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > limit:
+            raise too_long(limit)
+        return limit
+
+
+async def _may_submit(scope: Scope) -> bool:
+    caller = await caller_of(HTTPConnection(scope))
+    return caller is not None and "submit" in caller.scopes
+
+
+def _check_body(scope: Scope, headers: Headers) -> None:
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if has_body and scope["method"] not in _SAFE and scope["path"].startswith("/api/"):
+        kind = headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            raise Refused(415, f"the body is {kind[:80]!r}: send application/json")
+
+
+def _check_form(scope: Scope, headers: Headers) -> None:
+    for name in _ONCE:
+        if len(headers.getlist(name)) > 1:
+            raise Refused(400, f"the header {name} stands there more than once")
+    if _TOKEN.search(unquote(scope.get("query_string", b"").decode("latin-1"))):
+        raise Refused(
+            400,
+            "a token in an address ends up in histories and logs: remove this one (slmeval token remove), and"
+            " send the next as Authorization: Bearer TOKEN",
+        )
+
+
+def _check_address(scope: Scope) -> None:
+    """No part of an address is meant to lead out of where it is looked up, however often it is decoded."""
+    path, before = scope["path"], None
+    while path != before:
+        if _ODD.search(path) or not {".", ".."}.isdisjoint(path.split("/")):
+            raise Refused(404, f"there is nothing at {scope['path'][:80]!r}")
+        path, before = unquote(path), path
+
+
+def _check_origin(scope: Scope, headers: Headers, host: str) -> None:
+    """What changes something must come from here; a page elsewhere may at most lead to one of ours."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if scope["type"] == "websocket":
+        if origin is not None and not is_same_origin(origin, host):
+            raise Refused(403, f"a page of {origin[:80]!r} may not connect to this server")
+        return
+    is_ours = site in ("same-origin", "none")
+    if scope["method"] in _SAFE:
+        if not is_ours and site is not None and headers.get("sec-fetch-mode") != "navigate":
+            raise Refused(403, "a page of another site may not use this server")
+        return
+    if headers.get("authorization", "").lower().startswith("bearer "):
+        return
+    # a browser tells the site only where nobody on the way could change it
+    if is_ours or (site is None and origin is not None and is_same_origin(origin, host)):
+        return
+    raise Refused(
+        403,
+        f"where this comes from is not told, or is another site: send Authorization: Bearer TOKEN, or"
+        f" Origin: http://{host}",
+    )
+
+
+# ---- after -----------------------------------------------------------------------------------------------
+
+
+class _Answer:
+    """What is sent back, with what goes with every answer; unless the body was refused meanwhile."""
+
+    def __init__(self, scope: Scope, send: Send, settings: Settings) -> None:
+        self._scope, self._send, self._settings = scope, send, settings
+        self.body: Body | None = None
+        self.begun = False
+
+    async def send(self, message: Message) -> None:
+        """In place of the server's own."""
+        if not self.begun and self._is_refused:
+            return
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            message = {**message, "headers": list(message.get("headers", ()))}
+            self._complete(MutableHeaders(scope=message))
+        self.begun = True
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """The application has no more to say."""
+        if self._is_refused and self.body is not None and self.body.refused is not None:
+            await self.instead(self.body.refused)
+
+    async def instead(self, refused: Refused) -> None:
+        """Tell this, where nothing was told yet."""
+        if self.begun:
+            return
+        self.body = None
+        response = answers.problem(refused.status, str(refused))
+        await response(self._scope, _nothing, self.send)
+
+    @property
+    def _is_refused(self) -> bool:
+        return self.body is not None and self.body.refused is not None
+
+    def _complete(self, headers: MutableHeaders) -> None:
+        headers.update(_HEADERS)
+        if not self._scope["path"].startswith(_STATIC):
+            headers["cache-control"] = "no-store"
+        elif "cache-control" not in headers:
+            headers["cache-control"] = "no-cache"
+        fresh: Mapping[str, Any] = self._scope[FRESH]
+        for name, value in fresh.items():
+            headers.append("set-cookie", cookie(name, value, self._scope))
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

@@ -20,6 +20,7 @@ from slmeval.service.desk import Desk
 from slmeval.service.ledger import now
 from slmeval.service.sessions import Sessions
 from slmeval.service.settings import Settings
+from slmeval.service.slowing import Slowing
 from slmeval.store import Store
 
 Scope: TypeAlias = Literal["read", "submit", "work", "admin"]
@@ -32,7 +33,8 @@ _BRINGS: dict[Scope, frozenset[Scope]] = {
     "admin": frozenset(SCOPES),
 }
 _PREFIX = "slm_"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: of a token
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: seconds for which what the store said of its tokens holds: a token removed by another process ends then
 _HOLDS = 1.0
 
@@ -112,6 +114,7 @@ class Keys:
         #: lets the server's own device work; made at each start, and in memory alone
         self.local_token = _PREFIX + secrets.token_urlsafe(32)
         self.sessions = Sessions(clock)
+        self.slowing = Slowing(clock)
         #: what forms are marked with
         self.secret = secrets.token_bytes(32)
         self._known: Sequence[Token] = ()
@@ -172,7 +175,7 @@ def check_exposed(settings: Settings, store: Store) -> None:
 
 def check_name(name: str) -> None:
     """:raises slmeval.errors.UsageError: it is no name of a token."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise UsageError(
             f"{name[:80]!r} is no name of a token: up to 64 letters, digits, '.', '_', '-', first no mark"
         )

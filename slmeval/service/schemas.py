@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from slmeval.service.keys import NAME, Scope
+
 # ---- what goes wrong -----------------------------------------------------------------------------------
 
 
@@ -35,6 +37,34 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: _problem("The request cannot be carried out as it is given."),
     503: _problem("The store cannot be read or written now."),
 }
+
+# ---- tokens --------------------------------------------------------------------------------------------
+
+
+class TokenRequest(BaseModel):
+    """A token that is to be made. submit brings read; work is for devices; admin is everything."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)]
+
+
+class TokenMade(BaseModel):
+    """A token that was made: it is told this once."""
+
+    name: str
+    scopes: list[Scope]
+    token: str
+
+
+class TokenKnown(BaseModel):
+    """A token without what is secret. ``created`` is ISO 8601, UTC."""
+
+    name: str
+    scopes: list[Scope]
+    created: str
+
 
 # ---- what is submitted ---------------------------------------------------------------------------------
 
