@@ -35,7 +35,7 @@ def headlines(pair: CellPair) -> list[str]:
     accuracies = [figure.name for figure in here if _is_accuracy(figure)]
     usual = [name for name in accuracies if name not in _BESIDE] or accuracies
     if usual:
-        return sorted(usual, key=_rank)[:_SHOWN]
+        return sorted(usual, key=rank_of)[:_SHOWN]
     directed = [figure.name for figure in here if figure.higher_is_better is not None]
     return (directed or [figure.name for figure in here])[:1]
 
@@ -78,7 +78,8 @@ def _is_memory(figure: Figure) -> bool:
     return figure.unit == "MiB" and figure.name in _AMOUNTS
 
 
-def _rank(name: str) -> int:
+def rank_of(name: str) -> int:
+    """Where an accuracy stands in the order in which they are read; unknown ones stand last."""
     base = name.partition("/")[0]
     return _FIRST.index(base) if base in _FIRST else len(_FIRST)
 

@@ -158,7 +158,9 @@ def m005_figures(db: sqlite3.Connection) -> None:
           machine TEXT NOT NULL,     -- processor, and the device that the model was on
           PRIMARY KEY (run, cell, figure)
         ) WITHOUT ROWID""")
-    db.execute("CREATE INDEX figures_by_name ON figures (task, figure)")
+    # behind these the index has the run and the cell
+    db.execute("CREATE INDEX figures_by_name ON figures (task, figure, shots, chat)")
+    db.execute("CREATE INDEX runs_by_start ON runs (started)")
     for run, text in db.execute("SELECT id, document FROM runs WHERE document IS NOT NULL").fetchall():
         # a damaged document is told of where it is asked for
         with suppress(ValueError, KeyError, TypeError, AttributeError):
