@@ -21,6 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slmeval.service.keys import Tokens
+from slmeval.store import Store
+
 #: states of a submission that nothing follows
 ENDED = frozenset({"done", "failed", "cancelled"})
 #: a system's proxy has no business between this machine and itself
@@ -123,7 +126,8 @@ class Client:
                     told = {}
 
     def _who(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        # without a token, what changes something must say that it comes from here
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {"Origin": self.address}
 
     def _good(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.ask(method, path, body)
@@ -296,7 +300,8 @@ class Server(Client):
 
     def add_token(self, name: str, *scopes: str) -> str:
         """A new token; the first one ends that everybody on this machine may ask anything."""
-        return str(self.post("/api/tokens", {"name": name, "scopes": list(scopes)})["token"])
+        with Store.open(self.store) as store:
+            return Tokens(store).add(name, scopes)
 
     def worker(
         self,
