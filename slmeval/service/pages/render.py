@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 
 from slmeval import __version__
 from slmeval.builtin.reporters.text import interval_text, number, plural
+from slmeval.service import plots
 from slmeval.service.auth import Caller, form_token
 from slmeval.service.pages.shown import plain, shown
 from slmeval.types import Figure
@@ -71,7 +72,8 @@ def _environment() -> Environment:
         shown=shown, plain=plain, count=count, size=size, when=when, short=short, value=value, plural=plural
     )
     made.filters.update(interval=interval_text, error=error, number=number, words=words)
-    made.globals.update(places=_PLACES, static=static)
+    made.filters["seconds"] = seconds
+    made.globals.update(places=_PLACES, static=static, intervals=plots.intervals, series=plots.series)
     return made
 
 
@@ -103,6 +105,13 @@ def when(moment: str | None) -> Markup:
         return Markup("–")
     told = plain(moment).replace("T", " ", 1)[:19]
     return Markup('<time datetime="{}">{}</time>').format(plain(moment, 40), told)
+
+
+def seconds(length: float) -> str:
+    """``45 s``, ``3 min``, ``2.5 h``"""
+    if length < 90:
+        return f"{length:.0f} s"
+    return f"{length / 60:.0f} min" if length < 5400 else f"{length / 3600:.1f} h"
 
 
 def short(digest: str) -> str:

@@ -14,10 +14,12 @@ _LONGEST_PLAIN = 200
 #: controls; what has no width or turns the direction of text; line ends that are none in HTML; surrogates;
 #: marks on marks beyond what any script needs, which would be painted over the lines above
 _ODD = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e0fff]|(?<=[\u0300-\u036f]{4})[\u0300-\u036f]+"
+    "([\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff])\\1*|(?<=[\u0300-\u036f]{4})[\u0300-\u036f]+"
 )
 _MARK = Markup('<span class="mark">{}</span>')
+#: so often the same mark stands in a row
+_FEW = 4
 #: what stays as it is where a text has lines
 _BREAKS = "\n\t"
 
@@ -41,7 +43,7 @@ def escape_odd(text: str, lines: bool = False) -> Markup:
     pieces: list[Markup] = []
     end = 0
     for found in _ODD.finditer(text):
-        if lines and found[0] in _BREAKS:
+        if lines and found[0][0] in _BREAKS:
             continue
         pieces += (
             escape(text[end : found.start()]),
@@ -59,10 +61,12 @@ def plain(value: Any, longest: int = _LONGEST_PLAIN) -> str:
 
 
 def _sign(found: re.Match[str]) -> str:
-    codes = [ord(character) for character in found[0]]
-    if len(codes) > 1:
-        return f"\\u{codes[0]:04x}×{len(codes)}"
-    (code,) = codes
+    """What stands for one odd character, or for the same one again and again."""
+    sign, times = _sign_of(ord(found[0][0])), len(found[0])
+    return sign * times if times <= _FEW else f"{sign}×{times:,}"
+
+
+def _sign_of(code: int) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     if code == 0x7F:
