@@ -127,10 +127,18 @@ class Keys:
         return await self.of_hash(hash_of(token))
 
     async def of_hash(self, sha256: str) -> Caller | None:
-        """As :meth:`caller`, by the token's hash; all are compared, each in the same time."""
+        """As :meth:`caller`, by the token's hash."""
+        if (found := self._among(await self.listed(), sha256)) is None:
+            # it may have been made this moment, by another process
+            self._until = float("-inf")
+            found = self._among(await self.listed(), sha256)
+        return found
+
+    def _among(self, tokens: Sequence[Token], sha256: str) -> Caller | None:
+        """All are compared, each in the same time."""
         own = Token("local", ("work",), hash_of(self.local_token), "")
         found: Caller | None = None
-        for each in (*await self.listed(), own):
+        for each in (*tokens, own):
             if hmac.compare_digest(each.sha256, sha256):
                 found = Caller(each.name, each.caller.scopes, local=each is own)
         return found
