@@ -99,9 +99,10 @@ class ProcessChannel(StreamChannel):
         return f"{status}; it said: {lines[-1]}" if lines else status
 
     def close(self, *, kill: bool = False) -> None:
-        _close_quietly(self._writer)
+        # first: a thread that writes to a worker that does not read would hold up the closing
         if kill:
             self._process.kill()
+        _close_quietly(self._writer)
         if self._wait(_GRACE) is None:
             self._process.kill()
             self._process.wait()

@@ -29,7 +29,6 @@ _COMMANDS = (
     "gate",
     "export",
     "data",
-    "worker",
     "serve",
     "worker",
     "token",

@@ -4,7 +4,7 @@ Between server and device it is a WebSocket (``/api/devices/work``): control mes
 ``kind``), frames of the worker protocol are binary messages. In the order of a run::
 
     device  hello     {protocol, version, name, instance, machine, engines, memory}
-    server  welcome   {}                           or  refused {reason}
+    server  welcome   {}                           or  refused {reason, final}: a ``final`` one stays refused
     server  start     {worker, backend}            begin a worker; ``worker`` is a number, new for each
     both    (binary)                               a frame to or from that worker
     server  fetch     {sha256, files, hint}        bring a model here: files are {path, size, sha256}, each
@@ -13,6 +13,8 @@ Between server and device it is a WebSocket (``/api/devices/work``): control mes
     device  located   {sha256, location}           or  unlocated {sha256, reason}
     server  end       {worker, kill}               -> device  gone {worker, words}
     device  gone      {worker, words}              the worker has ended, and why
+    server  clear     {}                           end all workers at once, and fetch nothing any more
+                                                   -> device  cleared {}: of before, nothing more is said
     device  beat      {memory}                     now and then, while nothing is run
 
 The process that carries out a run (:mod:`slmeval.service.conductor`) says the same through the server, on its
@@ -30,6 +32,7 @@ own pipes, where each frame begins with one byte: ``c`` for control, ``d`` for a
 from __future__ import annotations
 
 import json
+import re
 import struct
 from typing import Any
 
@@ -39,10 +42,19 @@ WIRE = 1
 Message = dict[str, Any]
 
 _WORKER = struct.Struct(">I")
+#: bytes of the longest frame that is passed on, and of the longest message
+LONGEST_FRAME = 128 * 2**20
+LONGEST = LONGEST_FRAME + _WORKER.size
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class WireError(Exception):
     """The other end does not speak as it should."""
+
+
+def is_name(value: object) -> bool:
+    """Whether a device, or an engine, may be called so."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def pack_message(kind: str, **fields: Any) -> str:
