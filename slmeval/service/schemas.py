@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from slmeval.service.explorer import Against, Item, Only
 from slmeval.service.keys import NAME, Scope
 
 # ---- what goes wrong -----------------------------------------------------------------------------------
@@ -207,3 +208,53 @@ class Cancelled(BaseModel):
 
     id: str
     state: RunState
+
+
+# ---- results -------------------------------------------------------------------------------------------
+
+
+class GateRequest(_Exact):
+    """A run that is held against rules, and against a baseline: another run, or a document of either kind."""
+
+    run: RunId
+    baseline: RunId | dict[str, Any] | None = None
+    rules: list[Text] = Field(
+        [],
+        max_length=200,
+        description="None: no accuracy may be lower than the baseline's.",
+        examples=[["arc_easy/acc >= baseline - 1pt"]],
+    )
+    shared: bool = Field(False, description="Hold what was not asked alike against what both have.")
+    recovery_of: Annotated[str, StringConstraints(max_length=1000)] = Field(
+        "", description="Hold the run's other models against this one of it."
+    )
+
+
+class Items(BaseModel):
+    """Some items of a cell, as they are answered and scored; ``sides`` are what they are held against.
+
+    Of ``total`` items ``count`` are of the kind that was asked for (``only``).
+    """
+
+    run: str
+    cell: int
+    figure: str | None
+    only: Only
+    offers: list[Only]
+    offset: int
+    limit: int
+    total: int
+    count: int
+    items: list[Item]
+    sides: list[Against]
+    notes: list[str]
+
+
+# ---- uploads -------------------------------------------------------------------------------------------
+
+
+class Uploaded(BaseModel):
+    """The run that the server has now. ``sha256``: of the document's content, however it is written."""
+
+    id: RunId
+    sha256: str
