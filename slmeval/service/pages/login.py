@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from math import ceil
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from slmeval.service.auth import checked_form, session_of
+from slmeval.service.auth import caller_of, checked_form, session_of
 from slmeval.service.cookies import FRESH, session_cookie
 from slmeval.service.keys import Keys, hash_of
 from slmeval.service.pages import render
@@ -26,9 +26,16 @@ _LONGEST = 2000
 
 
 @router.get("/login")
-async def ask(request: Request, next: str = "/") -> HTMLResponse:  # noqa: A002  as the address has it
-    """The form."""
-    return _form(request, local(next))
+async def ask(request: Request, next: str = "/") -> Response:  # noqa: A002  as the address has it
+    """The form; who is logged in already is led on."""
+    after = local(next)
+    caller = await caller_of(request) if session_of(request) else None
+    if caller is not None and caller.name:
+        return RedirectResponse(after, 303)
+    # a link on another site brings no cookie along; one from here does, where there is one
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        return render.page(request, "login_again.html", again=f"/login?next={quote(after, safe='/')}")
+    return _form(request, after)
 
 
 @router.post("/login")
