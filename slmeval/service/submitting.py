@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import ClassVar
 
 from slmeval.api import Backend, Option
 from slmeval.errors import UnknownName, UsageError
@@ -31,6 +32,12 @@ from slmeval.types import RunOptions
 EVERY = "*"
 #: forms in which the demo model is there
 _DEMO_FORMS = frozenset({"folder", "gguf"})
+
+
+class TooMany(Refused):
+    """The queue is full; ``headers`` say after how many seconds it is worth another try."""
+
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "10"}
 
 
 async def submit(service: Service, request: RunRequest, caller: Caller) -> Submitted:
@@ -67,7 +74,7 @@ def _enter(store: Store, submissions: Sequence[Submission], most: int) -> list[E
     ledger = Ledger(store)
     waiting = ledger.count("queued")
     if waiting + len(submissions) > most:
-        raise Refused(429, f"{waiting} runs wait, and no more than {most} may: submit again when fewer do")
+        raise TooMany(429, f"{waiting} runs wait, and no more than {most} may: submit again when fewer do")
     return ledger.submit(submissions)
 
 
