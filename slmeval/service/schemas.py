@@ -258,3 +258,84 @@ class Uploaded(BaseModel):
 
     id: RunId
     sha256: str
+
+
+# ---- what there is -------------------------------------------------------------------------------------
+
+
+class DeviceLine(BaseModel):
+    """A device. ``memory``: bytes free for a model, as it last told. ``machine``: as in a run's document.
+
+    ``first``, ``last``: when it first worked, and was last heard of beginning to.
+    """
+
+    name: str
+    state: Literal["idle", "busy", "gone"]
+    run: str | None
+    local: bool
+    engines: list[str]
+    memory: int | None
+    machine: dict[str, Any]
+    first: str | None
+    last: str | None
+
+
+class DeviceList(BaseModel):
+    """Devices by name."""
+
+    devices: list[DeviceLine]
+
+
+class OptionLine(BaseModel):
+    """An option of an engine or a probe."""
+
+    name: str
+    default: str | int | float | bool | None
+    help: str
+    choices: list[str]
+
+
+class TaskLine(BaseModel):
+    """A task, a group or a probe. ``rows``: of the whole data set; ``chance``: what guessing scores."""
+
+    name: str
+    kind: Literal["task", "group", "probe"]
+    version: str
+    shots: int | None = None
+    rows: int | None = None
+    chance: float | None = None
+    licence: str = ""
+    source: str = ""
+    members: list[str] = []
+    options: list[OptionLine] = []
+
+
+class TaskList(BaseModel):
+    """All tasks, groups and probes."""
+
+    tasks: list[TaskLine]
+
+
+class BackendLine(BaseModel):
+    """An engine. ``devices``: the connected ones that have it; ``preference``: higher goes first."""
+
+    name: str
+    preference: int
+    forms: list[str]
+    capabilities: list[str]
+    options: list[OptionLine]
+    devices: list[str]
+
+
+class BackendList(BaseModel):
+    """All engines that this server knows."""
+
+    backends: list[BackendLine]
+
+
+class ModelList(BaseModel):
+    """Models by name; ``hubs`` and ``servers`` are patterns of, and beginnings of, further names."""
+
+    models: list[str]
+    hubs: list[str]
+    servers: list[str]
