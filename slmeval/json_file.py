@@ -18,19 +18,26 @@ def read_document(path: Path) -> Any:
     :raises slmeval.errors.DataError: it cannot be read, is empty, is no JSON or not all of it, or says one
         thing twice.
     """
-    data = _bytes(path)
+    return document_in(_bytes(path), str(path))
+
+
+def document_in(data: bytes, called: str) -> Any:
+    """What JSON holds that is there as bytes; ``called`` is how messages call it.
+
+    :raises slmeval.errors.DataError: as of :func:`read_document`.
+    """
     if not data.strip():
-        raise DataError(f"{path} is empty")
+        raise DataError(f"{called} is empty")
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no JSON: it is not UTF-8, from byte {error.start} on") from None
+        raise DataError(f"{called} is no JSON: it is not UTF-8, from byte {error.start} on") from None
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} is no JSON: {_told(error)}") from None
+        raise DataError(f"{called} is no JSON: {_told(error)}") from None
     except RecursionError:
-        raise DataError(f"{path} is nested too deeply to be read") from None
+        raise DataError(f"{called} is nested too deeply to be read") from None
     except ValueError as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+        raise DataError(f"{called} cannot be read: {error}") from None
 
 
 def _told(error: json.JSONDecodeError) -> str:

@@ -48,6 +48,8 @@ _FRESH_NS = 2_000_000_000
 RESCORED = "answers of run"
 #: in the identity of a run that a gate asked for: which run it measured more of
 CONFIRMED = "more of run"
+#: in the identity of a run that was made elsewhere and brought to a server: who brought it
+UPLOADED = "uploaded by"
 
 #: the newest run, or one before it
 LAST = re.compile(r"last(?:~([0-9]{1,9}))?")
@@ -216,17 +218,18 @@ class Store:
         )
         return self.select(statement, run_id, cell)
 
-    def finish_run(self, run: RunResult) -> None:
-        """Save the results of a run, begun here or elsewhere."""
-        row = (run.id, run.started, run.finished, run.status, json.dumps(to_plain(run.options)), to_json(run))
+    def finish_run(self, run: RunResult, identity: Mapping[str, str] | None = None) -> None:
+        """Save the results of a run, begun here or elsewhere; one that was not begun here has ``identity``."""
+        told = None if identity is None else json.dumps(dict(identity))
+        row = (run.id, run.started, run.finished, run.status, json.dumps(to_plain(run.options)), told)
         with self.writing():
             self._db.execute(
-                "INSERT INTO runs (id, started, finished, status, options, document)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+                "INSERT INTO runs (id, started, finished, status, options, identity, document)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
                 " SET finished = excluded.finished, status = excluded.status, document = excluded.document",
-                row,
+                (*row, document := to_json(run)),
             )
-            index_figures(self._db, run.id, json.loads(row[-1]))
+            index_figures(self._db, run.id, json.loads(document))
 
     def run(self, id_or_prefix: str) -> RunResult:
         """The results of a run, named by its id or by the first letters of it.
@@ -280,13 +283,17 @@ class Store:
         statement = "SELECT id FROM runs WHERE status != 'done' ORDER BY started DESC, rowid DESC"
         found = (str(run_id) for (run_id,) in self.select(statement))
         waiting = (run_id for run_id in found if self._process_of(run_id) is None)
-        return next(
-            (run_id for run_id in waiting if not self._told_of(run_id).keys() & {RESCORED, CONFIRMED}), None
-        )
+        ended = {RESCORED, CONFIRMED, UPLOADED}
+        return next((run_id for run_id in waiting if not self._told_of(run_id).keys() & ended), None)
 
     def rescored_from(self, run_id: str) -> str | None:
         """The run whose answers this one scored again, which cannot go on by asking; ``None`` for others."""
         return self._told_of(run_id).get(RESCORED)
+
+    def is_uploaded(self, run_id: str) -> bool:
+        """Whether a run was made elsewhere and brought here: its answers are not here, and what its options
+        name is of another machine."""
+        return UPLOADED in self._told_of(run_id)
 
     def _told_of(self, run_id: str) -> dict[str, str]:
         """A run's identity."""

@@ -191,6 +191,8 @@ def _unfinished(store: Store, named: str) -> str:
         raise UsageError(f"run {run_id} is done: slmeval show {run_id}")
     if (answered := store.rescored_from(run_id)) is not None:
         raise UsageError(f"run {run_id} asked nothing, it scored answers again: slmeval rescore {answered}")
+    if store.is_uploaded(run_id):
+        raise UsageError(f"run {run_id} was made elsewhere and uploaded: it can go on where it began alone")
     return run_id
 
 

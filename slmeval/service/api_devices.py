@@ -119,7 +119,7 @@ def _options(options: tuple[Option, ...]) -> list[OptionLine]:
 
 @router.get("/models", operation_id="models")
 async def models(request: Request) -> ModelList:
-    """Names of models that may be given; where hubs and servers are allowed by pattern, others may be, too."""
+    """Names of models that may be given; where patterns of hubs and servers are allowed, so may others."""
     service = service_of(request)
     return ModelList(
         models=await asyncio.to_thread(service.allowed.listed),

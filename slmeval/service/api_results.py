@@ -129,9 +129,7 @@ async def compare_runs(
 ) -> Response:
     """Hold the second run against the first, item by item: a document of schema slmeval.comparison/1."""
     service = service_of(request)
-    sides = [
-        await service.desk.read(lambda store, side=side: _sides(store, side)) for side in (first, second)
-    ]
+    sides = [await service.desk.read(partial(_sides, reference=side)) for side in (first, second)]
     wanted = Wanted(tuple(tasks), tuple(figures), shared)
     return JsonText(await _summed(partial(_comparison, service.registry, sides, wanted)))
 

@@ -1,0 +1,135 @@
+"""A run that was made elsewhere, brought here as its document: checked, kept once, and known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from slmeval.baselines import baseline_from
+from slmeval.document import from_document, to_document
+from slmeval.errors import DataError
+from slmeval.json_file import document_in
+from slmeval.service.ledger import Event, Ledger
+from slmeval.service.listing import find_run
+from slmeval.service.problems import Refused
+from slmeval.service.schemas import RUN_ID
+from slmeval.store import UPLOADED, Store
+from slmeval.types import RunResult
+
+_CALLED = "the upload"
+#: not an id, for it names the newest run
+_LAST = "last"
+#: whole numbers that a store can keep
+_LARGEST = 2**63 - 1
+#: clocks differ
+_AHEAD = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A run that was brought, and the hash of its document's content: equal however it is written."""
+
+    run: RunResult
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Under which id it is here, and whether it is new."""
+
+    id: str
+    is_new: bool
+    event: Event | None = None
+
+
+def read_upload(data: bytes) -> Upload:
+    """
+    :raises slmeval.errors.DataError: it is no run's document, damaged, or not what a server can keep.
+    """
+    document = document_in(data, _CALLED)
+    try:
+        _check_numbers(document)
+        run = from_document(document)
+        _check_head(run)
+        # figures must be what the items come to
+        baseline_from(document, _CALLED)
+        return Upload(run, content_hash(run))
+    except RecursionError:
+        raise DataError(f"{_CALLED} is nested too deeply to be read") from None
+
+
+def content_hash(run: RunResult) -> str:
+    """SHA-256 of a run's document in one canonical form, in hexadecimal."""
+    text = json.dumps(to_document(run), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keep(store: Store, upload: Upload, submitter: str) -> Kept:
+    """Keep the run, if the same content is not here yet.
+
+    :raises slmeval.service.problems.Refused: another run has its id.
+    """
+    ledger, run = Ledger(store), upload.run
+    if (known := ledger.uploaded(upload.sha256)) is not None:
+        return Kept(known, is_new=False)
+    if find_run(store, run.id) is not None:
+        if _is_here(store, upload):
+            return Kept(run.id, is_new=False)
+        raise Refused(409, f"there is another run {run.id!r} here, with another content: nothing was changed")
+    try:
+        store.finish_run(run, {UPLOADED: submitter})
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise DataError(f"{_CALLED} has a text or a number that no store can keep: {error}") from None
+    ledger.keep_upload(upload.sha256, run.id, submitter)
+    return Kept(run.id, True, *ledger.tell([(run.id, "done", {"reason": "uploaded"})]))
+
+
+def _is_here(store: Store, upload: Upload) -> bool:
+    """Whether this store made the run itself: the document went out and came back."""
+    found = store.select("SELECT document FROM runs WHERE id = ?", upload.run.id)
+    return bool(found and found[0][0]) and content_hash(store.run(upload.run.id)) == upload.sha256
+
+
+# ---- what a document must be to be kept ------------------------------------------------------------------
+
+
+def _check_numbers(value: Any) -> None:
+    """:raises DataError: a whole number that no program could keep as it is."""
+    stack = [value]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, dict):
+            stack.extend(each.values())
+        elif isinstance(each, list):
+            stack.extend(each)
+        elif isinstance(each, int) and abs(each) > _LARGEST:
+            raise DataError(f"{_CALLED} has a whole number of more than 64 bits")
+
+
+def _check_head(run: RunResult) -> None:
+    if not re.fullmatch(RUN_ID, run.id, re.ASCII) or run.id == _LAST or run.id.endswith("\n"):
+        raise DataError(
+            f"{_CALLED}: run.id is {run.id[:80]!r}: 1 to 64 letters, digits, '.', '_' and '-', the first a "
+            "letter or a digit"
+        )
+    started, finished = (_time(name, getattr(run, name)) for name in ("started", "finished"))
+    if finished < started:
+        raise DataError(f"{_CALLED}: run.finished is before run.started")
+    if started > datetime.now(timezone.utc) + _AHEAD:
+        raise DataError(f"{_CALLED}: run.started lies in the future: {run.started[:40]}")
+
+
+def _time(name: str, text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = datetime.min
+    if found.utcoffset() != timedelta(0) or found.isoformat()[:19] != text[:19]:
+        raise DataError(
+            f"{_CALLED}: run.{name} is {text[:40]!r}: a time in UTC, as 2026-01-31T12:00:00+00:00"
+        )
+    return found
