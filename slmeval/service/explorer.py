@@ -48,6 +48,8 @@ class Wanted:
     only: Only = "all"
     against: tuple[str, ...] | None = None
     figure: str | None = None
+    #: the hash of the one item that is meant, if one is
+    item: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Page:
 
     run: str
     cell: int
+    demo: bool
     result: CellResult
     figure: str | None
     only: Only
@@ -228,7 +231,7 @@ def _look(store: Store, shelf: Shelf, wanted: Wanted) -> _Look:
     others, notes = _others(store, shelf, seen, wanted.against)
     held = tuple(_hold(seen, other, figure) for other in others)
     offers = _offers(seen, figure, held)
-    found = [place for place in range(len(seen.items)) if _is_wanted(wanted.only, place, seen, figure, held)]
+    found = [place for place in range(len(seen.items)) if _is_wanted(wanted, place, seen, figure, held)]
     places = found[wanted.offset : wanted.offset + wanted.limit]
     return _Look(
         wanted,
@@ -420,7 +423,10 @@ def _unanswered(seen: Seen, figure: str | None) -> str | None:
     return next((name for name in names if name in columns and name.startswith(endings.NO_ANSWER)), None)
 
 
-def _is_wanted(only: Only, place: int, seen: Seen, figure: str | None, held: Sequence[_Held]) -> bool:
+def _is_wanted(wanted: Wanted, place: int, seen: Seen, figure: str | None, held: Sequence[_Held]) -> bool:
+    only = wanted.only
+    if wanted.item is not None and seen.items[place] != wanted.item:
+        return False
     if only == "all":
         return True
     if only == "flipped":
@@ -457,6 +463,7 @@ def _page(look: _Look, drafted: Drafted) -> Page:
     return Page(
         seen.run.id,
         seen.number,
+        seen.run.demo,
         seen.cell,
         look.figure,
         wanted.only,
