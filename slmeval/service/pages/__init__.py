@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from slmeval.service.pages import compare, devices, history, items, login, matrix, runs
+from slmeval.service.pages import compare, devices, history, items, login, matrix, runs, submit
 
-_PAGES = (runs, devices, login, items, compare, history, matrix)
+_PAGES = (runs, submit, devices, login, items, compare, history, matrix)
 
 
 def add_to(app: FastAPI) -> None:

@@ -1,0 +1,122 @@
+"""The form that submits runs: what is on offer, and what was typed, with what is wrong beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from slmeval.errors import SlmevalError, StoreError
+from slmeval.registry import Parts
+from slmeval.service.auth import Caller, checked_form, needs
+from slmeval.service.pages.form_fields import RARE, USUAL, WHOLE, Mistakes, request_of, typed_in
+from slmeval.service.pages.render import page
+from slmeval.service.problems import Refused
+from slmeval.service.service import Service, service_of
+from slmeval.service.submitting import EVERY, submit
+
+router = APIRouter(include_in_schema=False)
+
+Submitter = Annotated[Caller, Depends(needs("submit"))]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A group with the names of all that is in it, groups within it first."""
+
+    name: str
+    members: tuple[str, ...]
+    tasks: int
+
+
+@router.get("/submit")
+async def form(request: Request, _: Submitter) -> Response:
+    """The empty form; what the address names is ticked and typed already."""
+    typed = {name: request.query_params.getlist(name) for name in request.query_params}
+    return await _page(request, typed, {})
+
+
+@router.post("/submit")
+async def send(
+    request: Request, caller: Submitter, form: Annotated[FormData, Depends(checked_form)]
+) -> Response:
+    """Submit; or the form once more, with what is wrong."""
+    try:
+        made = await submit(service_of(request), request_of(form), caller)
+    except Mistakes as error:
+        return await _page(request, typed_in(form), error.told)
+    except StoreError:
+        raise
+    except SlmevalError as error:
+        status = error.status if isinstance(error, Refused) else 422
+        return await _page(request, typed_in(form), {WHOLE: str(error)}, status)
+    only = made.runs[0].id if len(made.runs) == 1 else None
+    return RedirectResponse(f"/runs/{only}" if only else f"/batches/{made.batch}", 303)
+
+
+async def _page(
+    request: Request, typed: Mapping[str, Sequence[str]], wrong: Mapping[str, str], status: int = 422
+) -> Response:
+    service = service_of(request)
+    models = await asyncio.to_thread(service.allowed.listed)
+    connected = [device.name for device in service.roster.devices()]
+    engines = _engines(service)
+    # what was ticked and has gone meanwhile stays ticked
+    offered = {**engines, **{name: [] for name in typed.get("backends", ()) if name not in engines}}
+    devices = list(dict.fromkeys((*connected, *typed.get("devices", ()))))
+    return page(
+        request,
+        "submit.html",
+        status=status if wrong else 200,
+        typed=typed,
+        wrong=wrong,
+        sections=sections(service.registry.parts),
+        probes=sorted(service.registry.parts.probes),
+        engines=offered,
+        absent=sorted(set(service.registry.parts.backends) - set(engines)),
+        models=models,
+        patterns=[*service.settings.hubs, *service.settings.servers],
+        connected=connected,
+        devices=[name for name in devices if name != EVERY],
+        every=EVERY,
+        usual=USUAL,
+        rare=RARE,
+    )
+
+
+def _engines(service: Service) -> dict[str, list[str]]:
+    """Each engine that a connected device has, with these devices."""
+    found: dict[str, list[str]] = {}
+    for device in service.roster.devices():
+        for engine in device.engines:
+            found.setdefault(engine, []).append(device.name)
+    return dict(sorted(found.items()))
+
+
+def sections(parts: Parts) -> list[Section]:
+    """The groups that are in no other, by name, and last what is in none."""
+    inner = {member for group in parts.groups.values() for member in group.members}
+    outer = sorted(set(parts.groups) - inner)
+    made = [_section(name, parts) for name in outer]
+    alone = tuple(sorted({*parts.tasks} - inner))
+    return [*made, *([Section("", alone, len(alone))] if alone else [])]
+
+
+def _section(name: str, parts: Parts) -> Section:
+    found = tuple(dict.fromkeys(_below(name, parts)))
+    groups = tuple(each for each in found if each in parts.groups)
+    tasks = tuple(each for each in found if each not in parts.groups)
+    return Section(name, (*groups, *tasks), len(tasks))
+
+
+def _below(name: str, parts: Parts) -> Iterator[str]:
+    for member in parts.groups[name].members:
+        yield member
+        if member in parts.groups:
+            yield from _below(member, parts)
