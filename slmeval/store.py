@@ -219,7 +219,7 @@ class Store:
         return self.select(statement, run_id, cell)
 
     def finish_run(self, run: RunResult, identity: Mapping[str, str] | None = None) -> None:
-        """Save the results of a run, begun here or elsewhere; one that was not begun here has ``identity``."""
+        """Save the results of a run, begun here, or elsewhere: then with its ``identity``."""
         told = None if identity is None else json.dumps(dict(identity))
         row = (run.id, run.started, run.finished, run.status, json.dumps(to_plain(run.options)), told)
         with self.writing():

@@ -60,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(devices.router)
     pages.add_to(app)
     guard.add_to(app, settings)
+    api_health.add_to(app)
     return app
 
 

@@ -339,3 +339,12 @@ class ModelList(BaseModel):
     models: list[str]
     hubs: list[str]
     servers: list[str]
+
+
+# ---- the server ----------------------------------------------------------------------------------------
+
+
+class Health(BaseModel):
+    """All is well; else the answer is an error."""
+
+    status: Literal["ok"]
