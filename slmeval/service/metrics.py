@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: a client may make up as many addresses as it likes: all that lead nowhere are one
-_NOWHERE = "none"
+_NOWHERE = "other"
 #: upper bounds in seconds
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STREAM = "text/event-stream"
