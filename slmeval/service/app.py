@@ -44,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
             async with service.dispatcher.at_work():
                 yield
         finally:
+            await service.hub.finish()
             service.desk.close()
 
     # the pages of FastAPI's own load scripts from elsewhere
