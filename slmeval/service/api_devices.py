@@ -44,7 +44,7 @@ def _device(name: str, device: Device | None, record: DeviceRecord | None) -> De
     told: dict[str, Any] = dict(record.told) if record is not None else {}
     return DeviceLine(
         name=name,
-        state="gone" if device is None else "idle" if device.run is None else "busy",
+        state="gone" if device is None else "here",
         run=device.run if device is not None else None,
         local=device is not None and device.local,
         engines=list(device.engines if device is not None else told.get("engines", ())),

@@ -266,11 +266,11 @@ class Uploaded(BaseModel):
 class DeviceLine(BaseModel):
     """A device. ``memory``: bytes free for a model, as it last told. ``machine``: as in a run's document.
 
-    ``first``, ``last``: when it first worked, and was last heard of beginning to.
+    ``run``: what it is busy with. ``first``, ``last``: when it first, and last, began to work.
     """
 
     name: str
-    state: Literal["idle", "busy", "gone"]
+    state: Literal["here", "gone"]
     run: str | None
     local: bool
     engines: list[str]
