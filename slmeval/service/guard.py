@@ -154,6 +154,12 @@ def _check_address(scope: Scope) -> None:
         path, before = unquote(path), path
 
 
+def _is_no_form(scope: Scope, headers: Headers) -> bool:
+    """A program's: no browser sends it elsewhere without asking there first, which is never granted."""
+    told = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return "cookie" not in headers and (scope["method"] != "POST" or told == "application/json")
+
+
 def _check_origin(scope: Scope, headers: Headers, host: str) -> None:
     """What changes something must come from here; a page elsewhere may at most lead to one of ours."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
@@ -167,6 +173,8 @@ def _check_origin(scope: Scope, headers: Headers, host: str) -> None:
             raise Refused(403, "a page of another site may not use this server")
         return
     if headers.get("authorization", "").lower().startswith("bearer "):
+        return
+    if site is None and origin is None and _is_no_form(scope, headers):
         return
     # a browser tells the site only where nobody on the way could change it
     if is_ours or (site is None and origin is not None and is_same_origin(origin, host)):

@@ -48,7 +48,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
-        ws="websockets",
+        ws="auto",
         ws_max_size=_LONGEST,
         lifespan="on",
     )
