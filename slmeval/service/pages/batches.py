@@ -95,7 +95,9 @@ def _entries(store: Store, run: str) -> list[tuple[Key, Entry]]:
         "cell, kind, task, shots, chat, model, figure, value, low, high, n, unit, source, sample, better"
     )
     cells: dict[int, list[Any]] = {}
-    for place, *rest in store.select(f"SELECT {columns} FROM figures WHERE run = ? ORDER BY cell", run):
+    for place, *rest in store.select(
+        f"SELECT {columns} FROM figures WHERE run = ? ORDER BY cell, place", run
+    ):
         cells.setdefault(place, []).append(rest)
     entries = []
     for place, rows in cells.items():

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from slmeval.service.api_runs import cancel as cancel_run
 from slmeval.service.auth import Caller, checked_form, needs
 from slmeval.service.ledger import Ledger
+from slmeval.service.listing import list_runs
 from slmeval.service.pages.batches import batch_of
 from slmeval.service.pages.command_line import command_line
-from slmeval.service.pages.listing import PAGE, STATES, Line, lines, mark
 from slmeval.service.pages.render import page
 from slmeval.service.pages.viewing import view_of
 from slmeval.service.problems import Refused
-from slmeval.service.service import Service, service_of
+from slmeval.service.schemas import RunLine
+from slmeval.service.service import service_of
 from slmeval.store import Store
 
 router = APIRouter(include_in_schema=False)
@@ -27,27 +29,43 @@ Reader = Annotated[Caller, Depends(needs("read"))]
 Submitter = Annotated[Caller, Depends(needs("submit"))]
 
 
+#: every state that a run may be in, in the order of its life
+STATES = ("queued", "running", "done", "failed", "interrupted", "cancelled")
+#: lines of one page
+PAGE = 50
+
+
 @router.get("/")
 async def runs(request: Request, _: Reader, state: str = "", before: str = "") -> Response:
     """All runs, the newest first."""
     if state and state not in STATES:
         raise Refused(404, f"no run is ever {state!r}: {', '.join(STATES)}")
-
-    def read(store: Store) -> tuple[int, list[Line]]:
-        return Ledger(store).last_event(), lines(store, state, before, PAGE + 1)
-
-    after, found = await service_of(request).desk.read(read)
-    older = _list_address(state, mark(found[PAGE - 1])) if len(found) > PAGE else ""
+    after, lines, last = await service_of(request).desk.read(lambda store: _listed(store, state, before))
     return page(
         request,
         "runs.html",
         after=after,
-        lines=found[:PAGE],
+        lines=lines,
         states=[(name, _list_address(name)) for name in ("", *STATES)],
         state=state,
         newer=_list_address(state) if before else "",
-        older=older,
+        older=_list_address(state, last) if last else "",
     )
+
+
+def _listed(store: Store, state: str, before: str) -> tuple[int, list[RunLine], str | None]:
+    """The newest event, a page of runs, and the run after which the next page begins."""
+    after = Ledger(store).last_event()
+    found = list_runs(store, state or None, PAGE, before or None)
+    if found is None:
+        raise Refused(404, f"there is no run {before!r}: the list of runs begins at /")
+    return after, [_true(line, store) for line in found.runs], found.next
+
+
+def _true(line: RunLine, store: Store) -> RunLine:
+    """One that was killed still stands in the store as running."""
+    killed = line.state == "running" and line.origin != "service" and not store.is_alive(line.id)
+    return line.model_copy(update={"state": "interrupted"}) if killed else line
 
 
 def _list_address(state: str, before: str = "") -> str:
@@ -78,16 +96,8 @@ async def cancel(
     request: Request, run: str, _: Submitter, __: Annotated[FormData, Depends(checked_form)]
 ) -> Response:
     """Have a run end, and show it."""
-    await _cancel(service_of(request), run)
-    return RedirectResponse(f"/runs/{run}", 303)
-
-
-async def _cancel(service: Service, run: str) -> None:
-    if await service.desk.read(lambda store: Ledger(store).submission(run)) is None:
-        raise Refused(404, f"no run {run!r} was submitted here")
-    if not await service.dispatcher.cancel(run):
-        event = await service.desk.write(lambda store: Ledger(store).finish(run, "cancelled", "cancelled"))
-        await service.hub.spread([event] if event else [])
+    await cancel_run(service_of(request), run)
+    return RedirectResponse(f"/runs/{quote(run)}", 303)
 
 
 @router.get("/batches/{batch}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from slmeval.builtin.reporters.text import plural
 from slmeval.errors import SlmevalError, StoreError
 from slmeval.registry import Parts
 from slmeval.service.auth import Caller, checked_form, needs
@@ -28,11 +29,11 @@ Submitter = Annotated[Caller, Depends(needs("submit"))]
 
 @dataclass(frozen=True)
 class Section:
-    """A group with the names of all that is in it, groups within it first."""
+    """A group with the names of all that is in it, groups first; ``holds`` says how many of what."""
 
     name: str
     members: tuple[str, ...]
-    tasks: int
+    holds: str
 
 
 @router.get("/submit")
@@ -77,7 +78,6 @@ async def _page(
         typed=typed,
         wrong=wrong,
         sections=sections(service.registry.parts),
-        probes=sorted(service.registry.parts.probes),
         engines=offered,
         absent=sorted(set(service.registry.parts.backends) - set(engines)),
         models=models,
@@ -103,16 +103,19 @@ def sections(parts: Parts) -> list[Section]:
     """The groups that are in no other, by name, and last what is in none."""
     inner = {member for group in parts.groups.values() for member in group.members}
     outer = sorted(set(parts.groups) - inner)
-    made = [_section(name, parts) for name in outer]
-    alone = tuple(sorted({*parts.tasks} - inner))
-    return [*made, *([Section("", alone, len(alone))] if alone else [])]
+    made = [_section(name, _below(name, parts), parts) for name in outer]
+    alone = sorted({*parts.tasks, *parts.probes} - inner)
+    return [*made, *([_section("", alone, parts)] if alone else [])]
 
 
-def _section(name: str, parts: Parts) -> Section:
-    found = tuple(dict.fromkeys(_below(name, parts)))
+def _section(name: str, members: Iterable[str], parts: Parts) -> Section:
+    found = tuple(dict.fromkeys(members))
     groups = tuple(each for each in found if each in parts.groups)
-    tasks = tuple(each for each in found if each not in parts.groups)
-    return Section(name, (*groups, *tasks), len(tasks))
+    leaves = tuple(each for each in found if each not in parts.groups)
+    probes = sum(each in parts.probes for each in leaves)
+    counts = [(len(leaves) - probes, "task"), (probes, "measurement")]
+    holds = ", ".join(plural(count, noun) for count, noun in counts if count)
+    return Section(name, (*groups, *leaves), holds)
 
 
 def _below(name: str, parts: Parts) -> Iterator[str]:
