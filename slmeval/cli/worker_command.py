@@ -73,7 +73,8 @@ def _end(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
 
 
 def _watch_parent() -> None:
-    while sys.stdin.buffer.read(1 << 16):
+    # not by sys.stdin, whose lock an interpreter that ends would wait for
+    while os.read(0, 1 << 16):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE)
