@@ -25,11 +25,11 @@ def comparisons(found: Sequence[Comparison]) -> Iterator[Block]:
 
 def _comparison(each: Comparison) -> Iterator[Block]:
     yield Paragraph(f"{_side(each.second)} against {_side(each.first)}.", strong=True)
-    yield Paragraph(_summary(each.figures))
+    yield Paragraph(summary(each.figures))
     if each.figures:
-        yield _table(each)
+        yield table(each)
     yield from _flips(each.flips)
-    told = (*each.notes, *_remarks(each.figures))
+    told = (*each.notes, *remarks(each.figures))
     if told:
         yield Details("Notes", tuple(map(Paragraph, told)))
 
@@ -45,19 +45,19 @@ def _side(side: Compared) -> str:
 # ---- what is shown -----------------------------------------------------------------------------------
 
 
-def _summary(figures: Sequence[FigureDifference]) -> str:
+def summary(figures: Sequence[FigureDifference]) -> str:
     """``Worse: arc_easy@0/acc. Not shown to differ: 3 figures.``"""
     told: dict[str, list[str]] = {"Worse": [], "Better": [], "Changed": [], "": []}
     for figure in figures:
         if figure.change is not None:
-            told[_direction(figure, figure.change)].append(figure.label)
+            told[direction(figure, figure.change)].append(figure.label)
     rest = told.pop("")
     sentences = [f"{word}: {', '.join(names)}." for word, names in told.items() if names]
     sentences += [f"Not shown to differ: {plural(len(rest), 'figure')}."] if rest else []
     return " ".join(sentences) or "No figure could be compared."
 
 
-def _direction(figure: FigureDifference, change: Estimate) -> str:
+def direction(figure: FigureDifference, change: Estimate) -> str:
     """Better, Worse, or Changed where neither is; empty where it is not shown to differ."""
     if not _differs(figure, change):
         return ""
@@ -74,7 +74,8 @@ def _differs(figure: FigureDifference, change: Estimate) -> bool:
 # ---- the table ---------------------------------------------------------------------------------------
 
 
-def _table(each: Comparison) -> Table:
+def table(each: Comparison) -> Table:
+    """Each figure with its value on both sides, what changed, and how surely."""
     sides = (each.first.label, each.second.label)
     measured = ("Change", _interval_head(each.figures), "Gained/lost", "p (Holm)", "Detectable", "n")
     return Table(("Figure", *sides, *measured), tuple(map(_row, each.figures)), frozenset(measured[2:]))
@@ -151,7 +152,7 @@ def _margin(margin: float | None) -> str:
     return "unknown" if margin is None else f"{margin:+.3f}"
 
 
-def _remarks(figures: Sequence[FigureDifference]) -> Iterator[str]:
+def remarks(figures: Sequence[FigureDifference]) -> Iterator[str]:
     """What is to be said of single figures, and how the numbers were come by."""
     yield from (f"{figure.label}: {figure.note}" for figure in figures if figure.note)
     methods = dict.fromkeys(_method(figure.change) for figure in figures if figure.change is not None)
