@@ -96,7 +96,7 @@ async def compare_page(
         except SlmevalError as error:
             # a mistake is told beside the form in which it was made
             status, context["trouble"] = getattr(error, "status", 422), str(error)
-    return page(request, "compare.html", status=status, **context)
+    return await asyncio.to_thread(page, request, "compare.html", status=status, **context)
 
 
 def _read(store: Store, shelf: Shelf, named: Sequence[str]) -> _Read:

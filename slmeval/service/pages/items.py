@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -44,7 +45,8 @@ async def items(
     wanted = Wanted(run, cell, offset, PAGE, only, others, figure or None, item or None)
     found = await explore(request, wanted)
     known = await service_of(request).desk.read(recent_sides)
-    return page(
+    return await asyncio.to_thread(
+        page,
         request,
         "items.html",
         found=found,
