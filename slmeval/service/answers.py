@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -12,12 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Match
 
 from slmeval.errors import SlmevalError, StoreError
 from slmeval.service.logs import discreet
 from slmeval.service.pages import render
 from slmeval.service.problems import Refused
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 #: of what was given, this many characters are shown
 _SHOWN = 80
 #: what Starlette says of these says nothing
@@ -41,12 +43,22 @@ async def _answer(connection: HTTPConnection, error: Exception) -> Response:
         if _is_page(connection) and "authorization" not in connection.headers:
             return RedirectResponse(f"/login?next={_here(connection)}", 303)
         headers["WWW-Authenticate"] = 'Bearer realm="slmeval"'
+    if status == 405:
+        headers["Allow"] = ", ".join(_allowed(connection))
     sentence = sentence_of(error, connection)
     if _wants_page(connection):
         response: Response = render.problem(cast(Request, connection), status, sentence)
         response.headers.update(headers)
         return response
     return problem(status, sentence, headers)
+
+
+def _allowed(connection: HTTPConnection) -> Iterator[str]:
+    """The methods that an address knows: the router tells those of the first route that has it."""
+    for method in _METHODS:
+        scope = {**connection.scope, "method": method}
+        if any(route.matches(scope)[0] == Match.FULL for route in connection.app.routes):
+            yield method
 
 
 def problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -22,7 +22,9 @@ class Problem(BaseModel):
 
 
 def _problem(description: str) -> dict[str, Any]:
-    return {"model": Problem, "description": description}
+    # written out: as a "model" it would have the media type of the route's own answers
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 #: what any route may answer instead, for ``responses=`` of a router
