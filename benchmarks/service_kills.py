@@ -148,8 +148,11 @@ class Scene:
         self._start_again()
         lived = outlived(self.victim, left, began)
         self.server.wait_for(runs, seconds=LONG)
-        told = self._judged(runs, expected, before["saved"])
-        if all(state in ENDED for state in before["states"]):
+        # one that had ended asked before the kill whatever it asked
+        open_ = [state not in ENDED for state in before["states"]]
+        counted = [saved if is_open else 0 for saved, is_open in zip(before["saved"], open_, strict=True)]
+        told = self._judged(runs, expected, counted)
+        if not any(open_):
             return None
         shares = [saved / len(each.answers) for saved, each in zip(before["saved"], expected, strict=True)]
         seconds = time.perf_counter() - began
