@@ -27,6 +27,8 @@ _SENTENCES = {
     404: "there is nothing at {path}",
     405: "{method} cannot be done at {path}",
 }
+#: what a 401 has beside
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="slmeval"'}
 #: what these give is for programs, whoever asks
 _PROGRAMS = ("/api/", "/healthz", "/readyz", "/metrics")
 
@@ -42,7 +44,7 @@ async def _answer(connection: HTTPConnection, error: Exception) -> Response:
     if status == 401:
         if _is_page(connection) and "authorization" not in connection.headers:
             return RedirectResponse(f"/login?next={_here(connection)}", 303)
-        headers["WWW-Authenticate"] = 'Bearer realm="slmeval"'
+        headers.update(_CHALLENGE)
     if status == 405:
         headers["Allow"] = ", ".join(_allowed(connection))
     sentence = sentence_of(error, connection)
@@ -64,7 +66,8 @@ def _allowed(connection: HTTPConnection) -> Iterator[str]:
 def problem(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Response:
     """The body of every error of the API."""
     # escaped where it is not ASCII: half a character cannot be written as UTF-8
-    return Response(json.dumps({"error": sentence}), status, headers, "application/json")
+    given = {**(_CHALLENGE if status == 401 else {}), **(headers or {})}
+    return Response(json.dumps({"error": sentence}), status, given, "application/json")
 
 
 def status_of(error: Exception) -> int:

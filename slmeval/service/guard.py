@@ -44,6 +44,8 @@ _HEADERS = {
     "permissions-policy": "accelerometer=(), camera=(), geolocation=(), gyroscope=(), microphone=(), "
     "payment=(), usb=()",
 }
+#: bytes of all headers together
+_LONGEST = 65_536
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _UPLOADS = "/api/uploads"
 _STATIC = "/static/"
@@ -134,6 +136,8 @@ def _check_body(scope: Scope, headers: Headers) -> None:
 
 
 def _check_form(scope: Scope, headers: Headers) -> None:
+    if sum(len(name) + len(value) for name, value in headers.raw) > _LONGEST:
+        raise Refused(431, f"the headers of the request are longer than the {_LONGEST:,} bytes taken here")
     for name in _ONCE:
         if len(headers.getlist(name)) > 1:
             raise Refused(400, f"the header {name} stands there more than once")
@@ -217,7 +221,8 @@ class _Answer:
         if self.begun:
             return
         self.body = None
-        response = answers.problem(refused.status, str(refused))
+        # of what is not read to its end, the rest must not be taken for another request
+        response = answers.problem(refused.status, str(refused), {"Connection": "close"})
         await response(self._scope, _nothing, self.send)
 
     @property

@@ -44,6 +44,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     app = create_app(settings)
     config = uvicorn.Config(
         app,
+        # the other parser, where it is installed, has no limit for headers
+        http="h11",
         log_config=log_config(),
         proxy_headers=False,
         server_header=False,
