@@ -156,6 +156,7 @@ def m005_figures(db: sqlite3.Connection) -> None:
           rows TEXT NOT NULL,        -- SHA-256 of the rows
           settings TEXT NOT NULL,    -- JSON: what a probe was told
           machine TEXT NOT NULL,     -- processor, and the device that the model was on
+          weights TEXT NOT NULL,     -- SHA-256 of the model: another may have its name
           PRIMARY KEY (run, cell, figure)
         ) WITHOUT ROWID""")
     # behind these the index has the run and the cell
@@ -172,9 +173,8 @@ def index_figures(db: sqlite3.Connection, run: str, document: Mapping[str, Any])
     db.execute("DELETE FROM figures WHERE run = ?", (run,))
     rows = []
     for number, cell in enumerate(document["cells"]):
-        machine = _machine_of(document, cell)
-        rows += [(run, number, *row, machine) for row in _figures_of(cell)]
-    marks = ",".join("?" * 22)
+        rows += [(run, number, *row, *_origin_of(document, cell)) for row in _figures_of(cell)]
+    marks = ",".join("?" * 23)
     db.executemany(f"INSERT INTO figures VALUES ({marks})", rows)
 
 
@@ -196,11 +196,13 @@ def _figures_of(cell: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
         yield (*told, name, place, figure["value"], low, high, *rest, *asked)
 
 
-def _machine_of(document: Mapping[str, Any], cell: Mapping[str, Any]) -> str:
+def _origin_of(document: Mapping[str, Any], cell: Mapping[str, Any]) -> tuple[str, str]:
+    """The machine, and the model's hash."""
     whose = (cell["backend"], cell["model"])
-    infos = [each["info"] for each in document["models"] if (each["backend"], each["label"]) == whose]
-    devices = [info["device"] for info in infos if info]
-    return " · ".join([document["machine"]["processor"], *devices[:1]])
+    reports = [each for each in document["models"] if (each["backend"], each["label"]) == whose]
+    devices = [each["info"]["device"] for each in reports if each["info"]]
+    machine = " · ".join([document["machine"]["processor"], *devices[:1]])
+    return machine, next((each["model_hash"] for each in reports), "")
 
 
 def _finite(value: Any) -> Any:

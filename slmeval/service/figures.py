@@ -17,7 +17,7 @@ _MOST_POINTS = 2000
 _COLUMNS = (
     "f.run, f.cell, r.started, r.status, f.kind, f.task, f.shots, f.chat, f.backend, f.model, f.figure,"
     " f.place, f.value, f.low, f.high, f.n, f.unit, f.source, f.sample, f.better, f.version, f.rows,"
-    " f.settings, f.machine"
+    " f.settings, f.machine, f.weights"
 )
 
 
@@ -26,7 +26,8 @@ class Point:
     """A figure of one run. ``cell`` is its cell's place there, ``place`` its own in the cell, from 0.
 
     ``value`` is ``None`` where it is unavailable, ``low`` and ``high`` where it has no 95% interval. ``rows``
-    is the SHA-256 of what was asked, ``settings`` JSON of what a probe was told.
+    is the SHA-256 of what was asked, ``weights`` that of the model, ``settings`` JSON of what a probe was
+    told.
     """
 
     run: str
@@ -53,6 +54,7 @@ class Point:
     rows: str
     settings: str
     machine: str
+    weights: str
 
     @property
     def label(self) -> str:
