@@ -64,12 +64,26 @@ class _Found:
 
 
 @dataclass(frozen=True)
+class _Row:
+    """A point with why it is not the same as the newest, its page, and that which holds it against its past.
+
+    ``weights``: they are not those of the newest, which is what many look for.
+    """
+
+    point: Point
+    differs: Sequence[str]
+    weights: bool
+    there: str
+    compared: str | None
+
+
+@dataclass(frozen=True)
 class _Line:
     """One engine and model: its points, the newest first, each with why it is not the same as the newest."""
 
     side: tuple[str, str]
     plot: Markup
-    points: Sequence[tuple[Point, Sequence[str], str, str | None]]
+    points: Sequence[_Row]
 
 
 @router.get("/history", response_class=HTMLResponse)
@@ -167,15 +181,14 @@ def _lines(found: _Found) -> list[_Line]:
 
 def _line(side: tuple[str, str], points: Sequence[Point], asked: _Asked) -> _Line:
     last = points[0]
-    told = [(point, unlike(point, last)) for point in points]
-    drawn = [_drawn(point, differs) for point, differs in reversed(told)]
-    title = f"{last.label}/{asked.figure} of {side[0]}:{side[1]} over runs"
-    plot = plots.over_runs([each for each in drawn if each is not None], title, last.unit)
     before = [*(reference(point.run, *side) for point in points[1:]), None]
     rows = [
-        (point, differs, _place(point), _compared(point, earlier))
-        for (point, differs), earlier in zip(told, before, strict=True)
+        _Row(point, unlike(point, last), point.weights != last.weights, _place(point), _compared(point, one))
+        for point, one in zip(points, before, strict=True)
     ]
+    title = f"{last.label}/{asked.figure} of {side[0]}:{side[1]} over runs"
+    drawn = [_drawn(row.point, row.differs) for row in reversed(rows)]
+    plot = plots.over_runs([each for each in drawn if each is not None], title, last.unit)
     return _Line(side, plot, rows)
 
 

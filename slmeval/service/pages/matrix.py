@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -71,7 +71,7 @@ async def matrix_page(
     mine = [point for point in of_kind if backend in ("", point.backend)]
     shown = mine if figure else main_figures(mine)
     below = set() if members else _below(service.registry.parts, {point.task for point in shown})
-    columns = columns_of(point for point in shown if point.task not in below)
+    columns = columns_of([point for point in shown if point.task not in below])
     sides = sorted({side for column in columns for side in column.cells})
     names = sorted({point.figure for point in of_kind} | ({figure} if figure else set()))
     return await asyncio.to_thread(
@@ -109,30 +109,40 @@ def _below(parts: Parts, present: set[str]) -> set[str]:
 # ---- columns -----------------------------------------------------------------------------------------
 
 
-def columns_of(points: Iterable[Point]) -> list[Column]:
+def columns_of(points: Sequence[Point]) -> list[Column]:
     """A column for each task and figure, by name."""
+    newest_of: dict[tuple[str, str], Point] = {}
     found: dict[tuple[str, str], list[Point]] = {}
-    for point in points:
+    for point in sorted(points, key=_age):
+        newest_of[point.side] = point
         found.setdefault((point.label, point.figure), []).append(point)
-    return [_column(each) for _, each in sorted(found.items())]
+    weights = {side: point.weights for side, point in newest_of.items()}
+    return [_column(each, weights) for _, each in sorted(found.items())]
 
 
-def _column(points: Sequence[Point]) -> Column:
-    last = max(points, key=lambda point: (point.started, point.run))
-    alike = [point for point in points if point.value is not None and not _differs(point, last)]
+def _age(point: Point) -> tuple[str, str]:
+    return point.started, point.run
+
+
+def _column(points: Sequence[Point], weights: Mapping[tuple[str, str], str]) -> Column:
+    last = points[-1]
+    differences = {point.side: tuple(_differs(point, last, weights)) for point in points}
+    alike = [point for point in points if point.value is not None and not differences[point.side]]
     cells = {}
     for point in points:
         there = cell_address(point.run, point.cell) if point.kind == "task" else run_address(point.run)
-        differs = tuple(_differs(point, last))
         standing = _standing(point, alike) if point in alike else ""
-        cells[point.side] = Cell(point, there, _history(point), standing, differs)
+        cells[point.side] = Cell(point, there, _history(point), standing, differences[point.side])
     return Column(last.label, last.figure, last.unit, last.better, cells)
 
 
-def _differs(point: Point, last: Point) -> list[str]:
+def _differs(point: Point, last: Point, weights: Mapping[tuple[str, str], str]) -> Iterator[str]:
     """Of what is no timing, the machine changes nothing that is to be told."""
-    found = unlike(point, last)
-    return found if point.kind == "probe" else [each for each in found if each != "another machine"]
+    if point.weights != weights[point.side]:
+        yield "other weights than the newest of this name"
+    for words in unlike(point, last):
+        if point.kind == "probe" or words != "another machine":
+            yield words
 
 
 def _history(point: Point) -> str:
