@@ -264,7 +264,7 @@ class Line:
 
 @dataclass
 class Asker:
-    """Asks at fixed times, whether the one before has been answered or not; times run from when it was due."""
+    """Asks at fixed times, whether the one before was answered or not; each time runs from when it was due."""
 
     host: str
     port: int
@@ -461,6 +461,8 @@ def once(asked: argparse.Namespace) -> dict[str, Any]:
             if set(states.values()) != {"done"}:
                 raise SystemExit(f"the first runs ended otherwise: {states}\n{server.running.said()}")
             told = asyncio.run(load(server, asked, first, second))
+            if check(told):
+                print(server.running.said(), file=sys.stderr)
             if asked.profile:
                 os.kill(server.running.pid, signal.SIGINT)
                 assert server.running.process is not None
