@@ -197,12 +197,21 @@ class _File:
             with self._opener.open(request, timeout=_PATIENCE) as answer:
                 self._write(answer, start)
         except urllib.error.HTTPError as error:
-            with error:
-                said = error.read(_LONGEST_REFUSAL).decode(errors="replace")
-            return f"the server answers {error.code} ({said})"
+            return self._refused(error)
         except _CUTS as error:
             return str(getattr(error, "reason", None) or error) or type(error).__name__
         return "the server ends it early"
+
+    def _refused(self, error: urllib.error.HTTPError) -> str:
+        """
+        :raises CannotFetch: asking again would not change it.
+        """
+        with error:
+            said = error.read(_LONGEST_REFUSAL).decode(errors="replace")
+        trouble = f"the server answers {error.code} ({said})"
+        if error.code < http.client.INTERNAL_SERVER_ERROR:
+            raise CannotFetch(f"{self._file.path}: {trouble}")
+        return trouble
 
     def _write(self, answer: Any, start: int) -> None:
         """
