@@ -171,9 +171,13 @@ def _is_plain(character: str) -> bool:
 
 
 def _is_model(place: Path) -> bool:
-    if place.is_file():
-        return place.suffix.lower() == _GGUF
-    return (place / "config.json").is_file()
+    try:
+        if place.is_file():
+            return place.suffix.lower() == _GGUF
+        return (place / "config.json").is_file()
+    except OSError:
+        # no file system has it (the name is too long, say), or it may not be looked at
+        return False
 
 
 def _of_file(place: Path) -> Iterator[Path]:
