@@ -264,7 +264,7 @@ class Line:
 
 @dataclass
 class Asker:
-    """Asks at fixed times, whether the one before was answered or not; each time runs from when it was due."""
+    """Asks at fixed times, whether what came before was answered or not; a time runs from when it was due."""
 
     host: str
     port: int
