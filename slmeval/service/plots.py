@@ -13,7 +13,7 @@ from typing import TypeGuard
 
 from markupsafe import Markup
 
-from slmeval.service.pages.shown import plain
+from slmeval.service.shown import plain
 
 #: widest label and value in a plot of intervals, in characters
 _LABEL, _TELLS = 40, 22
@@ -58,7 +58,7 @@ class Point:
     marked: bool = False
 
 
-def intervals(rows: Sequence[Interval], title: str, unit: str = "") -> Markup:
+def intervals(rows: Sequence[Interval], title: str) -> Markup:
     """Values below each other with their 95% intervals, on one scale; nothing where there are none."""
     rows = [row for row in rows if _can_be_drawn(row.value)]
     if not rows:
@@ -68,10 +68,7 @@ def intervals(rows: Sequence[Interval], title: str, unit: str = "") -> Markup:
     )
     height = _ROW * len(rows) + _AXIS
     pieces = [_grid_down(scale, height - _AXIS), *(_row(row, at, scale) for at, row in enumerate(rows))]
-    pieces += [
-        _ticks_below(scale, height - 7),
-        _unit_at(unit, _WIDTH - _SIDE, height - 7) if unit else Markup(""),
-    ]
+    pieces.append(_ticks_below(scale, height - 7))
     told = "; ".join(f"{plain(row.label, _LABEL)}: {plain(row.tells)}" for row in rows)
     return _svg(_WIDTH, height, title, told, pieces)
 

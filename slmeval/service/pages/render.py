@@ -17,7 +17,7 @@ from slmeval import __version__
 from slmeval.builtin.reporters.text import interval_text, number, plural
 from slmeval.service import plots
 from slmeval.service.auth import Caller, form_token
-from slmeval.service.pages.shown import plain, shown
+from slmeval.service.shown import plain, shown
 from slmeval.types import Figure
 
 #: the bar: where a page's address begins, and what it is called
@@ -72,7 +72,7 @@ def _environment() -> Environment:
         shown=shown, plain=plain, count=count, size=size, when=when, short=short, value=value, plural=plural
     )
     made.filters.update(interval=interval_text, error=error, number=number, words=words)
-    made.filters["seconds"] = seconds
+    made.filters.update(seconds=seconds, pace=pace)
     made.globals.update(places=_PLACES, static=static, intervals=plots.intervals, series=plots.series)
     return made
 
@@ -112,6 +112,11 @@ def seconds(length: float) -> str:
     if length < 90:
         return f"{length:.0f} s"
     return f"{length / 60:.0f} min" if length < 5400 else f"{length / 3600:.1f} h"
+
+
+def pace(rate: float) -> str:
+    """Units a second, with two decimals where they are few."""
+    return f"{rate:.2f}" if rate < 10 else f"{rate:,.0f}"
 
 
 def short(digest: str) -> str:

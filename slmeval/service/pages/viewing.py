@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,12 +17,12 @@ from slmeval.service.ledger import ENDED, Ledger, Submission
 from slmeval.service.pages.main_figures import main_figures
 from slmeval.service.plots import Interval
 from slmeval.store import Store
-from slmeval.types import CellResult, Figure, RunOptions, RunResult
+from slmeval.types import CellResult, Figure, RunOptions, RunResult, Series
 
 #: a group of more members is shown in one table with one line for each of them
 _MANY = 10
-#: so many cells have a table of their own, and so many values stand in the plot
-_WHOLE, _PLOTTED = 40, 24
+#: the most that a page shows of a run: lines in tables of cells' own, values in a plot, plots, raw series
+_LINES, _PLOTTED, _PLOTS, _SERIES = 400, 24, 6, 48
 #: a rate is of so many of the last messages about progress
 _MESSAGES = 60
 #: figures that guessing would bring to chance
@@ -43,11 +43,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class CellView:
-    """A cell with its place in the run and the figures that are shown first."""
+    """A cell with its place in the run, the figures that are shown first, and the raw series that are."""
 
     place: int
     cell: CellResult
     main: tuple[Figure, ...]
+    series: tuple[Series, ...]
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,13 @@ class View:
     @property
     def whole(self) -> tuple[CellView, ...]:
         """The cells with a table of their own."""
-        hidden = self._hidden()
-        return tuple(view for view in self.cells if view.cell.name not in hidden)[:_WHOLE]
+        hidden, lines = self._hidden(), 0
+        found: list[CellView] = []
+        for view in self.cells:
+            lines += len(view.cell.figures) if view.cell.name not in hidden else 0
+            if view.cell.name not in hidden and (lines <= _LINES or not found):
+                found.append(view)
+        return tuple(found)
 
     @property
     def brief(self) -> tuple[CellView, ...]:
@@ -103,9 +109,8 @@ class View:
         for view in self.whole:
             for figure in view.main:
                 found.setdefault(figure.unit, []).append(_interval(view.cell, figure, self.several))
-        return [
-            (unit, rows[:_PLOTTED]) for unit, rows in sorted(found.items(), key=lambda pair: bool(pair[0]))
-        ]
+        ordered = sorted(found.items(), key=lambda pair: bool(pair[0]))
+        return [(unit, rows[:_PLOTTED]) for unit, rows in ordered[:_PLOTS]]
 
     @property
     def remarks(self) -> list[Listing]:
@@ -149,11 +154,15 @@ def view_of(store: Store, run: str) -> View | None:
     cells = result.cells if result else _cells_so_far(store, run)
     planned = _last(store, run, "planned") or {}
     progress = _progress(store, run) if live and state == "running" else None
-    views = tuple(
-        CellView(place, cell, tuple(main_figures(cell.kind, cell.figures)))
-        for place, cell in enumerate(cells)
-    )
+    views = tuple(_views(cells))
     return View(run, state, after, asked, submission, started, finished, result, views, planned, progress)
+
+
+def _views(cells: Sequence[CellResult]) -> Iterator[CellView]:
+    room = _SERIES
+    for place, cell in enumerate(cells):
+        yield CellView(place, cell, tuple(main_figures(cell.kind, cell.figures)), cell.series[:room])
+        room -= len(cell.series[:room])
 
 
 def _state(store: Store, run: str, status: str) -> str:
