@@ -21,6 +21,7 @@ from slmeval.service.guard import log_config
 from slmeval.service.keys import check_exposed
 from slmeval.service.service import Service
 from slmeval.service.settings import Settings
+from slmeval.service.wire import LONGEST
 from slmeval.store import Store
 
 _AGENT = (sys.executable, "-c", f"{AWAY}from slmeval.cli import main; main()", "worker")
@@ -28,8 +29,8 @@ _AGENT = (sys.executable, "-c", f"{AWAY}from slmeval.cli import main; main()", "
 _GRACE = 5
 #: seconds between the end of this machine's agent and its next beginning
 _PAUSE = 2.0
-#: bytes of one message of a device: a tokenizer of a large vocabulary, and more
-_LONGEST = 128 * 2**20
+#: seconds in which a device must answer a ping, which may have to wait behind a long frame
+_PING_PATIENCE = 90.0
 
 
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
@@ -51,7 +52,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
         ws="auto",
-        ws_max_size=_LONGEST,
+        ws_max_size=LONGEST,
+        ws_ping_timeout=_PING_PATIENCE,
         lifespan="on",
     )
     address = f"http://{_reached(settings.host)}:{port}"

@@ -28,6 +28,8 @@ from slmeval.text import clean
 
 #: seconds before the line is tried again: the first, and the longest
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 15.0
+#: seconds that a line must have held to be one that is tried again as soon as it is cut
+_STEADY = 1.0
 #: seconds in which the server must answer a hello, and in which a ping must be answered: it may have to wait
 #: behind a long frame
 _PATIENCE, _PING_PATIENCE = 30.0, 90.0
@@ -63,24 +65,32 @@ def work(station: Station, address: Address, tell: Callable[[str], None]) -> Non
     fetcher = Fetcher(address, station.cache)
     pause = _FIRST_PAUSE
     while True:
-        try:
-            with connect(address.work, **_manner(address)) as connection:
-                pause = _FIRST_PAUSE
-                _Shift(station, fetcher, connection).work(lambda: tell(f"works for {address.url}"))
-            trouble = "the server has ended the line"
-        except InvalidStatus as error:
-            trouble = _refusal(error)
-            if error.response.status_code in _FINAL:
-                raise UsageError(f"{address.url}: {trouble}") from None
-        except InvalidURI as error:
-            raise UsageError(f"--server {address.url}: {error}") from None
-        except _TurnedAwayError as error:
-            trouble, pause = str(error), max(pause, 2.0)
-        except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, WireError) as error:
-            trouble = str(error) or type(error).__name__
+        began = time.monotonic()
+        trouble = _work_once(station, address, fetcher, tell)
+        pause = _FIRST_PAUSE if time.monotonic() - began > _STEADY else pause
         tell(f"{address.url}: {clean(trouble)}: tried again in {pause:g} s")
         time.sleep(pause)
         pause = min(_LONGEST_PAUSE, pause * 2)
+
+
+def _work_once(station: Station, address: Address, fetcher: Fetcher, tell: Callable[[str], None]) -> str:
+    """Work until the line is cut, and say why it was.
+
+    :raises UsageError: trying again is no use.
+    """
+    try:
+        with connect(address.work, **_manner(address)) as connection:
+            _Shift(station, fetcher, connection).work(lambda: tell(f"works for {address.url}"))
+        return "the server has ended the line"
+    except InvalidStatus as error:
+        trouble = _refusal(error)
+        if error.response.status_code in _FINAL:
+            raise UsageError(f"{address.url}: {trouble}") from None
+        return trouble
+    except InvalidURI as error:
+        raise UsageError(f"--server {address.url}: {error}") from None
+    except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, WireError, _TurnedAwayError) as error:
+        return str(error) or type(error).__name__
 
 
 def _manner(address: Address) -> dict[str, Any]:
