@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -506,20 +507,19 @@ def test_a_page_elsewhere_may_lead_here_and_use_nothing(open_server: Running) ->
     assert not [name for name in told.headers if name.startswith("access-control")]
 
 
-def _socket(server: Running, **headers: str) -> int:
-    lines = [
-        "GET /api/devices/work HTTP/1.1",
-        f"Host: {server.host}",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
-    ]
-    import socket
+_UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
+
+def _socket(server: Running, **headers: str) -> int:
+    given = {"Host": server.host, **_UPGRADE, **headers}
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items()]
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
-        line.sendall("\r\n".join([*lines, "", ""]).encode())
+        line.sendall("\r\n".join(["GET /api/devices/work HTTP/1.1", *lines, "", ""]).encode())
         return int(line.recv(4096).split()[1])
 
 
@@ -645,6 +645,45 @@ def test_a_token_that_is_removed_ends_its_sessions(tmp_path: Path) -> None:
         # a new one of that name opens none of the old
         server.ask("POST", "/api/tokens", token=tokens["chief"], json={"name": "reader", "scopes": ["read"]})
         assert server.ask("GET", "/api/runs", headers={"Cookie": session}).status == 401
+
+
+def test_a_token_that_is_removed_ends_what_listens_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slmeval.service.bodies.LOOKS", 0.1)
+    with running(no_worker(tmp_path), TOKENS) as (server, tokens):
+        lines = [
+            _open(server, "/api/events", tokens["reader"]),
+            _open(server, "/api/events", tokens["chief"]),
+        ]
+        lines += [_open(server, "/api/devices/work", tokens["worker"], **_UPGRADE)]
+        time.sleep(0.5)
+        for name in ("reader", "worker"):
+            assert server.ask("DELETE", f"/api/tokens/{name}", token=tokens["chief"]).status == 204
+        assert [_is_over(line) for line in lines] == [True, False, True]
+        for line in lines:
+            line.close()
+
+
+def _open(server: Running, path: str, token: str, **headers: str) -> socket.socket:
+    line = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    lines = [f"GET {path} HTTP/1.1", f"Host: {server.host}", f"Authorization: Bearer {token}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    line.sendall("\r\n".join([*lines, "", ""]).encode())
+    assert line.recv(65536).split()[1] in (b"200", b"101")
+    return line
+
+
+def _is_over(line: socket.socket, seconds: float = 2.0) -> bool:
+    """Whether the server ends it: by closing, by a last piece, or (a WebSocket) by saying so."""
+    line.settimeout(seconds)
+    try:
+        while came := line.recv(65536):
+            if came.endswith(b"0\r\n\r\n") or came.startswith(b"\x88"):
+                return True
+        return True
+    except TimeoutError:
+        return False
 
 
 def test_sessions_end_when_they_are_not_used() -> None:
@@ -804,11 +843,15 @@ def test_what_is_said_to_be_long_is_not_waited_for(open_server: Running) -> None
     assert time.monotonic() - began < 4
 
 
+async def _always() -> bool:
+    return True
+
+
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     async def never() -> Any:
         await asyncio.sleep(60)
 
-    body = Body(never, 10, patience=0.05)
+    body = Body(never, 10, _always, patience=0.05)
     with pytest.raises(Refused) as caught:
         asyncio.run(body.receive())
     assert caught.value.status == 408
@@ -822,7 +865,7 @@ def test_one_who_listens_long_is_not_timed() -> None:
         return messages.pop(0)
 
     async def listen() -> list[str]:
-        body = Body(receive, 10, patience=0.06)
+        body = Body(receive, 10, _always, patience=0.06)
         return [(await body.receive())["type"], (await body.receive())["type"]]
 
     assert asyncio.run(listen()) == ["http.request", "http.disconnect"]

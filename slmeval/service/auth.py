@@ -13,6 +13,7 @@ from fastapi import Security
 from fastapi.security import HTTPBearer
 from starlette.datastructures import FormData
 from starlette.requests import HTTPConnection, Request
+from starlette.types import Scope as ScopeOf
 from starlette.websockets import WebSocket
 
 from slmeval.service.cookies import FRESH, form_cookie, session_cookie
@@ -49,7 +50,14 @@ async def of_socket(websocket: WebSocket) -> Caller:
     """
     given = _bearer(websocket)
     found = await service_of(websocket).keys.caller(given) if given is not None else None
-    return _allowed(found, "work")
+    websocket.state.caller = caller = _allowed(found, "work")
+    return caller
+
+
+async def is_still_allowed(scope: ScopeOf) -> bool:
+    """Whether who was let in would be let in now."""
+    caller = scope.get("state", {}).get("caller")
+    return caller is None or await service_of(HTTPConnection(scope)).keys.still(caller)
 
 
 async def caller_of(connection: HTTPConnection) -> Caller | None:

@@ -5,9 +5,12 @@ It is plain ASGI: a stream that is open for days costs one more call for each of
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,8 +19,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slmeval.service import answers
-from slmeval.service.auth import caller_of
+from slmeval.service import answers, bodies
+from slmeval.service.auth import caller_of, is_still_allowed
 from slmeval.service.bodies import Body, too_long
 from slmeval.service.cookies import FRESH, cookie
 from slmeval.service.logs import log_config
@@ -76,9 +79,11 @@ class Guard:
         answer = _Answer(scope, send, self._settings)
         try:
             self._check(scope)
-            body = Body(receive, await self._limit(scope))
-            answer.body = body
-            await self._app(scope, body.receive if scope["type"] == "http" else receive, answer.send)
+            if scope["type"] == "websocket":
+                await self._hold_line(scope, receive, answer)
+                return
+            answer.body = body = Body(receive, await self._limit(scope), partial(is_still_allowed, scope))
+            await self._app(scope, body.receive, answer.send)
         except Refused as refused:
             await answer.instead(refused)
         except ClientDisconnect:
@@ -91,6 +96,13 @@ class Guard:
             await answer.instead(Refused(500, "something failed in the server: its log says what"))
         else:
             await answer.finish()
+
+    async def _hold_line(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        watching = asyncio.ensure_future(_close_when_removed(scope, answer))
+        try:
+            await self._app(scope, receive, answer.send)
+        finally:
+            watching.cancel()
 
     # ---- before --------------------------------------------------------------------------------------
 
@@ -133,6 +145,15 @@ def _check_body(scope: Scope, headers: Headers) -> None:
         kind = headers.get("content-type", "")
         if kind.partition(";")[0].strip().lower() != "application/json":
             raise Refused(415, f"the body is {kind[:80]!r}: send application/json")
+
+
+async def _close_when_removed(scope: Scope, answer: _Answer) -> None:
+    """A device whose token is removed is let go."""
+    while await is_still_allowed(scope):
+        await asyncio.sleep(bodies.LOOKS)
+    # it may have gone by itself this moment
+    with suppress(RuntimeError, OSError):
+        await answer.send({"type": "websocket.close", "code": 1008, "reason": "the token was removed"})
 
 
 def _check_form(scope: Scope, headers: Headers) -> None:

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from slmeval.errors import UsageError
@@ -43,12 +43,13 @@ _HOLDS = 1.0
 class Caller:
     """Who asks. ``name`` is that of the token, "" where none is needed; ``scopes`` are all that it may.
 
-    ``local`` marks the device that the server itself started on its own machine.
+    ``local`` marks the device that the server itself started on its own machine. ``sha256`` is of the token.
     """
 
     name: str
     scopes: frozenset[Scope]
     local: bool = False
+    sha256: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,14 @@ class Keys:
         found: Caller | None = None
         for each in (*tokens, own):
             if hmac.compare_digest(each.sha256, sha256):
-                found = Caller(each.name, each.caller.scopes, local=each is own)
+                found = Caller(each.name, each.caller.scopes, each is own, each.sha256)
         return found
+
+    async def still(self, caller: Caller) -> bool:
+        """Whether the token that somebody came with is there: one that listens for days came long ago."""
+        if not caller.sha256:
+            return await self._is_open()
+        return await self.of_hash(caller.sha256) is not None
 
     async def listed(self) -> Sequence[Token]:
         """All tokens, as they were a second ago at most."""
