@@ -149,10 +149,10 @@ class Scene:
         lived = outlived(self.victim, left, began)
         self.server.wait_for(runs, seconds=LONG)
         # one that had ended asked before the kill whatever it asked
-        open_ = [state not in ENDED for state in before["states"]]
-        counted = [saved if is_open else 0 for saved, is_open in zip(before["saved"], open_, strict=True)]
+        under_way = [state not in ENDED for state in before["states"]]
+        counted = [saved if is_open else 0 for saved, is_open in zip(before["saved"], under_way, strict=True)]
         told = self._judged(runs, expected, counted)
-        if not any(open_):
+        if not any(under_way) and right(told):
             return None
         shares = [saved / len(each.answers) for saved, each in zip(before["saved"], expected, strict=True)]
         seconds = time.perf_counter() - began
