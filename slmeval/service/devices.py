@@ -23,6 +23,7 @@ router = APIRouter()
 
 #: seconds in which a device must have said who it is, and must have ended its workers
 _PATIENCE = 30.0
+_SHORT = 0.05
 #: a WebSocket's code for one who does not do as was agreed (RFC 6455, 7.4.1), and bytes of its reason
 _VIOLATION, _LONGEST_REASON = 1008, 120
 #: characters of a reason that a device is told
@@ -37,6 +38,8 @@ async def work(socket: WebSocket) -> None:
         caller = await of_socket(socket)
     except Refused as refusal:
         await socket.send_denial_response(JSONResponse({"error": str(refusal)}, refusal.status))
+        # uvicorn complains of a handshake left half done, unless the line has gone by then
+        await asyncio.sleep(_SHORT)
         return
     await socket.accept()
     line = _Line(socket)
