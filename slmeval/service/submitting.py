@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import ClassVar
@@ -15,9 +15,10 @@ from slmeval.api import Backend, Option
 from slmeval.errors import UnknownName, UsageError
 from slmeval.models import form_of, parse_model
 from slmeval.pairing import demo_for, not_opened
-from slmeval.planner import check
+from slmeval.planner import Configurable, check
 from slmeval.registry import Parts, pick
 from slmeval.rules import parse_rule
+from slmeval.selection import Selection
 from slmeval.sequential import read_stopping
 from slmeval.service.auth import Caller
 from slmeval.service.ledger import Event, Ledger, Submission, now
@@ -149,11 +150,14 @@ def _runs(service: Service, request: RunRequest, bench: _Bench) -> list[_Run]:
     _check_limit(request, service.settings.limits.items)
     models = [(name, service.allowed.check(text)) for name, text in _split_models(request, parts)]
     backends = _backends(request, parts, bench, models)
+    whole = _options(request, backends)
+    selection = _check(whole, backends, parts)
     runs = []
     for backend in backends:
         mine = _models_for(backend, models)
-        options = _options(request, backend, mine, service.settings.data)
-        _check(options, backend, parts)
+        options = _of_one(whole, backend, selection)
+        data = service.settings.data if mine and not request.sample else None
+        options = replace(options, models=mine, data=data)
         size = max(map(service.allowed.bytes_of, mine), default=0)
         runs += [
             _Run(options, backend.name, size, device)
@@ -253,16 +257,13 @@ def _models_for(backend: type[Backend], models: Sequence[tuple[str | None, str]]
 # ---- options ---------------------------------------------------------------------------------------------
 
 
-def _options(
-    request: RunRequest, backend: type[Backend], models: tuple[str, ...], data: str | None
-) -> RunOptions:
+def _options(request: RunRequest, backends: Sequence[type[Backend]]) -> RunOptions:
+    """What all runs of a submission have in common; which models each has comes later."""
     return RunOptions(
-        backends=(backend.name,),
-        models=models,
+        backends=tuple(backend.name for backend in backends),
         tasks=tuple(request.tasks),
         shots=None if request.shots is None else tuple(request.shots),
         limit=request.limit,
-        data=data if models and not request.sample else None,
         sample=request.sample,
         dtype=request.dtype,
         seed=request.seed,
@@ -289,14 +290,28 @@ def _text(value: str | float) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _check(options: RunOptions, backend: type[Backend], parts: Parts) -> None:
-    """
+def _of_one(whole: RunOptions, backend: type[Backend], selection: Selection) -> RunOptions:
+    """The options of one engine's run: those that are others' alone are left out."""
+    parts: tuple[Configurable, ...] = (backend, *selection.probes)
+    own = {option.name for part in parts for option in part.options}
+    names = {part.name for part in parts}
+    given = {
+        name: text
+        for name, text in whole.engine_options.items()
+        if (name.partition(".")[0] in names if "." in name else name in own)
+    }
+    dtype = whole.dtype if "dtype" in own else None
+    return replace(whole, backends=(backend.name,), engine_options=given, dtype=dtype)
+
+
+def _check(options: RunOptions, backends: Sequence[type[Backend]], parts: Parts) -> Selection:
+    """What is asked.
+
     :raises UsageError: a mistake that shows without rows and models, or an option for this machine alone.
     """
-    _refuse_local(
-        options, (*backend.options, *(each for probe in parts.probes.values() for each in probe.options))
-    )
-    check(options, parts)
+    configured: tuple[Configurable, ...] = (*backends, *parts.probes.values())
+    _refuse_local(options, [option for part in configured for option in part.options])
+    selection, _ = check(options, parts)
     for rule in map(parse_rule, options.rules):
         if rule.needs_baseline:
             raise UsageError(
@@ -304,6 +319,7 @@ def _check(options: RunOptions, backend: type[Backend], parts: Parts) -> None:
                 "run against one with POST /api/gate"
             )
     read_stopping(options, _no_file)
+    return selection
 
 
 def _refuse_local(options: RunOptions, known: Iterable[Option]) -> None:
