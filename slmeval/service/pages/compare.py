@@ -16,7 +16,7 @@ from slmeval.builtin.reporters.blocks import Table
 from slmeval.builtin.reporters.comparisons import direction, remarks, summary, table
 from slmeval.comparison import Wanted, compare
 from slmeval.differences import Comparison, Flip
-from slmeval.errors import SlmevalError
+from slmeval.errors import UsageError
 from slmeval.matching import match
 from slmeval.prompts import question_of
 from slmeval.service.auth import Caller, needs
@@ -24,6 +24,7 @@ from slmeval.service.explorer import see
 from slmeval.service.figures import recent_sides
 from slmeval.service.pages.addresses import address, cell_address, filled, reference, run_address
 from slmeval.service.pages.render import page
+from slmeval.service.problems import Refused
 from slmeval.service.service import service_of
 from slmeval.service.shelf import Shelf, shelf_of
 from slmeval.sides import Side, chosen, opposite, sides_of
@@ -93,7 +94,7 @@ async def compare_page(
         try:
             found = await desk.read(lambda store: _read(store, shelf, named))
             context |= await asyncio.to_thread(_compared, shelf, found, wanted)
-        except SlmevalError as error:
+        except (UsageError, Refused) as error:
             # a mistake is told beside the form in which it was made
             status, context["trouble"] = getattr(error, "status", 422), str(error)
     return await asyncio.to_thread(page, request, "compare.html", status=status, **context)

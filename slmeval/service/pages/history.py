@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -61,6 +61,8 @@ class _Found:
     tasks: Sequence[str]
     figures: Sequence[str]
     manners: Sequence[tuple[int, str]]
+    #: what was asked for and is not there, so that another is shown
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -125,21 +127,24 @@ def _shown(request: Request, found: _Found) -> HTMLResponse:
 
 def _find(store: Store, asked: _Asked) -> _Found:
     """
-    :raises UnknownName: no run has such a task or figure.
+    :raises UnknownName: no run has such a task.
     """
-    known = tasks(store)
+    known, notes = tasks(store), []
     if asked.task and asked.task not in known:
         raise UnknownName("task", asked.task, known)
+    if asked.figure and asked.task and asked.figure not in figures(store, asked.task):
+        # the form sends the figure of the task that was shown before
+        notes.append(f"{asked.task} has no figure {asked.figure!r}: the one that is read first is shown")
+        asked = replace(asked, figure="")
     chosen = _chosen(store, asked) if known else None
     if chosen is None:
         return _Found(asked, (), known, (), ())
-    names = figures(store, chosen.task)
-    if chosen.figure not in names:
-        raise UnknownName("figure", chosen.figure, names)
+    if asked.shots not in (None, chosen.shots) or asked.chat not in ("", chosen.chat):
+        notes.append("it was never asked with so many examples in that manner: another is shown")
     ways = manners(store, chosen.task, chosen.figure)
     points = history(store, chosen.task, chosen.figure, chosen.shots or 0, chosen.chat)
     kept = [point for point in points if _is_of(point, asked)]
-    return _Found(chosen, kept, known, names, ways)
+    return _Found(chosen, kept, known, figures(store, chosen.task), ways, notes)
 
 
 def _is_of(point: Point, asked: _Asked) -> bool:
@@ -147,26 +152,29 @@ def _is_of(point: Point, asked: _Asked) -> bool:
 
 
 def _chosen(store: Store, asked: _Asked) -> _Asked | None:
-    """With what was left open chosen: of the newest results, the figure that is read first."""
+    """With what was left open chosen: the figure that is read first, as it was last asked."""
     task, figure, shots, chat = asked.task, asked.figure, asked.shots, asked.chat
-    if not task or not figure:
-        recent = [point for point in newest(store) if task in ("", point.task)]
-        order = [point for point in recent if point.kind != "probe"] or recent
-        if order:
-            last = max(order, key=lambda point: point.started)
-            first = main_of([point for point in order if (point.run, point.cell) == (last.run, last.cell)])
-            task, figure = first.task, figure or first.figure
-            shots = first.shots if shots is None else shots
-            chat = chat or first.chat
-    if not figure:
-        names = figures(store, task) if task else []
-        if not names:
-            return None
-        figure = names[0]
+    if (not task or not figure) and (last := _last(newest(store, figure or None), task)) is not None:
+        task, figure = last.task, last.figure
+        shots = last.shots if shots is None else shots
+        chat = chat or last.chat
+    # of a task that no recent run asked
+    task = task or next(iter(tasks(store)), "")
+    names = figures(store, task)
+    figure = figure if figure in names else next(iter(names), "")
     ways = manners(store, task, figure)
-    fitting = [way for way in ways if shots in (None, way[0]) and chat in ("", way[1])]
-    shots, chat = fitting[0] if fitting else (shots or 0, chat or "off")
-    return _Asked(task, figure, shots, chat, asked.backend, asked.model)
+    fitting = [way for way in ways if shots in (None, way[0]) and chat in ("", way[1])] or ways
+    return replace(asked, task=task, figure=figure, shots=fitting[0][0], chat=fitting[0][1]) if ways else None
+
+
+def _last(points: Sequence[Point], task: str) -> Point | None:
+    """The main figure of the newest result, of a task where one is named; what is no probe comes first."""
+    mine = [point for point in points if task in ("", point.task)]
+    mine = [point for point in mine if point.kind != "probe"] or mine
+    if not mine:
+        return None
+    last = max(mine, key=lambda point: (point.started, -point.cell))
+    return main_of([point for point in mine if (point.run, point.cell) == (last.run, last.cell)])
 
 
 # ---- lines -------------------------------------------------------------------------------------------
