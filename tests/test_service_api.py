@@ -500,6 +500,12 @@ def test_hostile_documents_are_refused(server: Running, body: Any, words: str) -
     assert get(server, "/api/runs")["runs"] == []
 
 
+def test_half_a_character_in_what_was_asked_is_shown(server: Running) -> None:
+    assert upload(server, _with("run.options.tasks", ["a\ud800", "\U0001f600"])).status == 201
+    assert get(server, f"/api/runs/{FIRST.id}")["tasks"] == ["a?", "\U0001f600"]
+    assert get(server, "/api/runs")["runs"][0]["tasks"] == ["a?", "\U0001f600"]
+
+
 def test_long_texts_in_a_document_are_kept(server: Running) -> None:
     text = "\u202e<script>\u0000" * 1_000_000
     assert upload(server, _with("cells.0.notes", [text])).status == 201

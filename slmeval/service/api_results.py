@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
+from pydantic import StringConstraints
 from starlette.responses import Response
 
 from slmeval.baselines import Baseline, baseline_from
@@ -30,7 +31,7 @@ from slmeval.service.documents import JsonText, described
 from slmeval.service.explorer import Only, explore
 from slmeval.service.listing import find_run
 from slmeval.service.problems import Refused
-from slmeval.service.schemas import PROBLEMS, RUN_ID, GateRequest, Items, Problem
+from slmeval.service.schemas import PROBLEMS, RUN_ID, GateRequest, Items, Name, Problem
 from slmeval.service.service import service_of
 from slmeval.sides import Side, chosen, opposite, sides_of
 from slmeval.store import Store
@@ -42,7 +43,7 @@ router = APIRouter(prefix="/api", tags=["results"], responses=PROBLEMS)
 #: RUN, RUN#BACKEND or RUN#BACKEND:MODEL
 _SIDE = RUN_ID.removesuffix("$") + "(#.{1,1000})?$"
 _InSide = Annotated[str, Query(pattern=_SIDE, description="RUN, RUN#BACKEND or RUN#BACKEND:MODEL.")]
-_Names = Annotated[list[Annotated[str, Query(min_length=1, max_length=200)]], Query(max_length=100)]
+_Names = Annotated[list[Name], Query(max_length=100)]
 
 #: sums over items: one at a time, so that they leave the processor to others
 _SUMS = ThreadPoolExecutor(1, thread_name_prefix="slmeval-sums")
@@ -93,7 +94,7 @@ async def items(
     limit: Annotated[int, Query(ge=1, le=explorer.LARGEST_PAGE)] = explorer.PAGE,
     only: Only = "all",
     against: Annotated[
-        list[str] | None,
+        list[Annotated[str, StringConstraints(pattern=_SIDE)]] | None,
         Query(max_length=explorer.MOST_SIDES, description="RUN, RUN#BACKEND or RUN#BACKEND:MODEL."),
     ] = None,
     figure: Annotated[str | None, Query(min_length=1, max_length=200)] = None,

@@ -73,7 +73,7 @@ def describe_run(store: Store, run: str) -> RunDetail | None:
     options, pinned, attempts = told[0] if told else (made[0][0], 0, 0)
     return RunDetail(
         **dict(line),
-        options=json.loads(options),
+        options=_asked(options),
         has_result=bool(made and made[0][1]),
         pinned=bool(pinned),
         attempts=attempts,
@@ -87,9 +87,17 @@ def _progress(store: Store, run: str) -> RunProgress | None:
     return RunProgress.model_validate_json(found[0][0]) if found else None
 
 
+def _asked(options: str) -> dict[str, Any]:
+    """A run's options. A file's name, say, can hold half a character, which no answer can: "?" stands for it."""
+    asked: dict[str, Any] = json.loads(options)
+    if "\\ud" in options:
+        asked = json.loads(json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace"))
+    return asked
+
+
 def _line(row: tuple[Any, ...]) -> RunLine:
     run, began, ended, state, options, batch, submitter, wanted, device, reason, backend, origin = row
-    asked = json.loads(options)
+    asked = _asked(options)
     return RunLine(
         id=run,
         state=state,
