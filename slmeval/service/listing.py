@@ -88,7 +88,7 @@ def _progress(store: Store, run: str) -> RunProgress | None:
 
 
 def _asked(options: str) -> dict[str, Any]:
-    """A run's options. A file's name, say, can hold half a character, which no answer can: "?" stands for it."""
+    """A run's options; "?" stands for half a character, which a file's name can hold and no answer can."""
     asked: dict[str, Any] = json.loads(options)
     if "\\ud" in options:
         asked = json.loads(json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace"))
