@@ -316,6 +316,15 @@ class Asker:
             line.close()
 
 
+async def lateness(seconds: float) -> list[float]:
+    """How much later than it asked to be this process goes on: what it waits for a core, and for itself."""
+    found, until = [], time.perf_counter() + seconds
+    while (due := time.perf_counter() + 0.01) < until:
+        await asyncio.sleep(0.01)
+        found.append(time.perf_counter() - due)
+    return found
+
+
 def reads_of(first: str, second: str) -> list[tuple[str, str]]:
     """What is read, by what it is called: of two runs that have ended."""
     return [
@@ -358,7 +367,8 @@ async def load(server: Server, asked: argparse.Namespace, first: str, second: st
     await crowd.come(asked.clients, soon)
     before, clock = cpu(server.running.pid), time.monotonic()
     own = own_cpu()
-    await asyncio.gather(
+    late, *_ = await asyncio.gather(
+        lateness(asked.seconds),
         crowd.live(asked.seconds),
         reader.at_a_rate(READS, asked.seconds, lambda number: _read(pages, number)),
         submitter.at_a_rate(
@@ -390,6 +400,7 @@ async def load(server: Server, asked: argparse.Namespace, first: str, second: st
         "delays": spread(delays),
         "reads": {name: spread(times) for name, times in reader.seconds.items()},
         "all reads": spread([each for times in reader.seconds.values() for each in times]),
+        "lateness": spread(late),
         "submissions": spread(submitter.seconds.get("submission", [])),
         "refused": (reader.refused + submitter.refused)[:20],
         "runs ended": sum(kind in ("done", "failed") for _, _, kind, _ in events) - 2,
@@ -485,6 +496,7 @@ def page() -> str:
     lines.append(_line("all reads", last["all reads"], f"{1000 * WANTED:.0f}"))
     lines.append(_line("submissions", last["submissions"]))
     lines.append(_line("an event, until a client has it", last["delays"]))
+    lines.append(_line("of these: the clients' own being late", last["lateness"]))
     head = ["", "times", "middle, ms", "slowest of a hundred, ms", "slowest, ms", "wanted, ms"]
     return f"{pairs.table(head, lines)}\n\n{_words(last)}\n\n{_over(rounds, told['surroundings'])}"
 
