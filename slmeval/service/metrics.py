@@ -6,7 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +28,8 @@ class Counts:
     """The requests of one application."""
 
     def __init__(self) -> None:
+        # when each count began is one more line for each, and says nothing here
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "slmeval_http_requests",
