@@ -29,7 +29,7 @@ class Counts:
 
     def __init__(self) -> None:
         # when each count began is one more line for each, and says nothing here
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "slmeval_http_requests",
