@@ -556,10 +556,11 @@ def _send(server: Running, path: str, fields: dict[str, str], cookies: str = "",
     return server.ours("POST", path, body=body, headers={**kind, "Cookie": cookies, **HTML, **headers})
 
 
-def _try(server: Running, token: str, **fields: str) -> Reply:
+def _try(server: Running, token: str, next: str = "/", **headers: str) -> Reply:  # noqa: A002
     page = server.ask("GET", "/login", headers=HTML)
-    given = {"form_token": _form_token(page), "token": token, **fields}
-    return _send(server, "/login", given, _cookie(page, "form"))
+    given = {"form_token": _form_token(page), "token": token, "next": next}
+    more = {name.replace("_", "-"): value for name, value in headers.items()}
+    return _send(server, "/login", given, _cookie(page, "form"), **more)
 
 
 def _log_in(server: Running, token: str) -> str:
@@ -634,6 +635,16 @@ def test_wrong_tokens_and_those_of_devices_open_no_session(tmp_path: Path) -> No
         told = _try(server, tokens["reader"])
         assert told.status == 429
         assert int(told.headers["retry-after"]) >= 1
+
+
+def test_behind_a_proxy_who_guesses_slows_nobody_else_down(tmp_path: Path) -> None:
+    with running(no_worker(tmp_path, hosts=("bench.example",)), TOKENS) as (server, tokens):
+        for number in range(6):
+            # what the client claims to be stands before what the proxy saw
+            told = _try(server, "x", X_Forwarded_For=f"192.0.2.{number}, 203.0.113.1")
+        assert told.status == 429
+        assert _try(server, tokens["reader"], X_Forwarded_For="203.0.113.1").status == 429
+        assert _try(server, tokens["reader"], X_Forwarded_For="203.0.113.2").status == 303
 
 
 def test_a_token_that_is_removed_ends_its_sessions(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from slmeval.service.cookies import FRESH, session_cookie
 from slmeval.service.keys import Keys, hash_of
 from slmeval.service.pages import render
 from slmeval.service.service import service_of
+from slmeval.service.settings import is_loopback
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,7 +43,7 @@ async def ask(request: Request, next: str = "/") -> Response:  # noqa: A002  as 
 async def log_in(request: Request, form: Annotated[FormData, Depends(checked_form)]) -> Response:
     """A session for whoever has a token that reads."""
     keys = service_of(request).keys
-    after, address = local(_text(form, "next")), request.client.host if request.client else ""
+    after, address = local(_text(form, "next")), _address(request)
     if (seconds := keys.slowing.wait(address)) > 0:
         wait = ceil(seconds)
         sentence = f"too many wrong tokens came from your address: try again in {wait} s"
@@ -71,6 +72,16 @@ def local(address: str) -> str:
     # two slashes begin the name of a host
     if address.startswith("//") or urlsplit(address).netloc or address.startswith(_NO_PAGES):
         return "/"
+    return address
+
+
+def _address(request: Request) -> str:
+    """Where a request comes from; of what comes through a proxy on this machine, what that one says."""
+    address = request.client.host if request.client else ""
+    told = request.headers.get("x-forwarded-for", "")
+    if told and is_loopback(address) and service_of(request).settings.hosts:
+        # what stands before the last one is what the client itself claims
+        return told.rpartition(",")[2].strip()[:100]
     return address
 
 
