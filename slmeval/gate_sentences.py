@@ -222,5 +222,5 @@ def percent(share: float) -> str:
 
 def _number(value: float, scale: float) -> str:
     """Four digits of a number as large as ``scale``."""
-    decimals = 3 - math.floor(math.log10(abs(scale))) if scale else 0
+    decimals = 3 - math.floor(math.log10(abs(scale))) if scale and math.isfinite(scale) else 0
     return f"{value + 0.0:,.{min(max(decimals, 0), 12)}f}"

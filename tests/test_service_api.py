@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("fastapi", reason="the service is not installed")
-from example_runs import MACHINE
+import example_runs
+from example_runs import MACHINE, accuracy, cell
 from gate_runs import of, scored, scores
 from service_thread import Running, no_worker, running
 
@@ -498,6 +499,23 @@ def test_hostile_documents_are_refused(server: Running, body: Any, words: str) -
     assert answer.status == 422, answer.text
     assert words in answer.json()["error"]
     assert get(server, "/api/runs")["runs"] == []
+
+
+def test_numbers_beyond_all_numbers_are_no_error_of_the_server(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = replace(accuracy("acc", 0.5), value=1e308)
+    assert upload(server, document(example_runs.run(id="odd", cells=(cell(figures=(odd,)),)))).status == 201
+    assert upload(server, document()).status == 201
+    body = {"run": "odd", "baseline": FIRST.id, "shared": True}
+    answer = server.ask("POST", "/api/gate", json=body)
+    assert answer.status == 200, answer.text
+
+    def overflowing(*_: object, **__: object) -> None:
+        raise OverflowError("too large")
+
+    monkeypatch.setattr("slmeval.service.api_results.Gate.judge", overflowing)
+    assert "cannot be computed with: too large" in refusal(server, 422, "/api/gate", **body)
 
 
 def test_half_a_character_in_what_was_asked_is_shown(server: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -48,11 +49,21 @@ _Names = Annotated[list[Name], Query(max_length=100)]
 #: sums over items: one at a time, so that they leave the processor to others
 _SUMS = ThreadPoolExecutor(1, thread_name_prefix="slmeval-sums")
 
+_LOG = logging.getLogger("slmeval.service")
+
 T = TypeVar("T")
 
 
 async def _summed(work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_SUMS, work)
+    """What ``work`` makes of results, which whoever brought them may have made up.
+
+    :raises slmeval.service.problems.Refused: nothing can be made of their numbers.
+    """
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_SUMS, work)
+    except (ArithmeticError, ValueError) as error:
+        _LOG.warning("results that cannot be computed with", exc_info=error)
+        raise Refused(422, f"the numbers of these results cannot be computed with: {error}") from None
 
 
 @router.get(
