@@ -38,6 +38,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     415: _problem("The body is not application/json."),
     421: _problem("The Host header does not name this server."),
     422: _problem("The request cannot be carried out as it is given."),
+    431: _problem("The headers are longer than the server takes."),
     503: _problem("The store cannot be read or written now."),
 }
 
