@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -674,7 +676,8 @@ def test_what_is_cut_in_the_middle_goes_on_where_it_was(hall: Hall, bringer: Tal
 def test_what_an_ended_agent_had_is_gone_on_with(hall: Hall, demo: FoundModel) -> None:
     place = [file.name for file in demo.files()].index("model.safetensors")
     hall.cutting.cuts = [10**9] * place + [2_000_000, *[0] * 10]
-    first = hall.start("resuming")
+    impatient = "import slmeval.service.device.fetching as it; it._PAUSES = ()"
+    first = hall.start("resuming", program=impatient)
     with hall.leased(hall.device("resuming")) as talk:
         said = talk.fetch(demo)
     assert said["kind"] == "unlocated"
@@ -846,6 +849,14 @@ def test_files_are_for_devices_alone(hall: Hall, demo: FoundModel) -> None:
     assert _get(hall, "/api/models/..%2f..%2fetc/files/0", Authorization=works)[0] == 404
     hall.call(hall.service.roster.files.release, "f" * 64)
     assert _get(hall, path + "0", Authorization=works)[0] == 404
+
+
+def test_the_devices_half_needs_no_web_framework() -> None:
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(('fastapi', 'starlette', 'uvicorn', 'pydantic')));"
+        "import slmeval.cli.worker_command, slmeval.service.device.agent"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_an_agent_that_finds_no_server_tries_on(hall: Hall, tmp_path: Path) -> None:
