@@ -339,6 +339,9 @@ def test_odd_requests_for_tokens_are_refused_in_one_sentence(keyed: Keyed, asked
 
 def test_tokens_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ["--store", str(tmp_path / "store.db")]
+    assert command_line(["token", "list", *store]) == 2
+    assert "there is no store" in capsys.readouterr().err
+    Store.open(tmp_path / "store.db").close()
     assert command_line(["token", "list", *store]) == 0
     assert "slmeval token add" in capsys.readouterr().out
     assert command_line(["token", "add", "bench", "--scopes", "read,work", *store]) == 0
@@ -1105,6 +1108,21 @@ def test_errors_become_sentences(open_server: Running, kind: str, status: int) -
     assert list(told.json()) == ["error"]
     assert told.json()["error"].startswith(("unknown task", kind))
     assert "s" * 43 not in told.text
+
+
+def test_a_store_that_cannot_be_read_is_no_defect_of_the_server(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, tokens = keyed
+
+    async def locked(_: Any) -> Any:
+        raise StoreError("the store is locked")
+
+    monkeypatch.setattr(server.service.keys._desk, "read", locked)
+    server.service.keys._until = float("-inf")
+    for path in ("/api/runs", "/api/uploads"):
+        told = server.ask("POST", path, token=tokens["chief"], json={})
+        assert (told.status, told.json()) == (503, {"error": "the store is locked"})
 
 
 def test_what_failed_inside_is_told_to_nobody_outside(

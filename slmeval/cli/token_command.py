@@ -39,7 +39,7 @@ def command(context: click.Context, /) -> None:
 @flags.STORE
 def add(name: str, scopes: tuple[str, ...], store: str | None) -> None:
     """Make a token and print it, this once: the store keeps its hash alone."""
-    with _tokens(store) as tokens:
+    with _tokens(store, make=True) as tokens:
         token = tokens.add(name, scopes)
     complain(f"token {name!r} for {', '.join(scopes)}; it is shown this once:")
     print_text(token + "\n")
@@ -70,9 +70,10 @@ def remove(name: str, store: str | None) -> None:
 
 
 @contextmanager
-def _tokens(store: str | None) -> Iterator[Tokens]:
+def _tokens(store: str | None, *, make: bool = False) -> Iterator[Tokens]:
     from slmeval.service.keys import Tokens
     from slmeval.store import Store, default_path
 
-    with Store.open(Path(store) if store else default_path()) as opened:
+    path = Path(store) if store else default_path()
+    with Store.open(path, must_exist=bool(store) and not make) as opened:
         yield Tokens(opened)

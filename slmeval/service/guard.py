@@ -19,11 +19,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from slmeval.errors import SlmevalError
 from slmeval.service import answers, bodies
 from slmeval.service.auth import caller_of, is_still_allowed
 from slmeval.service.bodies import Body, too_long
 from slmeval.service.cookies import FRESH, cookie
-from slmeval.service.logs import log_config
+from slmeval.service.logs import discreet, log_config
 from slmeval.service.names import Names, is_same_origin
 from slmeval.service.problems import Refused
 from slmeval.service.settings import Settings
@@ -84,8 +85,8 @@ class Guard:
                 return
             answer.body = body = Body(receive, await self._limit(scope), partial(is_still_allowed, scope))
             await self._app(scope, body.receive, answer.send)
-        except Refused as refused:
-            await answer.instead(refused)
+        except SlmevalError as error:
+            await answer.instead(Refused(answers.status_of(error), discreet(str(error))))
         except ClientDisconnect:
             pass  # there is nobody to be told
         except Exception as error:
