@@ -711,16 +711,28 @@ def test_streams_are_as_many_as_the_server_bears(tmp_path: Path, monkeypatch: py
     within(30, story())
 
 
-def test_a_stream_does_not_last_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever may no longer read must not read on."""
-    monkeypatch.setattr(streams, "LONGEST", 0.2)
+def test_a_token_that_is_taken_away_ends_its_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "CHECK", 0.1)
 
     async def story() -> None:
         async with served(tmp_path) as server:
-            stream = await ask(server, "/api/events")
-            await asyncio.sleep(0.3)
+            keys = server.service.keys
+            gone, kept = [await keys.add(name, ["read"]) for name in ("gone", "kept")]
+            opened = [
+                await ask(server, "/api/events", Authorization=f"Bearer {token}") for token in (gone, kept)
+            ]
+            assert [each.status for each in opened] == [200, 200]
+            await asyncio.sleep(0.2)
             await submit(server, "r1")
-            assert [each.get("event") for each in await stream.frames()] == [None, "queued"]
+            for each in opened:
+                assert (await each.frame()) == {"retry": "2000"}
+                assert (await each.frame())["event"] == "queued"
+            await keys.remove("gone")
+            await asyncio.sleep(0.2)
+            await submit(server, "r2")
+            assert await opened[0].frames() == []
+            assert json.loads((await opened[1].frame())["data"])["run"] == "r2"
+            assert (await ask(server, "/api/events")).status == 401
 
     within(30, story())
 

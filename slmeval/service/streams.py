@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from time import monotonic
 from typing import Annotated, Any
@@ -14,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from slmeval.errors import SlmevalError
-from slmeval.service.auth import needs
+from slmeval.service.auth import Caller, needs
 from slmeval.service.hub import Follower, Hub
 from slmeval.service.ledger import ENDED, Ledger
 from slmeval.service.news import News
@@ -25,8 +27,8 @@ from slmeval.store import Store
 
 #: streams that are open at most
 MOST_STREAMS = 1000
-#: seconds after which a stream ends: whoever comes back is asked again who they are
-LONGEST = 3600.0
+#: seconds between two looks at whether whoever listens still may
+CHECK = 10.0
 #: the largest id that the ledger can give
 LARGEST = 2**63 - 1
 #: what a stream begins with: milliseconds after which a client that lost it comes back
@@ -43,12 +45,17 @@ router = APIRouter()
 
 
 class EventStream(Response):
-    """Events after one, to a run or to all, while the client listens; a run's end with the run."""
+    """Events after one, to a run or to all, while the client listens; a run's end with the run.
+
+    ``may_listen`` is asked now and then.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, hub: Hub, after: int, run: str | None) -> None:
-        self._hub, self._after, self._run = hub, after, run
+    def __init__(
+        self, hub: Hub, after: int, run: str | None, may_listen: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._hub, self._after, self._run, self._may_listen = hub, after, run, may_listen
         self.status_code, self.background = 200, None
         # a proxy that collects answers would hold events back
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -68,14 +75,18 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_all(self, follower: Follower, send: Send) -> None:
-        text, is_last, until = _HELLO, False, monotonic() + LONGEST
+        text, is_last, checked = _HELLO, False, monotonic()
         while True:
             await send({"type": "http.response.body", "body": text, "more_body": True})
-            if is_last or monotonic() > until:
+            if is_last:
                 return
             found = await follower.more()
             if found is None:
                 return
+            if monotonic() > checked + CHECK:
+                checked = monotonic()
+                if not await self._may_listen():
+                    return
             found, is_last = self._up_to_end(found)
             text = b"".join(news.text for news in found) or _BEAT
 
@@ -146,7 +157,7 @@ def _stand(store: Store, run: str | None) -> _Standing:
     return _Standing(newest, end=int(end))
 
 
-async def _stream(service: Service, after: int | None, run: str | None) -> Response:
+async def _stream(service: Service, caller: Caller, after: int | None, run: str | None) -> Response:
     standing = await service.desk.read(lambda store: _stand(store, run))
     if not standing.is_known:
         raise Refused(404, f"there is no run {run!a}: GET /api/runs lists those that there are")
@@ -159,35 +170,39 @@ async def _stream(service: Service, after: int | None, run: str | None) -> Respo
         return Response(status_code=HTTPStatus.NO_CONTENT)
     if service.hub.followers >= MOST_STREAMS:
         raise Refused(503, f"{MOST_STREAMS} streams are open, the most that there may be: close one")
-    return EventStream(service.hub, after, run)
+    return EventStream(service.hub, after, run, partial(service.keys.still, caller))
 
 
-_MayRead = Depends(needs("read"))
+_Reader = Annotated[Caller, Depends(needs("read"))]
 
 
 @router.get(
     "/api/events",
     tags=["events"],
-    dependencies=[_MayRead],
     response_class=EventStream,
     status_code=200,
     responses={**PROBLEMS, **_STREAM},
 )
-async def events(request: Request, after: _After = None, last_event_id: _LastEvent = None) -> Response:
+async def events(
+    request: Request, caller: _Reader, after: _After = None, last_event_id: _LastEvent = None
+) -> Response:
     """All that happens, of all runs and devices: from now on, or after an event."""
-    return await _stream(service_of(request), _left_off(after, last_event_id), None)
+    return await _stream(service_of(request), caller, _left_off(after, last_event_id), None)
 
 
 @router.get(
     "/api/runs/{run}/events",
     tags=["events"],
-    dependencies=[_MayRead],
     response_class=EventStream,
     status_code=200,
     responses={**PROBLEMS, **_STREAM, **_OVER},
 )
 async def events_of_run(
-    request: Request, run: str, after: _After = None, last_event_id: _LastEvent = None
+    request: Request,
+    caller: _Reader,
+    run: str,
+    after: _After = None,
+    last_event_id: _LastEvent = None,
 ) -> Response:
     """What happens to a run, from its beginning or after an event; the stream ends when it has."""
-    return await _stream(service_of(request), _left_off(after, last_event_id), run)
+    return await _stream(service_of(request), caller, _left_off(after, last_event_id), run)
