@@ -173,9 +173,10 @@ def index_figures(db: sqlite3.Connection, run: str, document: Mapping[str, Any])
     db.execute("DELETE FROM figures WHERE run = ?", (run,))
     rows = []
     for number, cell in enumerate(document["cells"]):
-        rows += [(run, number, *row, *_origin_of(document, cell)) for row in _figures_of(cell)]
+        origin = _origin_of(document, cell)
+        rows += [(run, number, *map(_savable, (*row, *origin))) for row in _figures_of(cell)]
     marks = ",".join("?" * 23)
-    db.executemany(f"INSERT INTO figures VALUES ({marks})", rows)
+    db.executemany(f"INSERT OR REPLACE INTO figures VALUES ({marks})", rows)
 
 
 def _figures_of(cell: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -203,6 +204,11 @@ def _origin_of(document: Mapping[str, Any], cell: Mapping[str, Any]) -> tuple[st
     devices = [each["info"]["device"] for each in reports if each["info"]]
     machine = " · ".join([document["machine"]["processor"], *devices[:1]])
     return machine, next((each["model_hash"] for each in reports), "")
+
+
+def _savable(value: Any) -> Any:
+    """A name may have half of a character in it, which a document can say and a column cannot keep."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _finite(value: Any) -> Any:
@@ -233,6 +239,8 @@ def m006_service(db: sqlite3.Connection) -> None:
         )""")
     db.execute("CREATE INDEX submissions_by_state ON submissions (state)")
     db.execute("CREATE INDEX submissions_by_batch ON submissions (batch)")
+    db.execute("CREATE INDEX submissions_by_time ON submissions (submitted, run)")
+    db.execute("CREATE INDEX runs_by_time ON runs (started, id)")
     db.execute("""
         CREATE TABLE events (
           id INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order in which they happened

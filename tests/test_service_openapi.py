@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ from typing import Any
 import pytest
 
 pytest.importorskip("fastapi", reason="the service is not installed")
+from example_runs import MACHINE
 from gate_runs import of, scored, scores
 from service_thread import Running, no_worker, running
 
 from slmeval.service.ledger import Ledger
+from slmeval.service.roster import Device
 from slmeval.store import Store
 
 #: seconds in which requests are made up
@@ -36,6 +39,10 @@ FIRST = of(scored("arc_easy", scores(50, 0.6)), id="20260801-101500-aaaa")
 SECOND = of(scored("arc_easy", scores(50, 0.6, lost=10)), id="20260801-111500-bbbb")
 
 
+async def _unheard(_: object) -> None:
+    """Nothing is sent to a device that is not one."""
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
     """A server with finished runs and a known device, and the token of one who may do all."""
@@ -45,6 +52,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, 
             store.finish_run(run)
         Ledger(store).see_device("desk", {"engines": ["reference"], "memory": None, "machine": {}})
     with running(settings, {"chief": "admin"}) as (server, tokens):
+        # it is busy, so that what is submitted waits
+        busy = Device("bench", "1", MACHINE, ("reference",), None, False, _unheard, run="another")
+        server.service.roster.enter(busy)
         yield server, tokens["chief"]
 
 
@@ -98,7 +108,8 @@ def test_every_operation_says_what_it_does_and_what_can_go_wrong(description: An
 
 def test_parameters_have_limits(description: Any) -> None:
     for path, _, operation in operations(description):
-        for parameter in operation.get("parameters", ()):
+        # what follows a stream is looked at by it: a browser says again whatever it was told
+        for parameter in () if re.search(STREAMS, path) else operation.get("parameters", ()):
             whole = json.dumps(parameter["schema"])
             is_bounded = any(
                 word in whole for word in ("pattern", "maximum", "maxLength", "enum", "boolean", "$ref")
