@@ -11,8 +11,8 @@ from slmeval.service.pages.main_figures import main_figures
 from slmeval.store import Store
 from slmeval.types import Figure
 
-#: so many runs stand beside each other, and so many figures below; the others are told of
-_ACROSS, _DOWN = 12, 400
+#: so many runs stand beside each other, with so many figures in all; the others are told of
+_ACROSS, _FIGURES = 12, 2400
 
 #: what a row shows: kind, task, shots, chat, model, figure
 Key = tuple[str, str, int, str, str, str]
@@ -70,8 +70,9 @@ def batch_of(store: Store, batch: str) -> Batch | None:
     runs = tuple(ledger.submissions(batch=batch))
     if not runs:
         return None
-    rows = _rows(store, [run.run for run in runs[:_ACROSS]])
-    return Batch(batch, after, runs, rows[:_DOWN], max(0, len(rows) - _DOWN))
+    across = [run.run for run in runs[:_ACROSS]]
+    rows, most = _rows(store, across), _FIGURES // len(across)
+    return Batch(batch, after, runs, rows[:most], max(0, len(rows) - most))
 
 
 def _rows(store: Store, runs: Sequence[str]) -> tuple[Row, ...]:
