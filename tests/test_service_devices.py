@@ -34,6 +34,7 @@ from slmeval.protocol import pack_replies, pack_unit
 from slmeval.service.device.address import Address, address_of
 from slmeval.service.device.agent import Station, work
 from slmeval.service.device.wanted import Unwanted, read_wanted
+from slmeval.service.device.working import Workers
 from slmeval.service.inbox import Inbox
 from slmeval.service.ledger import Ledger
 from slmeval.service.model_files import ModelFiles
@@ -307,6 +308,41 @@ def test_the_token_is_not_shown_to_workers_nor_written_anywhere(hall: Hall, talk
     (pid,) = agent.workers()
     assert b"SLMEVAL_TOKEN" not in Path(f"/proc/{pid}/environ").read_bytes()
     assert "slm_" not in agent.said()
+
+
+def test_a_worker_whose_own_children_hold_its_pipe_is_ended_all_the_same() -> None:
+    said: list[str | bytes] = []
+    workers = Workers({"reference": ReferenceBackend}, _SilentExecutor(), said.append)
+    workers.start(1, "reference")
+    began = time.monotonic()
+    workers.clear()
+    assert time.monotonic() - began < 10
+    assert said == [pack_message("gone", worker=1, words="it was ended")]
+    assert workers.are_idle
+
+
+class _Silent(Channel):
+    """Says nothing, not even its end."""
+
+    def send(self, frame: bytes) -> None:
+        pass
+
+    def receive(self, timeout: float) -> bytes | None:
+        time.sleep(timeout)
+        raise TimeoutError
+
+    def last_words(self) -> str:
+        return "none"
+
+    def close(self, *, kill: bool = False) -> None:
+        pass
+
+
+class _SilentExecutor(Executor):
+    name = "silent"
+
+    def start(self, launch: Launch) -> Channel:
+        return _Silent()
 
 
 class _Echo(Channel):

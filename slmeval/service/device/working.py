@@ -14,8 +14,8 @@ from slmeval.places import HERE
 from slmeval.service.wire import LONGEST_FRAME, pack_frame, pack_message
 from slmeval.text import clean
 
-#: seconds for which a frame of a worker is waited before it is waited for anew
-_LONG = 3600.0
+#: seconds after which a worker is looked at that says nothing: what it began may hold its pipe open
+_LOOK = 1.0
 #: seconds in which a worker must have taken what it was sent before it is ended
 _GRACE = 5.0
 #: characters of a worker's last words
@@ -136,9 +136,10 @@ class _Worker:
     def _next(self) -> bytes | None:
         while True:
             try:
-                return self._channel.receive(_LONG)
+                return self._channel.receive(_LOOK)
             except TimeoutError:
-                continue
+                if self._words is not None:
+                    return None
 
     def _write(self) -> None:
         while (frame := self._sent.get()) is not None:
