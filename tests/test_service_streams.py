@@ -499,7 +499,7 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     app = create_app(Settings(folder / "store.db", port=port, worker=False))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", http="h11")
     server = uvicorn.Server(config)
     running = asyncio.ensure_future(server.serve([listening]))
     await until(lambda: server.started or running.done())
