@@ -458,7 +458,7 @@ def test_a_finished_run_is_the_whole_report(browser: Browser) -> None:
     for address in (
         "/runs/20261101-shell/cells/0",
         "/compare?first=20261101-shell",
-        "/history?task=arc_easy&amp;figure=acc",
+        "/history?task=arc_easy&amp;figure=acc&amp;shots=0&amp;chat=off",
         "/api/runs/20261101-shell/result",
     ):
         assert f'href="{address}"' in page, address
