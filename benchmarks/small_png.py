@@ -11,20 +11,41 @@ import zlib
 import numpy as np
 
 _HEAD = b"\x89PNG\r\n\x1a\n"
-#: lowest bits that may be left out of each colour, until 256 colours are enough
-_MOST_BITS = 4
+#: colours that are kept as they are because most pixels have them; the others are those farthest from these
+_FREQUENT = 192
+#: how far a colour may be moved, in steps of 255 of each of red, green and blue
+_FARTHEST = 24
+#: a picture of more colours is no page
+_MOST = 20_000
 
 
 def smaller(png: bytes) -> bytes:
-    """The same picture, with at most 256 colours where no more than the lowest bits are lost by that."""
+    """The same picture with at most 256 colours, where no pixel is changed by more than can be seen."""
     pixels = _pixels(png)
-    for bits in range(_MOST_BITS + 1):
-        coarse = (pixels >> bits) << bits
-        flat = coarse.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-        colours, places = np.unique(flat, return_inverse=True)
-        if len(colours) <= 256:
-            return min(_indexed(pixels, places.reshape(flat.shape), len(colours)), png, key=len)
-    return png
+    flat = pixels.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    numbers, places, many = np.unique(flat, return_inverse=True, return_counts=True)
+    if len(numbers) > _MOST:
+        return png
+    colours = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=1).astype(np.int16)
+    palette, nearest, moved = _palette(colours, many)
+    if moved > _FARTHEST:
+        return png
+    return min(_indexed(palette, nearest[places].reshape(pixels.shape[:2])), png, key=len)
+
+
+def _palette(colours: np.ndarray, many: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """The colours that are kept, which of them stands for each, and how far the farthest is moved."""
+    kept = list(np.argsort(-many, kind="stable")[:_FREQUENT])
+    away = np.full(len(colours), np.iinfo(np.int16).max, np.int16)
+    nearest = np.zeros(len(colours), np.uint8)
+    for place in range(min(256, len(colours))):
+        if place == len(kept):
+            kept.append(int(np.argmax(away)))
+        # of three differences the largest
+        there = np.abs(colours - colours[kept[place]]).max(axis=1)
+        nearest[there < away] = place
+        away = np.minimum(away, there)
+    return colours[kept].astype(np.uint8), nearest, int(away.max())
 
 
 def _pixels(png: bytes) -> np.ndarray:
@@ -77,12 +98,8 @@ def _paeth(left: int, up: int, corner: int) -> int:
     return min((left, up, corner), key=lambda each: abs(guess - each))
 
 
-def _indexed(pixels: np.ndarray, places: np.ndarray, count: int) -> bytes:
-    """A PNG with a table of colours; each is the mean of what it stands for."""
-    flat = places.reshape(-1)
-    many = np.bincount(flat, minlength=count)
-    table = [np.bincount(flat, pixels[..., each].reshape(-1), count) / many for each in range(3)]
-    palette = np.rint(np.stack(table, axis=1)).astype(np.uint8)
+def _indexed(palette: np.ndarray, places: np.ndarray) -> bytes:
+    """A PNG with a table of colours."""
     height, width = places.shape
     lines = np.zeros((height, width + 1), np.uint8)
     lines[:, 1:] = places
