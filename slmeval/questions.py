@@ -53,10 +53,7 @@ def draft(options: RunOptions, task: Task, shots: int, parts: Parts, source: Dat
 
     :raises UsageError: rows are missing or damaged, or the task misuses a filter or metric.
     """
-    rows = task.load(source, task.dataset.evaluation)
-    asked = rows.rows[: options.limit]
-    pool = _pool(source, task, rows) if shots else None
-    drawn = _named(task, _draw(options, task, asked, pool, shots))
+    rows, asked, pool, drawn = drawn_rows(options, task, shots, source)
     # the bundled rows are not of the data set that a task is named after: they have no larger whole
     whole = 0 if source.kind == "sample" else task.dataset.rows or 0
     # a folder may hold more rows than the data set is known to have
@@ -73,6 +70,20 @@ def draft(options: RunOptions, task: Task, shots: int, parts: Parts, source: Dat
         counts={"flawed": len(flawed)} if flawed else {},
         notes=_told_flaws(flawed),
     )
+
+
+def drawn_rows(
+    options: RunOptions, task: Task, shots: int, source: DataSource
+) -> tuple[Rows, Sequence[Row], Rows | None, Iterator[tuple[Row, ...]]]:
+    """What questions are made of: a task's rows, those that are asked, where examples come from if there are
+    some, and each row's examples.
+
+    :raises UsageError: rows are missing or damaged, or too few.
+    """
+    rows = task.load(source, task.dataset.evaluation)
+    asked = rows.rows[: options.limit]
+    pool = _pool(source, task, rows) if shots else None
+    return rows, asked, pool, _named(task, _draw(options, task, asked, pool, shots))
 
 
 def _pool(source: DataSource, task: Task, rows: Rows) -> Rows:

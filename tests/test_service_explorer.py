@@ -379,7 +379,7 @@ def test_questions_are_made_once_and_forgotten_when_there_are_many(
     run = shelf.run(store, ids[0])
     assert shelf.run(store, ids[0]) is run
     made = shelf.draft(run, run.cells[ARC])
-    assert len(made.samples) == ITEMS
+    assert len(made.rows) == ITEMS
     assert made.seconds > 0
     assert shelf.draft(run, run.cells[COARSE]) is made, "the same questions on another model"
     for number in range(20):

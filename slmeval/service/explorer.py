@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
@@ -231,7 +231,7 @@ def _look(store: Store, shelf: Shelf, wanted: Wanted) -> _Look:
     others, notes = _others(store, shelf, seen, wanted.against)
     held = tuple(_hold(seen, other, figure) for other in others)
     offers = _offers(seen, figure, held)
-    found = [place for place in range(len(seen.items)) if _is_wanted(wanted, place, seen, figure, held)]
+    found = _wanted(wanted, seen, figure, held)
     places = found[wanted.offset : wanted.offset + wanted.limit]
     return _Look(
         wanted,
@@ -423,20 +423,22 @@ def _unanswered(seen: Seen, figure: str | None) -> str | None:
     return next((name for name in names if name in columns and name.startswith(endings.NO_ANSWER)), None)
 
 
-def _is_wanted(wanted: Wanted, place: int, seen: Seen, figure: str | None, held: Sequence[_Held]) -> bool:
-    only = wanted.only
-    if wanted.item is not None and seen.items[place] != wanted.item:
-        return False
+def _wanted(wanted: Wanted, seen: Seen, figure: str | None, held: Sequence[_Held]) -> list[int]:
+    """The places of the items that are of the kind."""
+    found = _of_kind(wanted.only, seen, figure, held)
+    return [place for place in found if wanted.item in (None, seen.items[place])]
+
+
+def _of_kind(only: Only, seen: Seen, figure: str | None, held: Sequence[_Held]) -> Iterable[int]:
+    places = range(len(seen.items))
     if only == "all":
-        return True
+        return places
     if only == "flipped":
-        return any(_flipped(seen, place, each, figure) for each in held)
+        return [place for place in places if any(_flipped(seen, place, each, figure) for each in held)]
     if only == "no_answer":
-        scores = seen.scores(_unanswered(seen, figure))
-        return bool(scores) and (scores[place] or 0.0) > 0
-    scores = seen.scores(figure)
-    score = scores[place] if scores and _is_right_or_wrong(seen, figure) else None
-    return score is not None and score < 1
+        return [place for place, score in enumerate(seen.scores(_unanswered(seen, figure))) if score]
+    scores = seen.scores(figure) if _is_right_or_wrong(seen, figure) else ()
+    return [place for place, score in enumerate(scores) if score is not None and score < 1]
 
 
 def _flipped(seen: Seen, place: int, held: _Held, figure: str | None) -> bool:
@@ -485,8 +487,6 @@ def _lacking(look: _Look, drafted: Drafted, items: Sequence[Item]) -> Iterator[s
         yield "this run was not made here, or its answers are gone: there are scores alone"
     elif drafted.reason:
         yield f"the questions cannot be shown: {drafted.reason}"
-    elif any(item.question is None for item in items):
-        yield "rows that are there now are not those that were asked: their questions are not shown"
     if seen.made_here and any(item.answer is None for item in items):
         yield "answers of some items are no longer in the store"
     if seen.cell.outcomes is None:
@@ -497,7 +497,7 @@ def _lacking(look: _Look, drafted: Drafted, items: Sequence[Item]) -> Iterator[s
 
 def _item(look: _Look, drafted: Drafted, place: int) -> Item:
     seen = look.seen
-    sample = _sample(seen, drafted, place)
+    sample = drafted.question(seen.rows[place])
     replies = look.answers.get(place)
     columns = seen.cell.outcomes.columns if seen.cell.outcomes else {}
     return Item(
@@ -511,15 +511,6 @@ def _item(look: _Look, drafted: Drafted, place: int) -> Item:
         {name: column.scores[place] for name, column in columns.items()},
         tuple(_opposites(look, drafted, place, sample)),
     )
-
-
-def _sample(seen: Seen, drafted: Drafted, place: int) -> Sample | None:
-    """The item's question, if it is still the one that was asked."""
-    row, item = seen.rows[place], seen.items[place]
-    if row is None or row >= len(drafted.samples):
-        return None
-    sample = drafted.samples[row]
-    return sample if item in ("", sample.item) else None
 
 
 def _opposites(look: _Look, drafted: Drafted, place: int, sample: Sample | None) -> Iterator[Opposite]:

@@ -1,25 +1,26 @@
-"""What pages look at again and again, kept at hand: runs read from the store, and questions made anew."""
+"""What pages look at again and again, kept at hand: runs, and the rows that questions are made of."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from starlette.requests import HTTPConnection
 
+from slmeval.api import Task
 from slmeval.errors import DataError, SlmevalError, UnknownName
 from slmeval.plan import Scorer
-from slmeval.questions import draft, open_source
+from slmeval.questions import drawn_rows, open_source, scorer_of
 from slmeval.registry import Registry
-from slmeval.selection import select
+from slmeval.selection import Wish, select
 from slmeval.service.problems import Refused
 from slmeval.service.service import service_of
 from slmeval.store import Store
-from slmeval.types import CellResult, RunResult, Sample
+from slmeval.types import CellResult, Row, RunResult, Sample
 
 #: runs, and tasks' questions, that are kept at the most; and questions of them all together
 _RUNS, _TASKS, _QUESTIONS = 16, 16, 40_000
@@ -33,15 +34,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Drafted:
-    """The questions of a cell by the place of their row, made anew in so many ``seconds``.
+    """The rows of a cell with the examples before each, read anew in so many ``seconds``.
 
     Where they cannot be had there are none, and ``reason`` says why.
     """
 
-    samples: tuple[Sample, ...] = ()
+    task: Task | None = None
+    rows: Sequence[Row] = ()
+    shots: Sequence[tuple[Row, ...]] = ()
     scorer: Scorer = _NO_SCORER
     seconds: float = 0.0
     reason: str = ""
+
+    def question(self, row: int | None) -> Sample | None:
+        """That of a row by its place; ``None`` where it cannot be had.
+
+        Each is made when it is asked for: a page shows some fifty of perhaps ten thousand.
+        """
+        if self.task is None or row is None or not 0 <= row < len(self.rows):
+            return None
+        return self.task.sample(self.rows[row], self.shots[row])
 
 
 class Shelf:
@@ -74,7 +86,7 @@ class Shelf:
         return found or self._runs.put(key, store.run(run_id))
 
     def draft(self, run: RunResult, cell: CellResult) -> Drafted:
-        """The questions of a task's cell, shots and all, if its rows are still those that were asked."""
+        """What a task's cell asked, shots and all, if its rows are still those that were asked."""
         key = (run.id, run.finished, cell.name, cell.shots)
         with self._drafting:
             known = self._drafts.get(key)
@@ -95,7 +107,7 @@ def shelf_of(connection: HTTPConnection) -> Shelf:
 
 
 def _size(entry: tuple[float, Drafted]) -> int:
-    return len(entry[1].samples)
+    return len(entry[1].rows)
 
 
 class _Recent(Generic[T]):
@@ -128,25 +140,33 @@ class _Recent(Generic[T]):
 def _draft(registry: Registry, run: RunResult, cell: CellResult) -> Drafted:
     begun = time.perf_counter()
     try:
-        samples, scorer = _questions(registry, run, cell)
+        made = _made(registry, run, cell)
+        # a first one shows whether there are any
+        made.question(0)
     except SlmevalError as error:
         return Drafted(reason=str(error))
-    return Drafted(samples, scorer, time.perf_counter() - begun)
+    except Exception as error:  # noqa: BLE001  a stranger's task, over rows that were right when they were asked
+        return Drafted(reason=f"task {cell.name!r} failed: {type(error).__name__}: {error}")
+    return replace(made, seconds=time.perf_counter() - begun)
 
 
-def _questions(registry: Registry, run: RunResult, cell: CellResult) -> tuple[tuple[Sample, ...], Scorer]:
+def _made(registry: Registry, run: RunResult, cell: CellResult) -> Drafted:
     """
     :raises SlmevalError: the task is no longer there, its rows are not, or they are others now.
     """
-    tasks = {wish.task.name: wish.task for wish in select(run.options, registry.parts).wishes}
+    options, tasks = run.options, {wish.task.name: wish.task for wish in _wishes(registry, run)}
     if cell.name not in tasks:
         raise UnknownName("task", cell.name, tasks)
-    source = open_source(run.options, run.demo)
-    made = draft(run.options, tasks[cell.name], cell.shots, registry.parts, source)
+    task, source = tasks[cell.name], open_source(options, run.demo)
+    rows, asked, pool, drawn = drawn_rows(options, task, cell.shots, source)
     # of a cell that ended early there are more questions than were asked
-    asked = cell.stop.planned if cell.stop else cell.n
-    if (made.data.sha256, len(made.samples)) != (cell.data.sha256, asked):
+    then = (cell.data.sha256, cell.stop.planned if cell.stop else cell.n, cell.data.shots_sha256)
+    if (rows.sha256, len(asked), pool.sha256 if pool else "") != then:
         raise DataError("the rows that are there now are not those that were asked")
-    if made.task.version != cell.version:
-        raise DataError(f"the task has version {made.task.version} now, and had {cell.version} then")
-    return made.samples, made.scorer
+    if task.version != cell.version:
+        raise DataError(f"the task has version {task.version} now, and had {cell.version} then")
+    return Drafted(task, asked, list(drawn), scorer_of(task, registry.parts))
+
+
+def _wishes(registry: Registry, run: RunResult) -> Sequence[Wish]:
+    return select(run.options, registry.parts).wishes

@@ -26,7 +26,7 @@ from slmeval.service.pages.addresses import address, cell_address, filled, refer
 from slmeval.service.pages.render import page
 from slmeval.service.problems import Refused
 from slmeval.service.service import service_of
-from slmeval.service.shelf import Shelf, shelf_of
+from slmeval.service.shelf import Drafted, Shelf, shelf_of
 from slmeval.sides import Side, chosen, opposite, sides_of
 from slmeval.store import Store
 from slmeval.types import RunResult
@@ -162,15 +162,16 @@ def _flips(
     shelf: Shelf, found: _Read, pair: tuple[Side, Side], made: Comparison
 ) -> Iterator[tuple[Flip, str | None, str | None, str | None]]:
     """Each with its question, and its address on the first side and on the second, held against the other."""
-    questions: dict[str, Mapping[str, str]] = {}
+    drafts: dict[str, Drafted] = {}
     one, other = pair
     called = [reference(side.run, side.backend, side.model) for side in pair]
     for flip in made.flips:
-        if flip.task not in questions:
-            questions[flip.task] = _questions(shelf, found, one, flip.task)
+        if flip.task not in drafts:
+            drafts[flip.task] = _draft(shelf, found, one, flip.task)
+        sample = drafts[flip.task].question(flip.row)
         here = _address(found, one, flip, called[1])
         there = _address(found, other, flip, called[0])
-        yield flip, questions[flip.task].get(flip.item), here, there
+        yield flip, question_of(sample) if sample else None, here, there
 
 
 def _address(found: _Read, side: Side, flip: Flip, against: str) -> str | None:
@@ -180,14 +181,13 @@ def _address(found: _Read, side: Side, flip: Flip, against: str) -> str | None:
     return cell_address(side.run, number, item=flip.item, figure=flip.figure, against=against)
 
 
-def _questions(shelf: Shelf, found: _Read, side: Side, label: str) -> Mapping[str, str]:
-    """Of a cell, by the item's hash; none where its rows cannot be had."""
+def _draft(shelf: Shelf, found: _Read, side: Side, label: str) -> Drafted:
+    """What a cell asked; nothing where its rows cannot be had."""
     run = _run(found, side)
     number = _number(run, side, label)
     if number is None or side.run not in found.made_here:
-        return {}
-    samples = shelf.draft(run, run.cells[number]).samples
-    return {sample.item: question_of(sample) for sample in samples}
+        return Drafted()
+    return shelf.draft(run, run.cells[number])
 
 
 def _run(found: _Read, side: Side) -> RunResult:
