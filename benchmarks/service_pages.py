@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 IMAGES = pairs.HERE.parent / "docs" / "images"
 #: bytes of a picture at most
 LARGEST = 150_000
-#: whether the page tells how far a run is
-_UNDER_WAY = "(document.getElementById('progress') || {}).value > 0"
+#: whether the page tells that a run is half way
+_UNDER_WAY = "(at => at !== null && at.value > 0 && at.value < at.max)(document.getElementById('progress'))"
 
 
 # ---- what is seen --------------------------------------------------------------------------------------
@@ -90,12 +90,11 @@ def desktop(browser: Browser, server: Server, token: str, camera: Camera) -> Non
         for limit in ("24", "48"):
             submit(visit, None, "arc_easy,hellaswag,gsm8k", ("hf", "llamacpp"), Limit=limit)
         batch = submit(visit, camera, "arc_easy,hellaswag,gsm8k", ("hf", "llamacpp"), Limit="64")
-        live = submit(visit, None, "arc_easy,piqa,decode", ("llamacpp",), Shots="2").removeprefix("/runs/")
+        submit(visit, None, "arc_easy,piqa,prefill,decode", ("llamacpp",), Shots="2")
         # tasks are finished, and something is timed
         page.get_by_role("table").first.wait_for(timeout=300_000)
         until(lambda: page.evaluate(_UNDER_WAY), 60.0, lambda: "nothing is timed")
         camera.take(visit, "live")
-        server.wait_for([live], seconds=300)
         server.wait_for([run["id"] for run in server.get("/api/runs")["runs"]], seconds=300)
 
         visit.open(batch)
@@ -109,12 +108,11 @@ def desktop(browser: Browser, server: Server, token: str, camera: Camera) -> Non
         camera.take(visit, "run")
         page.get_by_role("link", name="Items").first.click()
         page.wait_for_url("**/cells/*")
-        page.locator("#items").scroll_into_view_if_needed()
         page.evaluate("document.getElementById('items').scrollIntoView()")
         camera.take(visit, "items")
-        for name in ("history", "matrix", "devices"):
-            visit.open(f"/{name}")
-            camera.take(visit, name)
+        for path in ("history?task=hellaswag&figure=acc", "matrix", "devices"):
+            visit.open(f"/{path}")
+            camera.take(visit, path.partition("?")[0])
         visit.open("/")
         camera.take(visit, "runs")
 
