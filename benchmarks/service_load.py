@@ -79,6 +79,11 @@ class Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.gone = asyncio.Event()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it has been answered since it last came."""
+        return bool(self._pieces or self.ids)
+
     async def connect(self, host: str, port: int) -> None:
         """Come, or come back, to where it left off."""
         self.connections += 1
@@ -144,11 +149,11 @@ class Crowd:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def come(self, clients: int, runs: Callable[[], str]) -> None:
-        """Connect them, some at a time."""
+        """Connect them, and wait until each hears something."""
         for number in range(clients):
             await self._one(None if number % 2 else runs(), runs)
-            if number % 20 == 19:
-                await asyncio.sleep(0.05)
+        while not all(stream.is_there for stream in self.everybody):
+            await asyncio.sleep(0.05)
 
     async def _one(self, run: str | None, runs: Callable[[], str]) -> None:
         stream = Stream(0, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import platform
 import re
@@ -105,6 +106,9 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.should_exit:
             return
+        # a collection that walks through all that was loaded so far would hold everybody up
+        gc.collect()
+        gc.freeze()
         if self._settings.worker:
             self._agent = asyncio.ensure_future(_keep_working(self._address, self._service.keys.local_token))
         self._ready(self._address)
