@@ -22,17 +22,19 @@ from safetensors.numpy import load_file, save_file
 from service_thread import Running, no_worker, running
 
 from slmeval.errors import UsageError
+from slmeval.plan import Scorer
 from slmeval.registry import Registry, load
 from slmeval.service import figures
 from slmeval.service.explorer import items_of
 from slmeval.service.figures import Point
+from slmeval.service.item_answers import answer_of
 from slmeval.service.ledger import Ledger, Submission, now
 from slmeval.service.pages.matrix import columns_of
 from slmeval.service.problems import Refused
 from slmeval.service.shelf import Shelf
 from slmeval.store import Store
 from slmeval.testing import evaluate
-from slmeval.types import Completion, RunOptions, RunResult
+from slmeval.types import Completion, Likelihood, Rolling, RunOptions, RunResult, Sample, Score
 
 #: cells of the first run: each task on the demo model, then on a coarser copy of it
 ARC, GSM, COARSE = 0, 1, 2
@@ -743,3 +745,37 @@ def test_an_empty_store_has_pages_that_say_so(tmp_path: Path) -> None:
     with running(no_worker(tmp_path)) as (server, _):
         for path in ("/history", "/matrix", "/compare"):
             assert "There are no" in page_of(server, path)
+
+
+# ---- answers of other kinds ----------------------------------------------------------------------------
+
+
+def likely(*logprobs: float) -> list[Likelihood]:
+    return [Likelihood((logprob,), False) for logprob in logprobs]
+
+
+def test_choices_in_every_order_are_told_turn_by_turn() -> None:
+    asked_ = tuple(Score(f"order {turn}", letter) for turn in range(2) for letter in "AB")
+    answer = answer_of(Sample(asked_, 1, ("A", "B")), Scorer((), ()), 1, likely(-1, -2, -1, -2))
+    told = [(each.turn, each.text, each.right, each.chosen) for each in answer.choices]
+    assert told == [
+        (0, "A", False, True),
+        (0, "B", True, False),
+        (1, "A", True, True),
+        (1, "B", False, False),
+    ]
+
+
+def test_a_question_for_each_choice_stands_beside_it() -> None:
+    sample = Sample((Score("He", "left"), Score("She", "left")), (0, 1), ("left", "left"))
+    answer = answer_of(sample, Scorer((), ()), 1, likely(-3, -3))
+    assert [each.question for each in answer.choices] == ["He", "She"]
+    assert [(each.right, each.chosen) for each in answer.choices] == [(True, True), (True, False)]
+
+
+def test_windows_of_a_text_are_one_and_replies_that_do_not_fit_are_shown_bare() -> None:
+    whole = answer_of(Sample((Rolling("a text"),), "a text"), Scorer((), ()), 1, likely(-1, -2, -4))
+    assert [(each.text, each.logprob, each.tokens) for each in whole.choices] == [("a text", -7, 3)]
+    sample = Sample((Score("q", "a"), Score("q", "b")), 0, ("a", "b"))
+    odd = answer_of(sample, Scorer((), ()), 1, likely(-1, -2, -4))
+    assert [(each.text, each.logprob) for each in odd.choices] == [(None, -1), (None, -2), (None, -4)]
