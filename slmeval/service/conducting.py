@@ -12,8 +12,9 @@ from typing import Any
 
 from slmeval.children import AWAY
 from slmeval.document import to_plain
+from slmeval.service.desk import Desk
 from slmeval.service.hub import Hub
-from slmeval.service.ledger import Submission
+from slmeval.service.ledger import Ledger, Submission
 from slmeval.service.line import CONTROL, DATA
 from slmeval.service.roster import Device, Roster
 from slmeval.service.settings import Settings
@@ -45,10 +46,16 @@ class Conducting:
     """Carries out one submission on one device; each method is called from the event loop."""
 
     def __init__(
-        self, submission: Submission, device: Device, settings: Settings, hub: Hub, roster: Roster
+        self,
+        submission: Submission,
+        device: Device,
+        settings: Settings,
+        desk: Desk,
+        hub: Hub,
+        roster: Roster,
     ) -> None:
         self._submission, self._device = submission, device
-        self._settings, self._hub, self._roster = settings, hub, roster
+        self._settings, self._desk, self._hub, self._roster = settings, desk, hub, roster
         self._process: asyncio.subprocess.Process | None = None
         self._writing = asyncio.Lock()
         self._ended: Message | None = None
@@ -56,8 +63,6 @@ class Conducting:
         self._lost = ""
         self._progressed = False
         self._models: set[str] = set()
-        #: something of this run is timed
-        self.timed = False
 
     async def run(self) -> Outcome:
         """Carry it out, and say how it ended."""
@@ -151,7 +156,8 @@ class Conducting:
         elif kind == "fetch":
             await self._fetch(message)
         elif kind == "began":
-            self.timed = bool(message.pop("timed"))
+            if message.pop("timed"):
+                await self._desk.write(lambda store: Ledger(store).pin(self._submission.run))
             await self._hub.tell(self._submission.run, "planned", message)
         elif kind in ("progress", "cell"):
             self._progressed = self._progressed or (kind == "progress" and message["done"] > 0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
+from slmeval.errors import StoreError
 from slmeval.service.conducting import CANCELLED, Conducting, Outcome
 from slmeval.service.desk import Desk
 from slmeval.service.hub import Hub
@@ -21,8 +22,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _DEATHS = 3
 #: losses in a row after which it waits
 _PATIENCE = 3
-#: seconds after which the queue is looked at in any case
-_TICK = 2.0
+#: seconds after which the queue is looked at in any case, and what went wrong is tried again
+_TICK, _AGAIN = 2.0, 1.0
+
+_LOG = logging.getLogger("slmeval.service")
 
 
 class Dispatcher:
@@ -35,14 +38,15 @@ class Dispatcher:
         self._running: dict[str, Conducting] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
+        self._heard = 0
         #: whether runs are given out
         self.is_at_work = False
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
         """While this is open, runs are given out; at its end those that are under way are put away."""
-        last = await self._begin()
-        tasks = [asyncio.ensure_future(work) for work in (self._listen(last), self._give_out())]
+        self._heard = await self._begin()
+        tasks = [asyncio.ensure_future(_for_ever(work)) for work in (self._listen, self._give_out)]
         self.is_at_work = True
         try:
             yield
@@ -86,14 +90,15 @@ class Dispatcher:
         self._queue = {each.run: each for each in queued}
         return last
 
-    async def _listen(self, after: int) -> None:
+    async def _listen(self) -> None:
         """Keep the queue as the ledger has it."""
-        async for event in self._hub.follow(after):
+        async for event in self._hub.follow(self._heard):
             if event.kind in ("queued", "requeued"):
                 await self._enter(event.run)
             elif event.kind in ENDED:
                 self._queue.pop(event.run, None)
                 self._not_before.pop(event.run, None)
+            self._heard = event.id
 
     async def _enter(self, run: str) -> None:
         found = await self._desk.read(lambda store: Ledger(store).submission(run))
@@ -131,12 +136,17 @@ class Dispatcher:
         run = submission.run
         self._roster.lease(device, run)
         self._queue.pop(run, None)
-        event = await self._desk.write(lambda store: Ledger(store).start(run, device.name))
+        try:
+            event = await self._desk.write(lambda store: Ledger(store).start(run, device.name))
+        except StoreError:
+            self._queue[run] = submission
+            self._roster.release(device)
+            raise
         if event is None:
             self._roster.release(device)
             return
         await self._hub.spread([event])
-        conducting = Conducting(submission, device, self._settings, self._hub, self._roster)
+        conducting = Conducting(submission, device, self._settings, self._desk, self._hub, self._roster)
         self._running[run] = conducting
         task = asyncio.ensure_future(self._carry_out(submission, device, conducting))
         self._tasks.add(task)
@@ -145,14 +155,13 @@ class Dispatcher:
     async def _carry_out(self, submission: Submission, device: Device, conducting: Conducting) -> None:
         try:
             outcome = await conducting.run()
-        except OSError as error:
-            outcome = Outcome("lost", f"no process can be started for it: {error}")
+        except Exception as error:  # noqa: BLE001  whatever it is, it must not take the run out of the world
+            _LOG.exception("run %s was lost", submission.run)
+            outcome = Outcome("lost", f"it could not be carried out: {type(error).__name__}: {error}")
         finally:
             self._running.pop(submission.run, None)
             self._roster.release(device)
-        if conducting.timed and outcome.kind == "lost":
-            await self._desk.write(lambda store: Ledger(store).pin(submission.run))
-        await self._put_away(replace(submission, device=device.name), outcome)
+        await _until_kept(lambda: self._put_away(submission, outcome))
 
     async def _put_away(self, submission: Submission, outcome: Outcome) -> None:
         run, attempts = submission.run, 0 if outcome.progressed else submission.attempts + 1
@@ -172,8 +181,27 @@ class Dispatcher:
         else:
             kind, reason = "failed", f"lost {most} times in a row without one more answer: {outcome.reason}"
         event = await self._desk.write(lambda store: Ledger(store).finish(run, kind, reason))  # type: ignore[arg-type]
-        with suppress(asyncio.CancelledError):
-            await self._hub.spread([event])
+        await self._hub.spread([event])
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    """Do work that has no end; what goes wrong (a store that is locked or full) is logged, and it goes on."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001  without this work no run would ever be given out again
+            _LOG.exception("giving out runs was disturbed, and goes on")
+            await asyncio.sleep(_AGAIN)
+
+
+async def _until_kept(work: Callable[[], Awaitable[None]]) -> None:
+    """Write down until the store takes it."""
+    while True:
+        try:
+            return await work()
+        except StoreError as error:
+            _LOG.error("%s: tried again", error)
+            await asyncio.sleep(_AGAIN)
 
 
 def _fits(submission: Submission, device: Device) -> bool:

@@ -34,10 +34,10 @@ class Inbox(asyncio.Queue[Said]):
 
     def _put(self, item: Said) -> None:
         self._bytes += len(item or b"")
-        super()._put(item)  # type: ignore[misc]
+        super()._put(item)
 
     def _get(self) -> Said:
-        item: Said = super()._get()  # type: ignore[misc]
+        item: Said = super()._get()
         self._bytes -= len(item or b"")
         self._room.set()
         return item

@@ -63,6 +63,8 @@ class DeviceRecord:
     last: str
 
 
+#: characters of a reason
+_LONGEST_REASON = 4000
 _COLUMNS = (
     "run, batch, submitted, submitter, state, options, backend, bytes, wanted, device, pinned, attempts,"
     " reason, ended"
@@ -140,8 +142,8 @@ class Ledger:
     def requeue(self, run: str, reason: str, *, progressed: bool) -> Event | None:
         """It was lost (its device, the server): it goes on in its old place in the queue."""
         attempts = "0" if progressed else "attempts + 1"
-        change = f"state = 'queued', reason = ?, attempts = {attempts}"
-        return self._change(run, ("running",), "requeued", {"reason": reason}, change, reason)
+        change, told = f"state = 'queued', reason = ?, attempts = {attempts}", _keepable(reason)
+        return self._change(run, ("running",), "requeued", {"reason": told}, change, told)
 
     def pin(self, run: str) -> None:
         """Something was timed for it: it goes on where it began."""
@@ -152,7 +154,8 @@ class Ledger:
         """It has ended; ``None`` where it had before."""
         change = "state = ?, reason = ?, ended = ?"
         before: tuple[State, ...] = ("queued", "running")
-        return self._change(run, before, state, {"reason": reason}, change, state, reason, now())
+        told = _keepable(reason)
+        return self._change(run, before, state, {"reason": told}, change, state, told, now())
 
     def _change(
         self,
@@ -236,6 +239,11 @@ class Ledger:
         """Remember that this document is here."""
         with self._store.writing() as db:
             db.execute("INSERT OR IGNORE INTO uploads VALUES (?, ?, ?, ?)", (sha256, run, submitter, now()))
+
+
+def _keepable(reason: str) -> str:
+    """As the store can keep it: without halves of characters, and not endless."""
+    return reason[:_LONGEST_REASON].encode("utf-8", "backslashreplace").decode()
 
 
 def _tell(db: sqlite3.Connection, run: str, kind: str, data: Mapping[str, Any]) -> Event:
