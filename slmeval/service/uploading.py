@@ -80,10 +80,7 @@ def keep(store: Store, upload: Upload, submitter: str) -> Kept:
         if _is_here(store, upload):
             return Kept(run.id, is_new=False)
         raise Refused(409, f"there is another run {run.id!r} here, with another content: nothing was changed")
-    try:
-        store.finish_run(run, {UPLOADED: submitter})
-    except (UnicodeEncodeError, OverflowError) as error:
-        raise DataError(f"{_CALLED} has a text or a number that no store can keep: {error}") from None
+    store.finish_run(run, {UPLOADED: submitter})
     ledger.keep_upload(upload.sha256, run.id, submitter)
     return Kept(run.id, True, *ledger.tell([(run.id, "done", {"reason": "uploaded"})]))
 
