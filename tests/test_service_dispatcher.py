@@ -15,7 +15,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from slmeval.machine import this_machine
 from slmeval.service.conducting import Outcome
 from slmeval.service.desk import Desk
-from slmeval.service.dispatcher import Dispatcher
+from slmeval.service.dispatcher import Dispatcher, _for_ever
 from slmeval.service.hub import Hub
 from slmeval.service.ledger import Ledger, Submission, now
 from slmeval.service.roster import Device, Roster
@@ -204,3 +204,17 @@ def test_what_was_timed_waits_for_its_own_device(bench: Callable[..., object]) -
             assert b.begun[-1] == ("timed", "mac")
 
     asyncio.run(main())
+
+
+def test_work_that_has_ended_is_not_begun_again() -> None:
+    """Listening ends with the hub: begun again at once, for ever, nothing else would run any more."""
+    times = 0
+
+    async def work() -> None:
+        nonlocal times
+        times += 1
+        if times > 1:
+            raise asyncio.CancelledError
+
+    asyncio.run(_for_ever(work))
+    assert times == 1

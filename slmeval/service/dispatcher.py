@@ -185,10 +185,10 @@ class Dispatcher:
 
 
 async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
-    """Do work that has no end; what goes wrong (a store that is locked or full) is logged, and it goes on."""
+    """Do work to its end; what goes wrong (a store that is locked or full) is logged, and it goes on."""
     while True:
         try:
-            await work()
+            return await work()
         except Exception:  # noqa: BLE001  without this work no run would ever be given out again
             _LOG.exception("giving out runs was disturbed, and goes on")
             await asyncio.sleep(_AGAIN)
