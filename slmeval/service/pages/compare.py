@@ -86,6 +86,7 @@ async def compare_page(
         "known": [reference(*each) for each in known],
         "reasons": (),
         "trouble": "",
+        "alone": "",
         "shown": (),
         "sharing": address("/compare", **asked, shared="true"),
     }
@@ -93,15 +94,19 @@ async def compare_page(
     if named:
         try:
             found = await desk.read(lambda store: _read(store, shelf, named))
-            context |= await asyncio.to_thread(_compared, shelf, found, wanted)
+            if isinstance(found, Side):
+                context["alone"] = reference(found.run, found.backend, found.model)
+            else:
+                context |= await asyncio.to_thread(_compared, shelf, found, wanted)
         except (UsageError, Refused) as error:
             # a mistake is told beside the form in which it was made
             status, context["trouble"] = getattr(error, "status", 422), str(error)
     return await asyncio.to_thread(page, request, "compare.html", status=status, **context)
 
 
-def _read(store: Store, shelf: Shelf, named: Sequence[str]) -> _Read:
-    """
+def _read(store: Store, shelf: Shelf, named: Sequence[str]) -> _Read | Side:
+    """What is named, or the one side that it is: who comes from a run's page names the second here.
+
     :raises SlmevalError: there are no such runs, or no two sides.
     """
     runs: list[RunResult] = []
@@ -110,6 +115,8 @@ def _read(store: Store, shelf: Shelf, named: Sequence[str]) -> _Read:
         run, _, wanted = each.partition("#")
         runs.append(shelf.run(store, run))
         sides.append(chosen(sides_of(runs[-1]), wanted))
+    if len(sides) == 1 and len(sides[0]) == 1:
+        return sides[0][0]
     pairs, notes = opposite(sides)
     here = frozenset(run.id for run in runs if _is_of_here(store, run))
     return _Read(tuple(runs), pairs, notes, here)
