@@ -123,6 +123,20 @@ def test_a_killed_agent_is_heard_of_and_leaves_no_worker(hall: Hall) -> None:
     assert talk.hear() is None
 
 
+def test_of_an_agent_that_was_ended_it_is_told_that_it_is_gone_and_not_that_its_workers_died(
+    hall: Hall,
+) -> None:
+    agent = hall.start("ended")
+    device = hall.device("ended")
+    hall.call(hall.service.roster.lease, device, "run")
+    talk = Talk(hall, device)
+    talk.start(1)
+    workers = agent.workers()
+    assert agent.end() == 0
+    assert talk.hear() is None
+    until(lambda: not any(map(is_alive, workers)), "the end of its workers")
+
+
 def test_a_line_that_is_cut_ends_the_workers_and_the_device_comes_back(hall: Hall) -> None:
     agent = hall.start("cut")
     device = hall.device("cut")

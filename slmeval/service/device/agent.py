@@ -185,6 +185,9 @@ class _Shift:
         self._say(pack_message("cleared"))
 
     def _say(self, said: str | bytes) -> None:
+        # at its end it is the device that leaves: its workers did not die
+        if self._over.is_set():
+            return
         # a line that is cut is noticed where it is listened to
         with suppress(ConnectionClosed):
             self._connection.send(said)
