@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -169,8 +168,10 @@ def test_a_mistake_is_told_beside_what_was_typed(chromium: Browser, server: Serv
 
 
 @sizes
-def test_the_keyboard_is_enough(chromium: Browser, server: Server, size: tuple[int, int]) -> None:
-    """Tab, Enter, Space and letters: a run is submitted, watched, opened, and its items are read."""
+def test_the_keyboard_is_enough(
+    chromium: Browser, server: Server, finished: dict[str, str], size: tuple[int, int]
+) -> None:
+    """Tab, Enter, Space and letters: a run is submitted, watched, opened, read item by item, and compared."""
     with visiting(chromium, server.address, size) as visit:
         page, keyboard = visit.page, visit.page.keyboard
         visit.open("/")
@@ -194,6 +195,16 @@ def test_the_keyboard_is_enough(chromium: Browser, server: Server, size: tuple[i
         page.get_by_role("heading", level=1, name=re.compile("arc_easy.*items")).wait_for()
         visit.press(page.get_by_role("link", name="Item 2", exact=True))
         page.get_by_text("One item is shown.").wait_for()
+        visit.press(page.get_by_role("link", name=f"Run {run}"))
+        page.wait_for_url(RUN)
+        visit.press(page.locator("main").get_by_role("link", name="Compare"))
+        page.wait_for_url("**/compare?*")
+        visit.tab_to(page.get_by_label("Second", exact=False))
+        keyboard.type(finished["reference"])
+        visit.press(page.get_by_role("button", name="Compare"))
+        page.get_by_text("not comparable").wait_for()
+        visit.press(page.get_by_role("link", name="Compare the items of both all the same"))
+        page.get_by_role("table", name=re.compile("Each figure on both sides")).wait_for()
 
 
 def test_the_focus_stays_where_it_was_when_news_come(chromium: Browser, server: Server) -> None:
@@ -275,9 +286,7 @@ def test_pages_do_without_scripts(chromium: Browser, server: Server, finished: d
 EVIL = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>\u202egpj.exe\u2066"\'</table></main>'
 
 
-def test_hostile_text_is_text(
-    chromium: Browser, server: Server, finished: dict[str, str], tmp_path: Path
-) -> None:
+def test_hostile_text_is_text(chromium: Browser, server: Server, finished: dict[str, str]) -> None:
     """A document from elsewhere, whose every name wants to be more than a name."""
     with Store.open(server.store) as store:
         run = store.run(finished["reference"])
@@ -286,12 +295,13 @@ def test_hostile_text_is_text(
     evil = replace(run, id="evil", cells=cells, models=models)
     answer = server.ask("POST", "/api/uploads", to_json(evil).encode())
     assert answer.status == 201, answer.text
-    with visiting(chromium, server.address) as visit:
+    with visiting(chromium, server.address, PHONE) as visit:
         for path in ("/", "/runs/evil", "/runs/evil/cells/0", "/compare?first=evil", "/matrix", "/history"):
             visit.open(path)
             assert visit.page.evaluate("window.hit === undefined"), path
             assert "\u202e" not in visit.page.content(), path
             assert visit.page.locator("main").count() == 1
+            visit.check_fits()
         visit.open("/runs/evil")
         assert "<script>window.hit=1</script>" in visit.page.locator("main").inner_text()
 
