@@ -15,7 +15,7 @@ from test_confirming import options  # noqa: F401  a fixture
 from slmeval.baselines import baseline_of, write_baseline
 from slmeval.cli import run as slmeval
 from slmeval.document import to_json
-from slmeval.store import Store
+from slmeval.store import UPLOADED, Store
 from slmeval.testing import evaluate
 from slmeval.types import Failure, Figure, RunOptions, RunResult
 
@@ -284,3 +284,14 @@ def test_what_is_inconclusive_is_measured_again(
     captured = capsys.readouterr()
     assert "Gate: inconclusive" in captured.out
     assert "toy:model failed: ValueError: one line" in captured.err
+
+
+@pytest.mark.parametrize("more", [("--confirm", "1"), ("--against", "model")])
+def test_what_another_machine_s_options_name_is_not_run(
+    here: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store.open(here / "store.db") as store:
+        store.finish_run(now(22, 20), {UPLOADED: "somebody"})
+    assert gate(*more) == 2
+    assert "was uploaded, and its options are another machine's" in capsys.readouterr().err
+    assert gate() == 4

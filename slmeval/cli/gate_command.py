@@ -234,6 +234,11 @@ def _held(
     gate = Gate(asked.rules, asked.baseline, asked.shared, asked.recovery_of)
     if not times and against is None:
         return Confirmed(gate.judge(run))
+    if library.store.is_uploaded(run.id):
+        raise UsageError(
+            f"run {run.id} was uploaded, and its options are another machine's: "
+            "leave out --confirm and --against"
+        )
     bench = Bench(registry, library.store, Bar(sys.stderr))
     if against is None:
         return confirm(run, gate, times, bench)
