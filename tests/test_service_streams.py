@@ -304,6 +304,24 @@ async def counted_reads(desk: Desk) -> list[int]:
     return reads
 
 
+def test_who_comes_back_to_a_server_that_was_started_anew_is_served_from_memory(tmp_path: Path) -> None:
+    async def story() -> None:
+        with a_desk(tmp_path) as desk:
+            for n in range(20):
+                await desk.write(saved("a", n=n))
+            hub = Hub(desk)
+            await hub.ring()
+            reads = await counted_reads(desk)
+            with hub.following(5) as follower:
+                found = await follower.more()
+                assert found is not None
+                assert [each.id for each in found] == list(range(6, 21))
+            assert not reads
+            await hub.finish()
+
+    within(20, story())
+
+
 # ---- telling -----------------------------------------------------------------------------------------
 
 

@@ -185,7 +185,7 @@ class Hub:
         if self._ring is None:
             async with self._beginning:
                 if self._ring is None:
-                    self._ring = Ring(await self._desk.read(lambda store: Ledger(store).last_event()))
+                    self._ring = await self._desk.read(_newest)
         return self._ring
 
     async def read(self, after: int, run: str | None, limit: int) -> list[Event]:
@@ -333,6 +333,14 @@ def _answer(told: asyncio.Future[Event], answer: Event | Exception) -> None:
 
 def _tell(store: Store, happened: list[_Happening]) -> list[Event]:
     return Ledger(store).tell(happened)
+
+
+def _newest(store: Store) -> Ring:
+    """The ring as it begins: those who come back to a server that was started anew are not far behind."""
+    ledger = Ledger(store)
+    ring = Ring(max(0, ledger.last_event() - AT_ONCE))
+    ring.add(map(News.of, ledger.events(ring.last, None, AT_ONCE)))
+    return ring
 
 
 def _events(store: Store, after: int, run: str | None, limit: int) -> list[Event]:
