@@ -75,6 +75,7 @@ def submit(visit: Visit, camera: Camera | None, tasks: str, engines: Sequence[st
     for label, text in fields.items():
         page.get_by_label(label, exact=True).fill(text)
     if camera is not None:
+        page.evaluate("window.scrollTo(0, 0)")
         camera.take(visit, "submit")
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url(lambda url: "/submit" not in url)
