@@ -25,11 +25,12 @@ from slmeval.document import to_plain
 from slmeval.errors import UnknownName
 from slmeval.registry import Registry
 from slmeval.rules import parse_rule
-from slmeval.service import explorer
+from slmeval.service import item_page
 from slmeval.service.api_runs import InRun, no_run
 from slmeval.service.auth import needs
 from slmeval.service.documents import JsonText, described
-from slmeval.service.explorer import Only, explore
+from slmeval.service.explorer import explore
+from slmeval.service.item_page import Only
 from slmeval.service.listing import find_run
 from slmeval.service.problems import Refused
 from slmeval.service.schemas import PROBLEMS, RUN_ID, GateRequest, Items, Name, Problem
@@ -102,21 +103,21 @@ async def items(
     run: InRun,
     cell: Annotated[int, InPath(ge=0, le=10**6, description="Place of the cell in the run, from 0.")],
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
-    limit: Annotated[int, Query(ge=1, le=explorer.LARGEST_PAGE)] = explorer.PAGE,
+    limit: Annotated[int, Query(ge=1, le=item_page.LARGEST_PAGE)] = item_page.PAGE,
     only: Only = "all",
     against: Annotated[
         list[Annotated[str, StringConstraints(pattern=_SIDE)]] | None,
-        Query(max_length=explorer.MOST_SIDES, description="RUN, RUN#BACKEND or RUN#BACKEND:MODEL."),
+        Query(max_length=item_page.MOST_SIDES, description="RUN, RUN#BACKEND or RUN#BACKEND:MODEL."),
     ] = None,
     figure: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
 ) -> Response:
     """What was asked and answered, item by item, and what other sides made of it."""
     others = None if against is None else tuple(against)
-    page = await explore(request, explorer.Wanted(run, cell, offset, limit, only, others, figure))
+    page = await explore(request, item_page.Wanted(run, cell, offset, limit, only, others, figure))
     return JsonText(await asyncio.to_thread(_items, page))
 
 
-def _items(page: explorer.Page) -> str:
+def _items(page: item_page.Page) -> str:
     plain = {name: to_plain(getattr(page, name)) for name in Items.model_fields}
     return json.dumps(plain, allow_nan=False)
 

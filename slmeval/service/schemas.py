@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from slmeval.service.explorer import Against, Item, Only
+from slmeval.service.item_page import Against, Item, Only
 from slmeval.service.keys import NAME, Scope
 
 # ---- what goes wrong -----------------------------------------------------------------------------------

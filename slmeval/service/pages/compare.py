@@ -20,11 +20,11 @@ from slmeval.errors import UsageError
 from slmeval.matching import match
 from slmeval.prompts import question_of
 from slmeval.service.auth import Caller, needs
-from slmeval.service.explorer import see
 from slmeval.service.figures import recent_sides
 from slmeval.service.pages.addresses import address, cell_address, filled, reference, run_address
 from slmeval.service.pages.render import page
 from slmeval.service.problems import Refused
+from slmeval.service.seen_cells import see
 from slmeval.service.service import service_of
 from slmeval.service.shelf import Drafted, Shelf, shelf_of
 from slmeval.sides import Side, chosen, opposite, sides_of

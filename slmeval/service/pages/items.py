@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from slmeval.service.auth import Caller, needs
-from slmeval.service.explorer import MOST_SIDES, PAGE, Item, Only, Opposite, Page, Wanted, explore
+from slmeval.service.explorer import explore
 from slmeval.service.figures import recent_sides
 from slmeval.service.item_answers import Answer
+from slmeval.service.item_page import MOST_SIDES, PAGE, Item, Only, Opposite, Page, Wanted
 from slmeval.service.pages.addresses import address, cell_address, filled, reference, run_address
 from slmeval.service.pages.render import page
 from slmeval.service.service import service_of
