@@ -17,6 +17,7 @@ import uvicorn
 
 from slmeval.children import AWAY
 from slmeval.errors import UsageError
+from slmeval.service.alone import alone
 from slmeval.service.app import create_app
 from slmeval.service.guard import log_config
 from slmeval.service.keys import check_exposed
@@ -41,6 +42,11 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """
     with Store.open(settings.store) as store:
         check_exposed(settings, store)
+    with alone(settings.store):
+        _serve(settings, ready)
+
+
+def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     listening = _bound(settings)
     port = listening.getsockname()[1]
     app = create_app(settings)
