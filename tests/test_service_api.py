@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -439,6 +439,36 @@ def test_an_uploaded_run_is_not_resumed(server: Running) -> None:
     with Store.open(server.settings.store) as store:
         assert store.is_uploaded(FIRST.id)
         assert store.unfinished() is None
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda run: replace(run, models=run.models[:1] * 201), "201 models: a server keeps 200 of a run"),
+        (lambda run: replace(run, cells=run.cells[:1] * 5001), "5,001 cells: a server keeps 5,000"),
+        (lambda run: _cell(run, notes=("a",) * 5001), "5,001 notes"),
+        (lambda run: _cell(run, shots=-1), "cells[0].shots is -1, which is no number of shots"),
+        (lambda run: _cell(run, n=2**62), "cells[0].n is 4611686018427387904"),
+        (lambda run: _cell(run, repeats=0), "cells[0].repeats is -1"),
+        (lambda run: replace(run, finished="2999-01-01T00:00:00+00:00"), "run.finished lies in the future"),
+    ],
+)
+def test_an_upload_of_what_no_run_has_is_refused(
+    server: Running, made: Callable[[RunResult], RunResult], told: str
+) -> None:
+    answer = upload(server, document(made(FIRST)))
+    assert (answer.status, told in answer.json()["error"]) == (422, True), answer.text
+
+
+def test_an_interval_that_ends_before_it_begins_is_refused(server: Running) -> None:
+    figure = replace(FIRST.cells[0].figures[0], ci95=(0.9, 0.1))
+    answer = upload(server, document(_cell(FIRST, figures=(figure, *FIRST.cells[0].figures[1:]))))
+    assert answer.status == 422
+    assert "ends before it begins" in answer.json()["error"]
+
+
+def _cell(run: RunResult, **changes: Any) -> RunResult:
+    return replace(run, cells=(replace(run.cells[0], **changes), *run.cells[1:]))
 
 
 def _with(path: str, value: Any) -> Any:

@@ -18,13 +18,17 @@ from slmeval.service.listing import find_run
 from slmeval.service.problems import Refused
 from slmeval.service.schemas import RUN_ID
 from slmeval.store import UPLOADED, Store
-from slmeval.types import RunResult
+from slmeval.types import CellResult, RunResult
 
 _CALLED = "the upload"
 #: not an id, for it names the newest run
 _LAST = "last"
 #: whole numbers that a store can keep
 _LARGEST = 2**63 - 1
+#: what a run has at the most
+_MOST = {"models": 200, "cells": 5_000, "figures": 20_000, "notes": 5_000, "failures": 1_000}
+#: more rows than there are
+_MANY = 10**12
 #: clocks differ
 _AHEAD = timedelta(days=1)
 
@@ -55,6 +59,9 @@ def read_upload(data: bytes) -> Upload:
         _check_numbers(document)
         run = from_document(document)
         _check_head(run)
+        _check_size(run)
+        for place, cell in enumerate(run.cells):
+            _check_cell(f"{_CALLED}: cells[{place}]", cell)
         # figures must be what the items come to
         baseline_from(document, _CALLED)
         return Upload(run, content_hash(run))
@@ -116,8 +123,32 @@ def _check_head(run: RunResult) -> None:
     started, finished = (_time(name, getattr(run, name)) for name in ("started", "finished"))
     if finished < started:
         raise DataError(f"{_CALLED}: run.finished is before run.started")
-    if started > datetime.now(timezone.utc) + _AHEAD:
-        raise DataError(f"{_CALLED}: run.started lies in the future: {run.started[:40]}")
+    if finished > datetime.now(timezone.utc) + _AHEAD:
+        raise DataError(f"{_CALLED}: run.finished lies in the future: {run.finished[:40]}")
+
+
+def _check_size(run: RunResult) -> None:
+    """More than any run has is no run's, and pages would be long in the making."""
+    have = {
+        "models": len(run.models),
+        "cells": len(run.cells),
+        "figures": sum(len(cell.figures) for cell in run.cells),
+        "notes": sum(len(model.notes) for model in run.models) + sum(len(cell.notes) for cell in run.cells),
+        "failures": len(run.failures),
+    }
+    for name, count in have.items():
+        if count > _MOST[name]:
+            raise DataError(f"{_CALLED} has {count:,} {name}: a server keeps {_MOST[name]:,} of a run")
+
+
+def _check_cell(place: str, cell: CellResult) -> None:
+    counts = {"shots": cell.shots, "n": cell.n, "repeats": cell.repeats - 1, "data.rows": cell.data.rows}
+    for name, count in counts.items():
+        if not 0 <= count < _MANY:
+            raise DataError(f"{place}.{name} is {count}, which is no number of {name.rpartition('.')[2]}")
+    for figure in cell.figures:
+        if figure.ci95 is not None and figure.ci95[0] > figure.ci95[1]:
+            raise DataError(f"{place}: the interval of {figure.name[:80]!r} ends before it begins")
 
 
 def _time(name: str, text: str) -> datetime:

@@ -36,6 +36,8 @@ router = APIRouter(include_in_schema=False)
 
 #: lines that are drawn at the most: more cannot be told apart
 _LINES = 12
+#: names that are offered for choice; others can be told in the address
+_LISTED = 1_000
 
 Name = Annotated[str, Query(max_length=200)]
 
@@ -144,7 +146,8 @@ def _find(store: Store, asked: _Asked) -> _Found:
     ways = manners(store, chosen.task, chosen.figure)
     points = history(store, chosen.task, chosen.figure, chosen.shots or 0, chosen.chat)
     kept = [point for point in points if _is_of(point, asked)]
-    return _Found(chosen, kept, known, figures(store, chosen.task), ways, notes)
+    names = figures(store, chosen.task)
+    return _Found(chosen, kept, known[:_LISTED], names[:_LISTED], ways, notes)
 
 
 def _is_of(point: Point, asked: _Asked) -> bool:

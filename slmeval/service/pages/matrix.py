@@ -128,10 +128,11 @@ def _column(points: Sequence[Point], weights: Mapping[tuple[str, str], str]) -> 
     last = points[-1]
     differences = {point.side: tuple(_differs(point, last, weights)) for point in points}
     alike = [point for point in points if point.value is not None and not differences[point.side]]
+    standings = _standings(alike)
     cells = {}
     for point in points:
         there = cell_address(point.run, point.cell) if point.kind == "task" else run_address(point.run)
-        standing = _standing(point, alike) if point in alike else ""
+        standing = standings.get(point.side, "")
         cells[point.side] = Cell(point, there, _history(point), standing, differences[point.side])
     return Column(last.label, last.figure, last.unit, last.better, cells)
 
@@ -149,16 +150,14 @@ def _history(point: Point) -> str:
     return address("/history", task=point.task, figure=point.figure, shots=str(point.shots), chat=point.chat)
 
 
-def _standing(point: Point, alike: Sequence[Point]) -> str:
-    """Whether it is the best, or not to be told apart from it: by intervals, which are wider than a test."""
-    if point.better is None or len(alike) < 2:
-        return ""
-    sign = 1 if point.better else -1
+def _standings(alike: Sequence[Point]) -> dict[tuple[str, str], str]:
+    """Which side is the best, and which are not to be told apart from it: by intervals, wider than a test."""
+    if len(alike) < 2 or alike[-1].better is None:
+        return {}
+    sign = 1 if alike[-1].better else -1
     best = max(alike, key=lambda each: sign * (each.value or 0.0))
     reached = [each for each in alike if each is not best and _reaches(each, best, sign)]
-    if point is best:
-        return "tied" if reached else "best"
-    return "tied" if any(point is each for each in reached) else ""
+    return {best.side: "tied" if reached else "best", **{each.side: "tied" for each in reached}}
 
 
 def _reaches(one: Point, best: Point, sign: int) -> bool:

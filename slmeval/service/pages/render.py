@@ -65,6 +65,8 @@ def _environment() -> Environment:
         loader=PackageLoader("slmeval.service"),
         autoescape=True,
         undefined=StrictUndefined,
+        # another version that is put in its place would not fit what is running
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
