@@ -34,7 +34,7 @@ from slmeval.service.problems import Refused
 from slmeval.service.shelf import Shelf
 from slmeval.store import Store
 from slmeval.testing import evaluate
-from slmeval.types import Completion, Likelihood, Rolling, RunOptions, RunResult, Sample, Score
+from slmeval.types import CellResult, Completion, Likelihood, Rolling, RunOptions, RunResult, Sample, Score
 
 #: cells of the first run: each task on the demo model, then on a coarser copy of it
 ARC, GSM, COARSE = 0, 1, 2
@@ -595,6 +595,7 @@ def test_runs_on_other_rows_machines_or_samples_are_not_the_same_thing(
                 replace(made, cells=(replace(cell, data=data),)),
                 replace(made, machine=replace(made.machine, processor="Another")),
                 replace(made, cells=(replace(cell, sample=False),)),
+                replace(made, cells=(_of_fewer(cell),)),
                 made,
             )
         ):
@@ -602,10 +603,14 @@ def test_runs_on_other_rows_machines_or_samples_are_not_the_same_thing(
                 replace(changed, id=f"other-{number}", started=f"2099-01-0{number + 1}T00:00:00Z")
             )
     text = page_of(server, "/history?task=arc_easy&figure=acc&manner=0&model=model")
-    for words in ("other rows", "another machine", "no sample"):
+    for words in ("other rows", "another machine", "no sample", "another number of items"):
         assert f"</strong> {words}" in text
-    assert text.count('class="ring"') == 3
+    assert text.count('class="ring"') == 4
     assert "asked alike" in text
+
+
+def _of_fewer(cell: CellResult) -> CellResult:
+    return replace(cell, figures=tuple(replace(each, n=each.n - 1) for each in cell.figures))
 
 
 def point(model: str, value: float | None, width: float = 0.05, **changes: object) -> Point:

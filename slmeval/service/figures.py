@@ -74,6 +74,7 @@ def unlike(one: Point, other: Point) -> list[str]:
     told = {
         "another version of the task": one.version != other.version,
         "other rows": one.rows != other.rows,
+        "another number of items": one.kind != "probe" and one.rows == other.rows and one.n != other.n,
         "a sample": one.sample and not other.sample,
         "no sample": other.sample and not one.sample,
         "other settings": one.settings != other.settings,
