@@ -37,7 +37,7 @@ from slmeval.service.wire import (
 
 T = TypeVar("T")
 #: seconds in which whatever is waited for must have happened
-PATIENCE = 30.0
+PATIENCE = 90.0
 FILES = "/api/models/"
 
 

@@ -97,7 +97,7 @@ class Client:
         return str(self.get(f"/api/runs/{run}")["state"])
 
     def wait_for(
-        self, runs: Sequence[str], states: frozenset[str] = ENDED, seconds: float = 120.0
+        self, runs: Sequence[str], states: frozenset[str] = ENDED, seconds: float = 240.0
     ) -> dict[str, str]:
         """Each run's state as soon as all are in ``states``; a server that is away is waited for."""
         found: dict[str, str] = {}

@@ -58,7 +58,7 @@ class Bench:
         return found
 
     async def until(self, true: Callable[[], Awaitable[bool]]) -> None:
-        for _ in range(400):
+        for _ in range(3000):
             if await true():
                 return
             await asyncio.sleep(0.02)
