@@ -201,12 +201,14 @@ def judged(store: Store, run: str, expected: Outcome, saved: int) -> dict[str, b
         return dict.fromkeys(WANTED, False)
     made = outcome(store, run)
     kinds = [event.kind for event in Ledger(store).events(0, run, limit=100_000)]
+    # one that the kill did not reach asked all of its questions itself, those that were answered by then too
+    before = saved if kinds.count("started") > 1 else 0
     return {
         "done": store.status_of(run) == "done",
         "cells": made.cells == expected.cells,
         "items": made.items == expected.items,
         "answers": made.answers == expected.answers,
-        "asked_once": made.asked + saved <= len(expected.answers),
+        "asked_once": made.asked + before <= len(expected.answers),
         "events": kinds[0] == "queued"
         and kinds[-1] == "done"
         and sum(kind in ENDED or kind == "queued" for kind in kinds) == 2,

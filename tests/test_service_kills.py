@@ -109,6 +109,8 @@ def test_a_question_that_is_asked_again_is_seen(made: tuple[Path, str], expected
     path, run = made
     with Store.open(path) as store:
         assert outcome(store, run).asked == len(expected.answers)
+        assert judged(store, run, expected, 1)["asked_once"], "the kill did not reach it"
+        Ledger(store).tell([(run, "started", {"device": "device"})])
         assert not judged(store, run, expected, 1)["asked_once"]
 
 
