@@ -71,7 +71,7 @@ def test_a_file_is_read_once_until_it_changes(store: Store, tmp_path: Path) -> N
 def test_a_file_that_changed_just_now_is_not_remembered(store: Store, tmp_path: Path) -> None:
     # its mtime is old, its ctime is not
     assert store.file_hash(aged(tmp_path / "model.safetensors", b"first")) == FIRST
-    assert store._select("SELECT * FROM files") == []
+    assert store.select("SELECT * FROM files") == []
 
 
 @pytest.mark.usefixtures("unhurried")
