@@ -12,9 +12,9 @@ from slmeval.types import CellResult, Figure
 #: accuracies in the order in which they are read; others follow as their task lists them
 _FIRST = ("acc", "acc_norm", "exact_match")
 #: accuracies that most readers do not ask for, and how many of a task are shown unasked
-_BESIDE, _SHOWN = frozenset({"acc_bytes", "acc_corrected"}), 2
+BESIDE, _SHOWN = frozenset({"acc_bytes", "acc_corrected"}), 2
 #: amounts of memory that are read first
-_AMOUNTS = frozenset({"weights", "kv_cache", "peak"})
+AMOUNTS = frozenset({"weights", "kv_cache", "peak"})
 #: what stands for every figure
 ALL = "all"
 
@@ -32,8 +32,8 @@ def headlines(pair: CellPair) -> list[str]:
     if pair.first.kind == "probe":
         return [figure.name for figure in _on_both(pair) if _is_memory(figure)]
     here = _told_by_item(pair)
-    accuracies = [figure.name for figure in here if _is_accuracy(figure)]
-    usual = [name for name in accuracies if name not in _BESIDE] or accuracies
+    accuracies = [figure.name for figure in here if is_accuracy(figure)]
+    usual = [name for name in accuracies if name not in BESIDE] or accuracies
     if usual:
         return sorted(usual, key=rank_of)[:_SHOWN]
     directed = [figure.name for figure in here if figure.higher_is_better is not None]
@@ -68,14 +68,15 @@ def _columns(cell: CellResult) -> set[str]:
     return set(cell.outcomes.columns) if cell.outcomes else set()
 
 
-def _is_accuracy(figure: Figure) -> bool:
+def is_accuracy(figure: Figure) -> bool:
+    """A share that is better when it is higher."""
     share = figure.value is not None and 0 <= figure.value <= 1
     return share and figure.higher_is_better is True and not figure.unit
 
 
 def _is_memory(figure: Figure) -> bool:
     """Amounts that no clock measured."""
-    return figure.unit == "MiB" and figure.name in _AMOUNTS
+    return figure.unit == "MiB" and figure.name in AMOUNTS
 
 
 def rank_of(name: str) -> int:

@@ -24,7 +24,7 @@ from typing import Any, TypeVar, get_args
 
 import platformdirs
 
-from slmeval.document import from_document, from_plain, to_json, to_plain
+from slmeval.document import from_document, from_plain, to_document, to_plain
 from slmeval.errors import StoreError, UnknownName, UsageError
 from slmeval.file_hash import sha256_of
 from slmeval.migrations import APPLICATION_ID, MIGRATIONS, index_figures, migrate, version_of
@@ -222,14 +222,16 @@ class Store:
         """Save the results of a run, begun here, or elsewhere: then with its ``identity``."""
         told = None if identity is None else json.dumps(dict(identity))
         row = (run.id, run.started, run.finished, run.status, json.dumps(to_plain(run.options)), told)
+        document = to_document(run)
+        text = json.dumps(document, allow_nan=False)
         with self.writing():
             self._db.execute(
                 "INSERT INTO runs (id, started, finished, status, options, identity, document)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
                 " SET finished = excluded.finished, status = excluded.status, document = excluded.document",
-                (*row, document := to_json(run)),
+                (*row, text),
             )
-            index_figures(self._db, run.id, json.loads(document))
+            index_figures(self._db, run.id, document)
 
     def run(self, id_or_prefix: str) -> RunResult:
         """The results of a run, named by its id or by the first letters of it.

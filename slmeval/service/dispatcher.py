@@ -15,6 +15,7 @@ from slmeval.service.hub import Hub
 from slmeval.service.ledger import ENDED, Event, Ledger, Submission
 from slmeval.service.roster import Device, Roster
 from slmeval.service.settings import Settings
+from slmeval.store import Store
 
 #: a run that was lost again and again without one more answer waits, twice as long each time, in seconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -79,8 +80,8 @@ class Dispatcher:
         """Take up what an earlier server left; the last event that is known."""
         reason = "the server was started anew"
 
-        def take_up(store: object) -> list[Event | None]:
-            ledger = Ledger(store)  # type: ignore[arg-type]
+        def take_up(store: Store) -> list[Event | None]:
+            ledger = Ledger(store)
             left = ledger.submissions(("running",))
             return [ledger.requeue(each.run, reason, progressed=True) for each in left]
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slmeval.headlines import rank_of
+from slmeval.headlines import AMOUNTS, BESIDE, is_accuracy, rank_of
 from slmeval.types import Figure
 
-#: accuracies that most readers do not ask for
-_BESIDE = frozenset({"acc_bytes", "acc_corrected", "acc_rotated"})
-#: amounts of memory that are read first
-_AMOUNTS = frozenset({"weights", "kv_cache", "peak"})
+#: accuracies that most readers do not ask for; with choices in every place the usual one stands beside it
+_BESIDE = BESIDE | {"acc_rotated"}
 #: so many of a task, and of a probe
 _OF_TASK, _OF_PROBE = 2, 4
 
@@ -20,13 +18,8 @@ def main_figures(kind: str, figures: Sequence[Figure]) -> list[Figure]:
     told = [figure for figure in figures if figure.value is not None]
     directed = [figure for figure in told if figure.higher_is_better is not None]
     if kind == "probe":
-        amounts = [figure for figure in told if figure.name in _AMOUNTS]
+        amounts = [figure for figure in told if figure.name in AMOUNTS]
         return (directed or amounts or told)[:_OF_PROBE]
-    accuracies = [figure for figure in told if _is_accuracy(figure)]
+    accuracies = [figure for figure in told if is_accuracy(figure)]
     usual = [figure for figure in accuracies if figure.name not in _BESIDE] or accuracies
     return sorted(usual, key=lambda figure: rank_of(figure.name))[:_OF_TASK] or (directed or told)[:1]
-
-
-def _is_accuracy(figure: Figure) -> bool:
-    share = figure.value is not None and 0 <= figure.value <= 1
-    return share and figure.higher_is_better is True and not figure.unit
