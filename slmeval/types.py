@@ -511,6 +511,11 @@ class DataOrigin:
     shots_sha256: str = ""
 
 
+def cell_label(kind: str, name: str, shots: int, chat: str) -> str:
+    """``arc_easy@0``, and that it was asked in chat; a probe's name."""
+    return name if kind == "probe" else f"{name}@{shots}{' in chat' if chat == 'on' else ''}"
+
+
 @dataclass(frozen=True)
 class CellResult:
     """One task, probe or group on one model and backend: figures, counts, and where the rows came from.
@@ -550,9 +555,7 @@ class CellResult:
     @property
     def label(self) -> str:
         """``arc_easy@0``, as rules and messages name it, and that it was asked in chat; a probe's name."""
-        if self.kind == "probe":
-            return self.name
-        return f"{self.name}@{self.shots}{' in chat' if self.chat == 'on' else ''}"
+        return cell_label(self.kind, self.name, self.shots, self.chat)
 
 
 @dataclass(frozen=True)

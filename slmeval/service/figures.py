@@ -8,6 +8,7 @@ from typing import Any
 
 from slmeval.headlines import rank_of
 from slmeval.store import Store
+from slmeval.types import cell_label
 
 #: runs of a history, and those among which the newest results are looked for
 MOST_RUNS, RECENT = 200, 500
@@ -59,9 +60,7 @@ class Point:
     @property
     def label(self) -> str:
         """``task@shots``, or a probe's name."""
-        if self.kind == "probe":
-            return self.task
-        return f"{self.task}@{self.shots}{' in chat' if self.chat == 'on' else ''}"
+        return cell_label(self.kind, self.task, self.shots, self.chat)
 
     @property
     def side(self) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from slmeval.service.ledger import ENDED, Ledger, Submission
 from slmeval.service.pages.main_figures import main_figures
 from slmeval.store import Store
-from slmeval.types import Figure
+from slmeval.types import Figure, cell_label
 
 #: so many runs stand beside each other, with so many figures in all; the others are told of
 _ACROSS, _FIGURES = 12, 2400
@@ -85,9 +85,8 @@ def _rows(store: Store, runs: Sequence[str]) -> tuple[Row, ...]:
 
 def _row(key: Key, entries: Mapping[str, Entry]) -> Row:
     kind, task, shots, chat, model, figure = key
-    label = task if kind == "probe" else f"{task}@{shots}{' in chat' if chat == 'on' else ''}"
     unit = next(iter(entries.values())).figure.unit
-    return Row(label, model, figure, unit, entries)
+    return Row(cell_label(kind, task, shots, chat), model, figure, unit, entries)
 
 
 def _entries(store: Store, run: str) -> list[tuple[Key, Entry]]:
