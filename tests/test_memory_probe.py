@@ -149,7 +149,7 @@ def bench(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
     class Seen(Watch):
         def __init__(self) -> None:
-            super().__init__(made.look)
+            super().__init__(lambda: {1: made.look()})
 
         def __exit__(self, *_: object) -> None:
             super().__exit__()
@@ -582,6 +582,19 @@ def test_what_is_held_for_a_moment_is_seen() -> None:
         time.sleep(0.05)
         del block
     assert 28 * MIB < (watch.top or 0) - before < 40 * MIB
+
+
+def test_another_process_that_grows_by_a_page_brings_no_old_peak_back() -> None:
+    idle, child = ProcessMemory(held=100 * MIB, peak=164 * MIB), ProcessMemory(held=4096, peak=4096)
+    now = {1: idle, 2: child}
+    with Watch(lambda: dict(now)) as watch:
+        now[1] = replace(idle, held=132 * MIB)
+        until = time.monotonic() + 60
+        while watch.top != 132 * MIB + 4096 and time.monotonic() < until:
+            time.sleep(0.001)
+        now.update({1: idle, 2: replace(child, peak=8192)})
+    # what was seen, and the page of the one that rose unseen: not the peak that the other had long ago
+    assert watch.top == 132 * MIB + 8192
 
 
 #: a process with nothing below it, which starts one: a process of tests may have engines below it

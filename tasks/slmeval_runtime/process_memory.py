@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,22 +78,23 @@ class Watch:
             run()
         watch.top
 
-    The system's own peak is that of the process's whole life: what was held at most during a part of it is
-    seen there only if that part was the peak. If it was, ``top`` is that peak exactly.
+    The system's own peak is that of a process's whole life: what was held at most during a part of it is
+    seen there only if that part was the peak. A process of which it was is counted with that peak.
     """
 
-    def __init__(self, look: Callable[[], ProcessMemory] | None = None) -> None:
+    def __init__(self, look: Callable[[], Mapping[int, ProcessMemory]] | None = None) -> None:
         # which processes there are takes longer to find than what they hold
         numbers = family()
-        self._look = look or (lambda: _of(numbers))
+        self._look = look or (lambda: _each(numbers))
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._most: dict[int, int] = {}
         #: bytes held at most; ``None`` where the system does not tell
         self.top: int | None = None
 
     def __enter__(self) -> Watch:
         self._before = self._look()
-        self.top = self._before.held
+        self._see(self._before)
         if self.top is not None:
             self._thread.start()
         return self
@@ -104,19 +105,32 @@ class Watch:
         self._over.set()
         self._thread.join()
         after = self._look()
-        risen = after.peak if after.peak != self._before.peak else None
-        # Linux counts with a delay, so that what is held may seem to be more than the most that was
-        self.top = risen or min(max(self.top, after.held or 0), after.peak or self.top)
+        self._see(after)
+        self.top += sum(self._unseen(number, now) for number, now in after.items())
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK):
-            self.top = max(self.top or 0, self._look().held or 0)
+            self._see(self._look())
+
+    def _see(self, processes: Mapping[int, ProcessMemory]) -> None:
+        held = {number: each.held for number, each in processes.items() if each.held is not None}
+        self._most |= {number: max(size, self._most.get(number, 0)) for number, size in held.items()}
+        if held:
+            self.top = max(self.top or 0, sum(held.values()))
+
+    def _unseen(self, number: int, now: ProcessMemory) -> int:
+        """What no look saw of a process's peak; below 0 where Linux, which counts with a delay, told more."""
+        if now.peak is None or now.held is None:
+            return 0
+        beyond = now.peak - self._most[number]
+        before = self._before.get(number)
+        # a sum of peaks would bring back that of a process that did nothing now as another's rises by a page
+        return beyond if before is None or now.peak != before.peak else min(beyond, 0)
 
 
 def _of(numbers: Iterable[int]) -> ProcessMemory:
     """The sums over processes that run; one that has ended meanwhile counts as nothing."""
-    texts = [_read(_PROC / str(number) / "status") for number in numbers]
-    found = [each for each in map(of_status, texts) if each.held is not None]
+    found = _each(numbers).values()
     if not found:
         return ProcessMemory()
     return ProcessMemory(
@@ -125,6 +139,11 @@ def _of(numbers: Iterable[int]) -> ProcessMemory:
         sum(each.files or 0 for each in found),
         len(found),
     )
+
+
+def _each(numbers: Iterable[int]) -> dict[int, ProcessMemory]:
+    told = {number: of_status(_read(_PROC / str(number) / "status")) for number in numbers}
+    return {number: each for number, each in told.items() if each.held is not None}
 
 
 def _family(number: int) -> Iterator[int]:
