@@ -23,6 +23,8 @@ from slmeval.service import plots
 from slmeval.service.ledger import Ledger, Submission
 from slmeval.service.pages import render
 from slmeval.service.pages.command_line import command_line
+from slmeval.service.pages.form_fields import RARE
+from slmeval.service.pages.form_mistakes import by_field, in_the_form
 from slmeval.service.pages.main_figures import main_figures
 from slmeval.service.roster import Device
 from slmeval.service.settings import Settings
@@ -586,13 +588,88 @@ def test_the_form_offers_what_is_there(browser: Browser) -> None:
     page = browser.get("/submit")
     told = words(page)
     assert 'name="backends" value="llamacpp"' in page
-    assert 'name="backends" value="vllm"' not in page
     assert "llamacpp on jetson, mac" in told
+    assert "vllm on" not in told
     assert re.search(r"On no connected device: [^.]*vllm", told)
     assert 'name="devices" value="jetson"' in page
     assert '<option value="tiny">' in page
     for task in ("arc", "arc_easy", "mmlu", "decode"):
         assert f'name="tasks" value="{task}"' in page
+
+
+def test_an_engine_that_no_device_has_can_be_waited_for(browser: Browser) -> None:
+    """Without a device no engine is the best one: the form must offer them, or nothing can be submitted."""
+    page = browser.get("/submit")
+    assert "waits until one is" in words(page)
+    assert re.search(r'<details id="absent" open>(?s:.*)name="backends" value="vllm"', page)
+    refused = browser.post("/submit", [("tasks", "arc")])
+    assert refused.status == 422
+    assert re.search(r'<details id="absent" open>', refused.text)
+    reply = browser.post("/submit", [("tasks", "arc"), ("backends", "reference")])
+    assert reply.status == 303, words(reply.text)
+    assert "any that can" in words(browser.get(reply.headers["location"]))
+
+
+def test_the_form_says_what_the_demo_model_can_be_asked(idle: Browser) -> None:
+    hint = re.search(r'id="model-hint">(.*?)</span>\n', idle.get("/submit"), re.DOTALL)
+    assert hint is not None
+    assert "arc_easy, gsm8k, hellaswag" in words(hint[1])
+    assert "mmlu" not in hint[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "named", "label", "told"),
+    [
+        ({"more_tasks": "arc_esay"}, "tasks", "Tasks", "did you mean 'arc_easy'?"),
+        ({"models": "nope/x"}, "models", "Models", "may not be named here"),
+        ({"options": "trheads=4"}, "options", "Options", "did you mean 'threads'?"),
+        ({"dtype": "int3", "backends": "reference"}, "dtype", "Number format", "unknown option 'dtype'"),
+        ({"devices": "mars"}, "devices", "Devices", "unknown device 'mars'"),
+        ({"thinking": "x"}, "thinking", "Thinking", "“Thinking” x: auto, off"),
+        ({"target_ci": "1zz"}, "target_ci", "End at an interval of", "“End at an interval of” 1zz: write"),
+        ({"repeats": "3"}, "repeats", "Repeats", "add “Temperature” 0.7, say"),
+        (
+            {"template_options": "a=1"},
+            "template_options",
+            "Template options",
+            "“Template options” is for a chat template: add “Chat template” on",
+        ),
+        (
+            {"until_decided": "yes"},
+            "until_decided",
+            "End a task when its rules are decided",
+            'to be decided: “Rules” "arc_easy',
+        ),
+        ({"max_tokens": "0"}, "max_tokens", "Most tokens", "greater than or equal to 1"),
+    ],
+)
+def test_a_mistake_is_told_in_the_words_of_the_form(
+    idle: Browser, typed: dict[str, str], named: str, label: str, told: str
+) -> None:
+    """Beside its field, and above, where the focus is; a form has no flags."""
+    tasks = {} if "more_tasks" in typed else {"tasks": "arc"}
+    reply = idle.post("/submit", [*tasks.items(), *typed.items()])
+    assert reply.status == 422
+    Page(reply.text)
+    assert "<title>Not submitted: Submit a run" in reply.text
+    assert re.search(r'<div [^>]*role="alert" tabindex="-1" autofocus>', reply.text)
+    assert f"{label} : " in words(reply.text)
+    assert words(reply.text).count(told) == 2, words(reply.text)
+    beside = re.search(rf'id="{named}-wrong">(.*?)</span>', reply.text, re.DOTALL)
+    assert beside is not None
+    assert told in words(beside[1])
+    assert "--" not in words(reply.text).partition("Names or patterns")[0]
+    if named in {field.name for field in RARE}:
+        assert '<details id="more" open>' in reply.text
+
+
+def test_flags_that_are_no_fields_stay_what_they_are() -> None:
+    assert (
+        in_the_form("connect one (slmeval worker --server URL)")
+        == "connect one (slmeval worker --server URL)"
+    )
+    assert in_the_form("--limitless --limit-x --limit 4") == "--limitless --limit-x “Limit” 4"
+    assert by_field("the store is locked") == {"": "the store is locked"}
 
 
 def test_one_run_is_submitted_and_shown(browser: Browser) -> None:

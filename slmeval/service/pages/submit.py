@@ -13,10 +13,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from slmeval.builtin.reporters.text import plural
+from slmeval.datasets import open_sample
 from slmeval.errors import SlmevalError, StoreError
 from slmeval.registry import Parts
 from slmeval.service.auth import Caller, checked_form, needs
-from slmeval.service.pages.form_fields import RARE, USUAL, WHOLE, Mistakes, request_of, typed_in
+from slmeval.service.pages.form_fields import RARE, USUAL, Field, Mistakes, request_of, typed_in
+from slmeval.service.pages.form_mistakes import by_field, label_of, place_of
 from slmeval.service.pages.render import page
 from slmeval.service.problems import Refused
 from slmeval.service.service import Service, service_of
@@ -56,7 +58,7 @@ async def send(
         raise
     except SlmevalError as error:
         status = error.status if isinstance(error, Refused) else 422
-        return await _page(request, typed_in(form), {WHOLE: str(error)}, status)
+        return await _page(request, typed_in(form), by_field(str(error)), status)
     only = made.runs[0].id if len(made.runs) == 1 else None
     return RedirectResponse(f"/runs/{only}" if only else f"/batches/{made.batch}", 303)
 
@@ -69,17 +71,18 @@ async def _page(
     connected = [device.name for device in service.roster.devices()]
     engines = _engines(service)
     # what was ticked and has gone meanwhile stays ticked
-    offered = {**engines, **{name: [] for name in typed.get("backends", ()) if name not in engines}}
+    known = {*service.registry.parts.backends, *typed.get("backends", ())}
     devices = list(dict.fromkeys((*connected, *typed.get("devices", ()))))
     return page(
         request,
         "submit.html",
         status=status if wrong else 200,
         typed=typed,
-        wrong=wrong,
+        wrong=[(name, label_of(name), place_of(name), told) for name, told in wrong.items()],
+        told=wrong,
         sections=sections(service.registry.parts),
-        engines=offered,
-        absent=sorted(set(service.registry.parts.backends) - set(engines)),
+        engines=engines,
+        absent=sorted(known - set(engines)),
         models=models,
         patterns=[*service.settings.hubs, *service.settings.servers],
         connected=connected,
@@ -87,7 +90,20 @@ async def _page(
         every=EVERY,
         usual=USUAL,
         rare=RARE,
+        opened=any(field.name in wrong or _is_given(field, typed) for field in RARE),
+        sampled=await asyncio.to_thread(_sampled, service.registry.parts),
     )
+
+
+def _is_given(field: Field, typed: Mapping[str, Sequence[str]]) -> bool:
+    return any(text.strip() not in ("", field.default) for text in typed.get(field.name, ()))
+
+
+def _sampled(parts: Parts) -> list[str]:
+    """The data sets of which there are bundled rows: the demo model has no others."""
+    sample = open_sample()
+    specs = [task.dataset for task in parts.tasks.values()]
+    return sorted({spec.name for spec in specs if sample.holds(spec, spec.evaluation)})
 
 
 def _engines(service: Service) -> dict[str, list[str]]:
