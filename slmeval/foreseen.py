@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+from slmeval.api import Backend
+from slmeval.models import FoundModel
 from slmeval.plan import Cell, GroupCell, Job
-from slmeval.types import CellResult, DataOrigin, Figure, Outcomes
+from slmeval.questions import scorer_of
+from slmeval.registry import Parts
+from slmeval.selection import Selection, Wish
+from slmeval.tokenizing import text_tokenizer
+from slmeval.types import CellResult, DataOrigin, Figure, ModelRef, Outcomes
 
 _NOTE = "nothing was asked yet"
 _NOWHERE = DataOrigin("", "", 0)
+#: stands for every model, for what is foreseen without one
+_ANY = FoundModel(ModelRef("any"), Path(), "", 0)
+
+
+def foreseen_job(backend: type[Backend], selection: Selection, parts: Parts) -> Job:
+    """What an engine will be asked, without rows and a model: tasks have their figures, and no items.
+
+    :raises slmeval.errors.SlmevalError: a filter or metric of a task cannot be made.
+    """
+    cells = tuple(_without_items(wish, parts) for wish in selection.wishes)
+    return Job(backend, _ANY, _ANY.ref.location, text_tokenizer(), {}, "", cells, (), selection.groups)
+
+
+def _without_items(wish: Wish, parts: Parts) -> Cell:
+    return Cell(wish.task, wish.shots, 0, scorer_of(wish.task, parts), (), _NOWHERE, {}, sample=False)
 
 
 def bare(job: Job, cell: Cell) -> CellResult:

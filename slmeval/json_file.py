@@ -36,8 +36,11 @@ def document_in(data: bytes, called: str) -> Any:
         raise DataError(f"{called} is no JSON: {_told(error)}") from None
     except RecursionError:
         raise DataError(f"{called} is nested too deeply to be read") from None
-    except ValueError as error:
+    except _Twice as error:
         raise DataError(f"{called} cannot be read: {error}") from None
+    except ValueError:
+        # Python itself reads no longer ones
+        raise DataError(f"{called} has a number of thousands of digits") from None
 
 
 def _told(error: json.JSONDecodeError) -> str:
@@ -58,10 +61,14 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
+class _Twice(ValueError):
+    pass
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """:raises ValueError: a name is there twice, of which JSON would keep the last."""
+    """:raises _Twice: a name is there twice, of which JSON would keep the last."""
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:60]!r} is there twice")
+        raise _Twice(f"{next(name for name in names if names.count(name) > 1)[:60]!r} is there twice")
     return made

@@ -97,6 +97,22 @@ def template_for(options: RunOptions, model: FoundModel, tokenizer: FastTokenize
 
     :raises ModelError: it has none that could be read.
     """
+    found = template_text(options, model)
+    if found is None:
+        return None
+    told = {name: _value(text) for name, text in options.template_options.items()}
+    place = model.place if options.tokenizer is None else Path(options.tokenizer)
+    others = {} if options.tokenizer is None and model.form != "folder" else other_marks(place)
+    return Template(found, {**others, **marks_of(tokenizer)}, told, options.chat_shots == "turns")
+
+
+def template_text(options: RunOptions, model: FoundModel) -> str | None:
+    """The model's template as it is written; ``None`` where the run asks without one.
+
+    Nothing of the model but its form and place is looked at.
+
+    :raises ModelError: it has none that could be read.
+    """
     if options.chat_template == "off":
         return None
     if model.form == "server":
@@ -107,10 +123,7 @@ def template_for(options: RunOptions, model: FoundModel, tokenizer: FastTokenize
     found = find_template(model)
     if found is None:
         raise ModelError(f"{model.ref} has no chat template: --chat-template off asks it plainly")
-    told = {name: _value(text) for name, text in options.template_options.items()}
-    place = model.place if options.tokenizer is None else Path(options.tokenizer)
-    others = {} if options.tokenizer is None and model.form != "folder" else other_marks(place)
-    return Template(found, {**others, **marks_of(tokenizer)}, told, options.chat_shots == "turns")
+    return found
 
 
 #: as Python writes them; the text "False" would be true to a template

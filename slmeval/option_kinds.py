@@ -11,6 +11,8 @@ _RANGE = re.compile(r"([0-9]+)(?:-([0-9]+)(?:([*+])([0-9]+))?)?")
 
 #: values that one list may have: each of them is measured
 _MOST = 64
+#: engines count in 32 bits
+_LARGEST = 2**31 - 1
 
 
 def truth(text: str) -> bool:
@@ -25,13 +27,18 @@ def truth(text: str) -> bool:
 
 
 def count(text: str) -> int:
-    """A whole number that is not negative.
+    """A whole number that is not negative, of 32 bits at most.
 
     :raises ValueError: it is none.
     """
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no whole number") from None
     if number < 0:
-        raise ValueError(f"{number} is negative")
+        raise ValueError(f"{text[:40]} is negative")
+    if number > _LARGEST:
+        raise ValueError(f"{text[:40]} is larger than {_LARGEST:,}")
     return number
 
 

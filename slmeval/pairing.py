@@ -19,6 +19,10 @@ from slmeval.types import Failure, ModelRef, RunOptions
 _DEMO = {"folder": "model", "gguf": "model.gguf"}
 
 
+#: as messages call the demo model
+DEMO = ModelRef("the bundled demo model")
+
+
 @dataclass(frozen=True)
 class Pair:
     """A model on a backend, under the name that the report gives it."""
@@ -113,7 +117,7 @@ def pair(
 
 
 def _as_demo(found: FoundModel) -> FoundModel:
-    return replace(found, ref=ModelRef("the bundled demo model"))
+    return replace(found, ref=DEMO)
 
 
 class _Search:

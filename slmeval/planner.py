@@ -22,7 +22,7 @@ from slmeval.models import UNTOLD, FoundModel
 from slmeval.pairing import Pair, Refusal, best_backend, pair
 from slmeval.places import HERE, Place
 from slmeval.plan import Cell, Chat, Item, Job, Plan, ProbeCell, Unit
-from slmeval.questions import Draft, draft, open_source
+from slmeval.questions import Draft, check_shots, draft, open_source
 from slmeval.registry import Parts, pick
 from slmeval.room import check_room
 from slmeval.selection import Selection, Wish, select
@@ -96,8 +96,9 @@ def check(
     _check_engine_options(options, configured)
     for part in configured:
         resolve_options(part, options)
-    for backend in backends:
-        for wish in selection.wishes:
+    for wish in selection.wishes:
+        check_shots(wish.task, wish.shots)
+        for backend in backends:
             _check_capability(backend, wish.task, options)
     return selection, backends
 

@@ -80,15 +80,21 @@ def drawn_rows(
 
     :raises UsageError: rows are missing or damaged, or too few.
     """
+    check_shots(task, shots)
     rows = task.load(source, task.dataset.evaluation)
     asked = rows.rows[: options.limit]
     pool = _pool(source, task, rows) if shots else None
     return rows, asked, pool, _named(task, _draw(options, task, asked, pool, shots))
 
 
-def _pool(source: DataSource, task: Task, rows: Rows) -> Rows:
-    if task.dataset.shots is None:
+def check_shots(task: Task, shots: int) -> None:
+    """:raises DataError: a task that has no rows for shots is to show some."""
+    if shots and task.dataset.shots is None:
         raise DataError(f"task {task.name!r} has no rows for shots: --shots 0")
+
+
+def _pool(source: DataSource, task: Task, rows: Rows) -> Rows:
+    assert task.dataset.shots is not None, "shots are checked before rows are read"
     same = task.dataset.shots == task.dataset.evaluation
     return rows if same else task.load(source, task.dataset.shots)
 

@@ -69,6 +69,15 @@ def read_stopping(options: RunOptions, file_hash: Callable[[Path], str]) -> Stop
 def looked_at(stopping: Stopping, jobs: Sequence[Job], probes: Sequence[str]) -> tuple[Stopping, list[Job]]:
     """The jobs cut into blocks; ``probes`` are the names of those that measure beside.
 
+    :raises UsageError: as of :func:`checked`.
+    """
+    stopping = checked(stopping, jobs, probes)
+    return stopping, [_cut(stopping.gate, job) for job in jobs]
+
+
+def checked(stopping: Stopping, jobs: Sequence[Job], probes: Sequence[str]) -> Stopping:
+    """``stopping`` for these jobs, of which the figures' names are enough.
+
     :raises UsageError: a figure is not there, or a rule cannot be judged.
     """
     for job in jobs:
@@ -78,7 +87,7 @@ def looked_at(stopping: Stopping, jobs: Sequence[Job], probes: Sequence[str]) ->
         # a rule that fails by chance may be any of them
         gate = replace(gate, probes=tuple(probes))
         gate = replace(gate, tries=sum(gate.check(job) for job in jobs))
-    return replace(stopping, gate=gate), [_cut(gate, job) for job in jobs]
+    return replace(stopping, gate=gate)
 
 
 def _cut(gate: Decision | None, job: Job) -> Job:

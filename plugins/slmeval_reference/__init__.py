@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from slmeval import __version__, hookimpl
 from slmeval.api import Backend, Option, Reading
+from slmeval.option_kinds import count
 from slmeval.types import (
     Completion,
     GenerationSettings,
@@ -46,7 +47,7 @@ class ReferenceBackend(Backend):
     options = (
         # one: BLAS threads wait for each other, which on a busy machine costs far more than a second
         # core brings to matrices this small; and the bits do not depend on the number of cores
-        Option("threads", int, 1, "threads of numpy's BLAS; 0 leaves it as it is"),
+        Option("threads", count, 1, "threads of numpy's BLAS; 0 leaves it as it is"),
     )
 
     @classmethod

@@ -99,8 +99,6 @@ def _of_validation(errors: Sequence[Any]) -> str:
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if first["type"] == "missing":
         return f"{place} is missing{more}"
-    if first["type"] == "json_invalid":
-        return f"the body is no JSON at character {first['loc'][-1]}{more}"
     if first["type"] == "extra_forbidden":
         return f"{place} is no field of this request: leave it out{more}"
     return discreet(f"{place} is {_shown(first.get('input'))}: {told}{more}")

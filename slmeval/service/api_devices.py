@@ -24,9 +24,14 @@ from slmeval.service.schemas import (
     TaskList,
 )
 from slmeval.service.service import service_of
+from slmeval.service.strict import StrictRoute
 
 router = APIRouter(
-    prefix="/api", tags=["what there is"], responses=PROBLEMS, dependencies=[Depends(needs("read"))]
+    prefix="/api",
+    tags=["what there is"],
+    responses=PROBLEMS,
+    dependencies=[Depends(needs("read"))],
+    route_class=StrictRoute,
 )
 
 

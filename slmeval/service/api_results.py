@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from io import StringIO
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as InPath
@@ -21,7 +21,7 @@ from slmeval.baselines import Baseline, baseline_from
 from slmeval.comparison import Wanted, compare
 from slmeval.confirming import Gate
 from slmeval.default_rules import default_rules, forgotten
-from slmeval.document import to_plain
+from slmeval.document import SCHEMA, from_document, to_plain
 from slmeval.errors import UnknownName
 from slmeval.registry import Registry
 from slmeval.rules import parse_rule
@@ -35,12 +35,13 @@ from slmeval.service.listing import find_run
 from slmeval.service.problems import Refused
 from slmeval.service.schemas import PROBLEMS, RUN_ID, GateRequest, Items, Name, Problem
 from slmeval.service.service import service_of
+from slmeval.service.strict import StrictRoute
 from slmeval.sides import Side, chosen, opposite, sides_of
 from slmeval.store import Store
 from slmeval.types import RunResult
 from slmeval.verdicts import GateReport
 
-router = APIRouter(prefix="/api", tags=["results"], responses=PROBLEMS)
+router = APIRouter(prefix="/api", tags=["results"], responses=PROBLEMS, route_class=StrictRoute)
 
 #: RUN, RUN#BACKEND or RUN#BACKEND:MODEL
 _SIDE = RUN_ID.removesuffix("$") + "(#.{1,1000})?$"
@@ -198,7 +199,7 @@ def _judged(
     registry: Registry, body: GateRequest, run: RunResult, baseline: RunResult | Baseline | None
 ) -> str:
     if isinstance(body.baseline, dict):
-        baseline = baseline_from(body.baseline, "the baseline")
+        baseline = _given(body.baseline)
     rules = tuple({rule.text: rule for rule in map(parse_rule, body.rules)}.values())
     notes: tuple[str, ...] = ()
     if not rules:
@@ -207,6 +208,15 @@ def _judged(
         notes = (usual, *forgotten(run, baseline, body.recovery_of))
     report = Gate(rules, baseline, body.shared, body.recovery_of).judge(run)
     return _told(registry, report, notes)
+
+
+def _given(document: dict[str, Any]) -> RunResult | Baseline:
+    """What a document holds; a run stays one, in its own order, as where `slmeval gate` reads a file of it.
+
+    :raises slmeval.errors.DataError: it is neither, or its figures are not what its items come to.
+    """
+    baseline = baseline_from(document, "the baseline")
+    return from_document(document) if document["schema"] == SCHEMA else baseline
 
 
 def _told(registry: Registry, report: GateReport, notes: tuple[str, ...]) -> str:

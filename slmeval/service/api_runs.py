@@ -24,10 +24,11 @@ from slmeval.service.schemas import (
     Submitted,
 )
 from slmeval.service.service import Service, service_of
+from slmeval.service.strict import StrictRoute
 from slmeval.service.submitting import submit
 from slmeval.store import Store
 
-router = APIRouter(prefix="/api/runs", tags=["runs"], responses=PROBLEMS)
+router = APIRouter(prefix="/api/runs", tags=["runs"], responses=PROBLEMS, route_class=StrictRoute)
 
 #: the id of a run in a path
 InRun = Annotated[str, InPath(pattern=RUN_ID, description="The whole id of a run.")]

@@ -11,8 +11,9 @@ from slmeval.service.keys import NAME, NameTaken
 from slmeval.service.problems import Refused
 from slmeval.service.schemas import PROBLEMS, Problem, TokenKnown, TokenMade, TokenRequest
 from slmeval.service.service import service_of
+from slmeval.service.strict import StrictRoute
 
-router = APIRouter(prefix="/api/tokens", tags=["tokens"], responses=PROBLEMS)
+router = APIRouter(prefix="/api/tokens", tags=["tokens"], responses=PROBLEMS, route_class=StrictRoute)
 
 _Admin = Annotated[Caller, Depends(needs("admin"))]
 _Name = Annotated[

@@ -11,9 +11,10 @@ from slmeval.service.auth import Caller, needs
 from slmeval.service.documents import schema_of
 from slmeval.service.schemas import PROBLEMS, Problem, Uploaded
 from slmeval.service.service import service_of
+from slmeval.service.strict import StrictRoute
 from slmeval.service.uploading import keep, read_upload
 
-router = APIRouter(prefix="/api/uploads", tags=["results"], responses=PROBLEMS)
+router = APIRouter(prefix="/api/uploads", tags=["results"], responses=PROBLEMS, route_class=StrictRoute)
 
 
 @router.post(

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from slmeval.service.item_page import Against, Item, Only
 from slmeval.service.keys import NAME, Scope
@@ -35,7 +44,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: _problem("There is no such thing."),
     408: _problem("The body did not come in time."),
     413: _problem("The body is longer than the server takes."),
-    415: _problem("The body is not application/json."),
+    415: _problem("The body is not application/json, or packed."),
     421: _problem("The Host header does not name this server."),
     422: _problem("The request cannot be carried out as it is given."),
     431: _problem("The headers are longer than the server takes."),
@@ -76,8 +85,26 @@ class TokenKnown(BaseModel):
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 #: a model's reference, or something else that may be longer
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+
+def _told_shortly(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Of four kinds that a value may have, it says of each why it is not of it."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise PydanticCustomError(
+            "value", "input should be a text of at most 1000 characters, a finite number, true or false"
+        ) from None
+
+
 #: the value of an option; what is no text is written as JSON writes it
-Value = Annotated[str, StringConstraints(max_length=1000)] | bool | int | float
+Value = Annotated[
+    Annotated[str, StringConstraints(max_length=1000)]
+    | bool
+    | int
+    | Annotated[float, Field(allow_inf_nan=False)],
+    WrapValidator(_told_shortly),
+]
 #: the id of a run or a batch: it is also a part of paths
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 RunId = Annotated[str, StringConstraints(pattern=RUN_ID)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,13 +13,15 @@ from typing import ClassVar
 
 from slmeval.api import Backend, Option
 from slmeval.errors import UnknownName, UsageError
-from slmeval.models import form_of, parse_model
-from slmeval.pairing import demo_for, not_opened
+from slmeval.foreseen import foreseen_job
+from slmeval.manners import template_text
+from slmeval.models import FoundModel, form_of, parse_model
+from slmeval.pairing import DEMO, demo_for, not_opened
 from slmeval.planner import Configurable, check
 from slmeval.registry import Parts, pick
 from slmeval.rules import parse_rule
 from slmeval.selection import Selection
-from slmeval.sequential import read_stopping
+from slmeval.sequential import checked, read_stopping
 from slmeval.service.auth import Caller
 from slmeval.service.ledger import Event, Ledger, Submission, now
 from slmeval.service.problems import Refused
@@ -158,6 +160,8 @@ def _runs(service: Service, request: RunRequest, bench: _Bench) -> list[_Run]:
         options = _of_one(whole, backend, selection)
         data = service.settings.data if mine and not request.sample else None
         options = replace(options, models=mine, data=data)
+        for model in _seen(backend, mine):
+            template_text(options, model)
         size = max(map(service.allowed.bytes_of, mine), default=0)
         runs += [
             _Run(options, backend.name, size, device)
@@ -254,6 +258,17 @@ def _models_for(backend: type[Backend], models: Sequence[tuple[str | None, str]]
     return mine
 
 
+def _seen(backend: type[Backend], models: Sequence[str]) -> Iterator[FoundModel]:
+    """The models whose form and place are known here; those of a hub may have to be fetched first."""
+    if not models:
+        place = demo_for(backend)
+        yield FoundModel(DEMO, place, "", 0, "folder" if place.is_dir() else "gguf")
+    for ref in map(parse_model, models):
+        place, form = Path(ref.location), form_of(ref)
+        if form == "server" or place.is_absolute():
+            yield FoundModel(ref, place, "", 0, form)
+
+
 # ---- options ---------------------------------------------------------------------------------------------
 
 
@@ -318,7 +333,11 @@ def _check(options: RunOptions, backends: Sequence[type[Backend]], parts: Parts)
                 f"rule {rule.text!r} needs a baseline, which no run of the service has: hold the finished "
                 "run against one with POST /api/gate"
             )
-    read_stopping(options, _no_file)
+    stopping = read_stopping(options, _no_file)
+    # every engine is asked the same
+    job = foreseen_job(backends[0], selection, parts)
+    if stopping is not None:
+        checked(stopping, [job], [probe.name for probe in selection.probes])
     return selection
 
 
