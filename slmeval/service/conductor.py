@@ -18,7 +18,7 @@ import pluggy
 
 from slmeval import hookspecs
 from slmeval.document import cell_document, from_plain
-from slmeval.errors import JobFailed, SlmevalError, UsageError
+from slmeval.errors import JobFailed, SlmevalError, StoreError, UsageError
 from slmeval.head_start import HeadStart
 from slmeval.hookspecs import hookimpl
 from slmeval.places import Elsewhere
@@ -108,10 +108,16 @@ def conduct(line: Line, task: Message) -> _Ending:
         return _Ending("interrupted", str(lost))
     except KeyboardInterrupt:
         return _Ending("interrupted", line.lost or "")
-    except JobFailed as error:
-        return _Ending("failed", str(error))
     except SlmevalError as error:
-        return _Ending("refused", str(error))
+        return _trouble(error)
+
+
+def _trouble(error: SlmevalError) -> _Ending:
+    """How a run ends by it; what is wrong with the store (it is full, or held) is not the run's fault."""
+    cause = error if isinstance(error, StoreError) else error.__context__
+    if isinstance(cause, StoreError):
+        return _Ending("interrupted", str(cause))
+    return _Ending("failed" if isinstance(error, JobFailed) else "refused", str(error))
 
 
 def _run(line: Line, task: Message, store: Store, executor: DeviceExecutor) -> RunResult | None:

@@ -74,7 +74,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, partial(_tell_of_life, send))
             return
         scope[FRESH] = {}
         answer = _Answer(scope, send, self._settings)
@@ -133,6 +133,14 @@ class Guard:
         if length.isdecimal() and int(length[:20]) > limit:
             raise too_long(limit)
         return limit
+
+
+async def _tell_of_life(send: Send, message: Message) -> None:
+    """A start that fails for a reason that we know, of a full disk, say, is told in its sentence alone."""
+    last = message.get("message", "").strip().rpartition("\n")[2]
+    if message["type"] == "lifespan.startup.failed" and last.startswith("slmeval.errors."):
+        message = {**message, "message": last.partition(": ")[2]}
+    await send(message)
 
 
 async def _may_submit(scope: Scope) -> bool:

@@ -19,6 +19,7 @@ from slmeval.children import AWAY
 from slmeval.errors import UsageError
 from slmeval.service.alone import alone
 from slmeval.service.app import create_app
+from slmeval.service.connections import Patient, most_connections
 from slmeval.service.guard import log_config
 from slmeval.service.keys import check_exposed
 from slmeval.service.service import Service
@@ -27,6 +28,8 @@ from slmeval.service.wire import LONGEST
 from slmeval.store import Store
 
 _AGENT = (sys.executable, "-c", f"{AWAY}from slmeval.cli import main; main()", "worker")
+#: connections that are accepted before one that is too many is turned away; and that wait in the system
+_AT_ONCE, _BACKLOG = 8, 2048
 #: seconds that connections are given at the end
 _GRACE = 5
 #: seconds between the end of this machine's agent and its next beginning
@@ -50,14 +53,16 @@ def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     listening = _bound(settings)
     port = listening.getsockname()[1]
     app = create_app(settings)
+    Patient.most = most_connections()
     config = uvicorn.Config(
         app,
-        # the other parser, where it is installed, has no limit for headers
-        http="h11",
+        # h11's: the other parser, where it is installed, has no limit for headers
+        http=Patient,
         log_config=log_config(),
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
+        backlog=_AT_ONCE,
         ws="auto",
         ws_max_size=LONGEST,
         ws_ping_timeout=_PING_PATIENCE,
@@ -112,6 +117,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.should_exit:
             return
+        for listening in sockets or ():
+            listening.listen(_BACKLOG)
         # a collection that walks through all that was loaded so far would hold everybody up
         gc.collect()
         gc.freeze()

@@ -1,0 +1,81 @@
+"""What happens to the server and not to a run: a full disk, a store that others hold, a lost terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from slmeval.errors import JobFailed, StoreError, UsageError
+from slmeval.service import conductor
+from slmeval.service.app import create_app
+from slmeval.service.ledger import Ledger
+from slmeval.service.settings import Settings
+
+FULL = "the store s has no room left on its disk"
+
+
+def fail_while_running() -> NoReturn:
+    """As :func:`slmeval.run.execute` does."""
+    try:
+        raise StoreError(FULL)
+    except StoreError as error:
+        raise JobFailed(f"{error}; then go on with: slmeval run --resume r") from None
+
+
+def fail_at_the_store() -> NoReturn:
+    raise StoreError(FULL)
+
+
+def fail_by_itself() -> NoReturn:
+    raise JobFailed("the engine is broken")
+
+
+def fail_to_begin() -> NoReturn:
+    raise UsageError("no such task")
+
+
+@pytest.mark.parametrize(
+    ("fail", "status", "reason"),
+    [
+        (fail_while_running, "interrupted", FULL),
+        (fail_at_the_store, "interrupted", FULL),
+        (fail_by_itself, "failed", "the engine is broken"),
+        (fail_to_begin, "refused", "no such task"),
+    ],
+)
+def test_the_stores_trouble_is_not_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Any, status: str, reason: str
+) -> None:
+    monkeypatch.setattr(conductor, "_run", lambda *_: fail())
+    ending = conductor.conduct(SimpleNamespace(lost=None), {"store": str(tmp_path / "s.db")})  # type: ignore[arg-type]
+    assert (ending.status, ending.reason) == (status, reason)
+
+
+def test_a_start_that_a_full_disk_prevents_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise StoreError(FULL)
+
+    monkeypatch.setattr(Ledger, "submissions", full)
+    said = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def main() -> None:
+        app = create_app(Settings(tmp_path / "s.db", worker=False))
+        with pytest.raises(StoreError):
+            await app({"type": "lifespan", "state": {}}, receive, send)
+
+    asyncio.run(main())
+    assert said == [{"type": "lifespan.startup.failed", "message": FULL}]
