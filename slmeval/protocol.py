@@ -56,7 +56,7 @@ def decode(payload: bytes) -> Message:
     """:raises ProtocolError: the payload is no message."""
     try:
         message = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame that is not JSON: {error}") from None
     if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
         raise ProtocolError("a frame without a kind")

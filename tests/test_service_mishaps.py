@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from slmeval.errors import JobFailed, StoreError, UsageError
+from slmeval.protocol import ProtocolError, decode
 from slmeval.service import conductor
 from slmeval.service.app import create_app
 from slmeval.service.ledger import Ledger
@@ -36,6 +37,10 @@ def fail_by_itself() -> NoReturn:
     raise JobFailed("the engine is broken")
 
 
+def fail_by_a_lie() -> NoReturn:
+    raise KeyError("replies")
+
+
 def fail_to_begin() -> NoReturn:
     raise UsageError("no such task")
 
@@ -47,6 +52,7 @@ def fail_to_begin() -> NoReturn:
         (fail_at_the_store, "interrupted", FULL),
         (fail_by_itself, "failed", "the engine is broken"),
         (fail_to_begin, "refused", "no such task"),
+        (fail_by_a_lie, "died", "it could not be carried out: KeyError: 'replies'"),
     ],
 )
 def test_the_stores_trouble_is_not_the_runs(
@@ -55,6 +61,11 @@ def test_the_stores_trouble_is_not_the_runs(
     monkeypatch.setattr(conductor, "_run", lambda *_: fail())
     ending = conductor.conduct(SimpleNamespace(lost=None), {"store": str(tmp_path / "s.db")})  # type: ignore[arg-type]
     assert (ending.status, ending.reason) == (status, reason)
+
+
+def test_a_frame_of_brackets_is_no_message() -> None:
+    with pytest.raises(ProtocolError, match="not JSON"):
+        decode(b"[" * 200_000)
 
 
 def test_a_start_that_a_full_disk_prevents_is_told_in_a_sentence(

@@ -39,8 +39,8 @@ _PULSE = 0.25
 
 @dataclass(frozen=True)
 class _Ending:
-    """How it ended: done, failed, refused (it could not begin), died (an engine did: it may be tried again),
-    interrupted, or busy (another process carries it out).
+    """How it ended: done, failed, refused (it could not begin), died (an engine did, or what cannot be came
+    of it: it may be tried again), interrupted, or busy (another process carries it out).
     """
 
     status: str
@@ -110,6 +110,8 @@ def conduct(line: Line, task: Message) -> _Ending:
         return _Ending("interrupted", line.lost or "")
     except SlmevalError as error:
         return _trouble(error)
+    except Exception as error:  # noqa: BLE001  a device that lies, say: to be tried again, but not for ever
+        return _Ending("died", f"it could not be carried out: {type(error).__name__}: {error}")
 
 
 def _trouble(error: SlmevalError) -> _Ending:
