@@ -148,6 +148,25 @@ def test_headers_that_come_byte_by_byte_are_not_waited_for() -> None:
         until(is_cut, "the end of the line")
 
 
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("POST", b""),
+        ("GET", b"Content-Length: 5\r\n"),
+        ("GET", b"x: y\r\n" * 300),
+        ("GET", b"x: " + b"y" * 20_000 + b"\r\n"),
+    ],
+    ids=["method", "body", "many headers", "long header"],
+)
+def test_what_is_no_handshake_is_answered_and_not_kept(method: str, more: bytes) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + more
+    said = request("/", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + upgrade)
+    with served() as place, place.connect(said.replace(b"GET", method.encode(), 1)) as line:
+        told = rest(line)
+    assert told.startswith(b"HTTP/1.1 400 ")
+    assert b"no handshake" in told
+
+
 @pytest.mark.usefixtures("quick")
 def test_an_answer_that_nobody_takes_is_given_up() -> None:
     with served() as place, place.connect(request("/stream")):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -13,7 +15,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from slmeval.errors import JobFailed, StoreError, UsageError
 from slmeval.protocol import ProtocolError, decode
-from slmeval.service import conductor
+from slmeval.service import conductor, server
 from slmeval.service.app import create_app
 from slmeval.service.ledger import Ledger
 from slmeval.service.settings import Settings
@@ -90,3 +92,23 @@ def test_a_start_that_a_full_disk_prevents_is_told_in_a_sentence(
 
     asyncio.run(main())
     assert said == [{"type": "lifespan.startup.failed", "message": FULL}]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_an_agent_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_GRACE", 0.2)
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True);"
+        " time.sleep(900)"
+    )
+
+    async def main() -> int | None:
+        agent = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", deaf, stdout=asyncio.subprocess.PIPE
+        )
+        assert agent.stdout is not None
+        await agent.stdout.readline()
+        await server._end(agent)
+        return agent.returncode
+
+    assert asyncio.run(main()) == -signal.SIGKILL

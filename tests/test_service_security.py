@@ -885,6 +885,29 @@ def test_one_who_listens_long_is_not_timed() -> None:
     assert asyncio.run(listen()) == ["http.request", "http.disconnect"]
 
 
+def test_a_request_of_two_lengths_is_refused_and_nothing_after_it_is_read(keyed: Keyed) -> None:
+    running, _ = keyed
+    head = f"Host: {running.host}\r\n"
+    came = running.say(
+        f"POST /api/runs HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: 4\r\n"
+        f"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\n{head}\r\n".encode()
+    )
+    assert came.startswith(b"HTTP/1.1 400 ")
+    assert came.count(b"HTTP/1.1") == 1
+    assert b"both Transfer-Encoding and Content-Length" in came
+
+
+def test_a_websocket_elsewhere_is_refused_in_a_sentence(keyed: Keyed) -> None:
+    running, _ = keyed
+    came = running.say(
+        f"GET /api/events HTTP/1.1\r\nHost: {running.host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    assert came.startswith(b"HTTP/1.1 404 ")
+    assert b"content-security-policy" in came.lower()
+    assert b"no WebSocket is at '/api/events'" in came
+
+
 def test_headers_are_of_some_length(open_server: Running) -> None:
     head = f"GET /api/runs HTTP/1.1\r\nHost: {open_server.host}\r\nConnection: close\r\n"
     for more in (f"X: {'a' * 200_000}\r\n", f"X: {'a' * 99}\r\n" * 1000):

@@ -27,10 +27,19 @@ _MOST_FILES, _OTHER_FILES = 65_536, 64
 #: connections where the system says nothing of files
 _UNBOUNDED = 10_000
 
-_FULL = json.dumps({"error": "the server has as many connections as it can hold: try again later"}).encode()
-_REFUSAL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_FULL), _FULL)
+
+def _answer(status: bytes, sentence: str) -> bytes:
+    """Where no application is asked."""
+    body = json.dumps({"error": sentence}).encode()
+    head = b"HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    return head % (status, len(body)) + body
+
+
+_FULL = _answer(
+    b"503 Service Unavailable", "the server has as many connections as it can hold: try again later"
+)
+_NO_HANDSHAKE = _answer(
+    b"400 Bad Request", "this is no handshake of a WebSocket: a GET without a body and with few headers is"
 )
 
 
@@ -78,7 +87,12 @@ class Patient(H11Protocol):
     def handle_websocket_upgrade(self, event: Any) -> None:
         """uvicorn's: from now on pings show whether somebody is there."""
         self._looking.cancel()
+        begun = len(self.tasks)
         super().handle_websocket_upgrade(event)
+        # what it cannot read it does not answer, and would keep for ever
+        if len(self.tasks) == begun and not self.transport.is_closing():
+            self.transport.write(_NO_HANDSHAKE)
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """asyncio's."""
@@ -102,7 +116,7 @@ class Patient(H11Protocol):
             oldest.transport.abort()
             self.connections.discard(oldest)
             return
-        self.transport.write(_REFUSAL)
+        self.transport.write(_FULL)
         self.transport.close()
 
     def _look(self) -> None:

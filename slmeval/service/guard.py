@@ -53,6 +53,8 @@ _LONGEST = 65_536
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _UPLOADS = "/api/uploads"
 _STATIC = "/static/"
+#: the only WebSocket
+_LINES = "/api/devices/work"
 #: what stands in an address once or not at all
 _ONCE = ("host", "authorization", "content-type", "content-length", "origin")
 _TOKEN = re.compile(r"slm_[A-Za-z0-9_-]{20,}")
@@ -81,6 +83,8 @@ class Guard:
         try:
             self._check(scope)
             if scope["type"] == "websocket":
+                if scope["path"] != _LINES:
+                    raise Refused(404, f"no WebSocket is at {scope['path'][:80]!r}")
                 await self._hold_line(scope, receive, answer)
                 return
             answer.body = body = Body(receive, await self._limit(scope), partial(is_still_allowed, scope))
@@ -171,6 +175,9 @@ def _check_form(scope: Scope, headers: Headers) -> None:
     for name in _ONCE:
         if len(headers.getlist(name)) > 1:
             raise Refused(400, f"the header {name} stands there more than once")
+    if "transfer-encoding" in headers and "content-length" in headers:
+        # what stands before a server may take the other one, and another end of the request
+        raise Refused(400, "the request has both Transfer-Encoding and Content-Length: send one of both")
     if _TOKEN.search(unquote(scope.get("query_string", b"").decode("latin-1"))):
         raise Refused(
             400,

@@ -30,7 +30,7 @@ from slmeval.store import Store
 _AGENT = (sys.executable, "-c", f"{AWAY}from slmeval.cli import main; main()", "worker")
 #: connections that are accepted before one that is too many is turned away; and that wait in the system
 _AT_ONCE, _BACKLOG = 8, 2048
-#: seconds that connections are given at the end
+#: seconds that connections, and this machine's agent, are given at the end
 _GRACE = 5
 #: seconds between the end of this machine's agent and its next beginning
 _PAUSE = 2.0
@@ -159,6 +159,15 @@ async def _keep_working(address: str, token: str) -> None:
             await agent.wait()
         finally:
             if agent.returncode is None:
-                agent.terminate()
-                await agent.wait()
+                await _end(agent)
         await asyncio.sleep(_PAUSE)
+
+
+async def _end(agent: asyncio.subprocess.Process) -> None:
+    """Have it end, and its workers with it; one that stands still is not waited for."""
+    agent.terminate()
+    try:
+        await asyncio.wait_for(agent.wait(), _GRACE)
+    except asyncio.TimeoutError:
+        agent.kill()
+        await agent.wait()
