@@ -40,7 +40,7 @@ def document_in(data: bytes, called: str) -> Any:
         raise DataError(f"{called} cannot be read: {error}") from None
     except ValueError:
         # Python itself reads no longer ones
-        raise DataError(f"{called} has a number of thousands of digits") from None
+        raise DataError(f"{called} cannot be read: it has a number of thousands of digits") from None
 
 
 def _told(error: json.JSONDecodeError) -> str:

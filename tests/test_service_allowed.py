@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from slmeval.errors import UsageError
 from slmeval.models import form_of, parse_model
-from slmeval.service.allowed import Allowed
+from slmeval.service.allowed import Allowed, check_patterns
 from slmeval.service.settings import Settings
 
 _SECRET = "the secret"
@@ -413,3 +413,24 @@ def test_no_hub_id_is_of_another_owner(allowed: Allowed, text: str) -> None:
     location = parse_model(found).location.partition(":")[0]
     assert location == "org/one" or location.startswith(("HuggingFaceTB/", "whole/"))
     assert location.count("/") == 1
+
+
+@pytest.mark.parametrize("hub", ["a/b/c", "/b", "", "a/", "https://huggingface.co/a/b"])
+def test_a_pattern_of_hubs_that_fits_nothing_is_refused(tmp_path: Path, hub: str) -> None:
+    with pytest.raises(UsageError, match=r"--hub .*: OWNER or OWNER/NAME"):
+        check_patterns(Settings(tmp_path / "s.db", hubs=("org/*", hub)))
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["bench.example", "bench.example:8000/v1", "ftp://bench.example", "http://me@h/v1", "http://h?a", ""],
+)
+def test_the_beginning_of_no_address_is_refused(tmp_path: Path, server: str) -> None:
+    with pytest.raises(UsageError, match=r"--model-server .*: the beginning of an address"):
+        check_patterns(Settings(tmp_path / "s.db", servers=("http://127.0.0.1:8000/v1", server)))
+
+
+def test_patterns_that_fit_something_are_taken(tmp_path: Path) -> None:
+    hubs = ("HuggingFaceTB/*", "org/one", "whole", "*", "*/*-GGUF", "[ab]*/x")
+    servers = ("http://127.0.0.1:8000/v1", "https://bench.example", "http://[::1]:1/v1#one")
+    check_patterns(Settings(tmp_path / "s.db", hubs=hubs, servers=servers))

@@ -15,6 +15,7 @@ pytest.importorskip("fastapi", reason="the service is not installed")
 from gate_runs import of, scored, scores
 from service_thread import Reply, Running, no_worker, running
 
+from slmeval.cli import run
 from slmeval.document import to_document
 
 TASK = {"tasks": ["arc_easy"], "backends": ["reference"]}
@@ -144,8 +145,7 @@ def test_a_packed_body_is_told_to_come_plain(server: Running, path: str) -> None
 
 
 def test_a_document_is_the_same_however_it_is_written(server: Running) -> None:
-    run = of(scored("arc_easy", scores(50, 0.6)), id="20260801-101500-eeee")
-    document = to_document(run)
+    document = to_document(of(scored("arc_easy", scores(50, 0.6)), id="20260801-101500-eeee"))
     first = send(server, "/api/uploads", json.dumps(document).encode())
     assert first.status == 201
     turned = _turned(document)
@@ -199,3 +199,20 @@ def test_a_model_of_a_folder_is_asked_for_its_chat_template_at_once(tmp_path: Pa
         assert submit(server, models=["chat"], chat_template="on").status == 201
         assert submit(server, models=["plain"]).status == 201
         assert "has no chat template" in told(submit(server, models=["plain"], chat_template="on"))
+
+
+def test_a_run_that_was_brought_says_who_brought_it(tmp_path: Path) -> None:
+    document = to_document(of(scored("arc_easy", scores(20, 0.6)), id="20260801-101500-ffff"))
+    with running(no_worker(tmp_path), {"ci": "submit"}) as (server, tokens):
+        brought = server.ask("POST", "/api/uploads", json=document, token=tokens["ci"])
+        assert brought.status == 201
+        (line,) = server.ask("GET", "/api/runs", token=tokens["ci"]).json()["runs"]
+        assert (line["origin"], line["submitter"]) == ("upload", "ci")
+
+
+def test_a_server_of_a_pattern_that_fits_nothing_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--no-worker", "--port", "0", "--store", str(tmp_path / "store.db")]
+    assert run(["serve", *flags, "--model-server", "bench.example"]) == 2
+    assert "--model-server bench.example" in capsys.readouterr().err

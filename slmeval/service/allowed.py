@@ -35,6 +35,20 @@ _MOST = 10_000
 _DEPTH = 2
 
 
+def check_patterns(settings: Settings) -> None:
+    """:raises slmeval.errors.UsageError: no name could fit one, so that nothing would be allowed by it."""
+    for hub in settings.hubs:
+        owner, _, name = hub.partition("/")
+        if not owner or "/" in name or hub.endswith("/"):
+            raise UsageError(f"--hub {hub}: OWNER or OWNER/NAME, in which * stands for any letters")
+    for server in settings.servers:
+        if _split(server) is None:
+            raise UsageError(
+                f"--model-server {server}: the beginning of an address, without a user name and a query, as "
+                "in http://127.0.0.1:8000/v1"
+            )
+
+
 class Allowed:
     """The allow-list of a server."""
 

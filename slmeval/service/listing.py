@@ -13,7 +13,8 @@ _SUBMITTED = (
     " 'service' FROM submissions"
 )
 _OTHERS = (
-    "SELECT id, started, finished, status, options, NULL, NULL, NULL, NULL, '', NULL,"
+    "SELECT id, started, finished, status, options, NULL,"
+    " (SELECT submitter FROM uploads WHERE uploads.run = runs.id), NULL, NULL, '', NULL,"
     " CASE WHEN EXISTS (SELECT 1 FROM uploads WHERE uploads.run = runs.id) THEN 'upload' ELSE 'here' END"
     " FROM runs WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE submissions.run = runs.id)"
 )

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from slmeval.service.item_page import Against, Item, Only
 from slmeval.service.keys import NAME, Scope
+from slmeval.service.option_values import Value
 
 # ---- what goes wrong -----------------------------------------------------------------------------------
 
@@ -85,26 +77,6 @@ class TokenKnown(BaseModel):
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 #: a model's reference, or something else that may be longer
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-
-
-def _told_shortly(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """Of four kinds that a value may have, it says of each why it is not of it."""
-    try:
-        return check(value)
-    except ValidationError:
-        raise PydanticCustomError(
-            "value", "input should be a text of at most 1000 characters, a finite number, true or false"
-        ) from None
-
-
-#: the value of an option; what is no text is written as JSON writes it
-Value = Annotated[
-    Annotated[str, StringConstraints(max_length=1000)]
-    | bool
-    | int
-    | Annotated[float, Field(allow_inf_nan=False)],
-    WrapValidator(_told_shortly),
-]
 #: the id of a run or a batch: it is also a part of paths
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 RunId = Annotated[str, StringConstraints(pattern=RUN_ID)]
