@@ -16,7 +16,7 @@ from browser import DESKTOP, PHONE, Visit, chromium, visiting
 from service_server import Server, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 from slmeval.document import to_json
 from slmeval.store import Store
@@ -162,6 +162,75 @@ def test_a_mistake_is_told_beside_what_was_typed(chromium: Browser, server: Serv
         assert "arc_easy" in page.get_by_role("alert").inner_text()
         assert page.get_by_label("Names or patterns").input_value() == "arc_esay"
         visit.check_fits()
+
+
+def test_a_refused_form_has_the_focus_where_it_says_why(chromium: Browser, server: Server) -> None:
+    """A reader that reads aloud begins there; each sentence leads to its field, without a script."""
+    with visiting(chromium, server.address, java_script_enabled=False) as visit:
+        page = visit.page
+        visit.expected = "422"
+        visit.open("/submit")
+        page.get_by_label("Names or patterns").fill("arc_esay")
+        page.get_by_role("button", name="Submit").click()
+        alert = page.get_by_role("alert")
+        assert "Not submitted" in page.title()
+        assert alert.evaluate("element => element === document.activeElement")
+        visit.press(alert.get_by_role("link", name="Tasks"))
+        field = page.get_by_label("Names or patterns")
+        assert field.evaluate("element => element === document.querySelector(':target')")
+        assert (
+            "arc_easy" in page.locator(f"#{field.get_attribute('aria-describedby').split()[-1]}").inner_text()
+        )
+
+
+def test_a_page_goes_on_after_its_stream_was_refused(chromium: Browser, server: Server) -> None:
+    """As by a proxy while the server starts again: browsers ask again after a cut line alone."""
+    with visiting(chromium, server.address) as visit:
+        visit.expected = "503"
+        refused: list[str] = []
+
+        def refuse_once(route: Route) -> None:
+            refused.append(route.request.url)
+            route.fulfill(status=503) if len(refused) == 1 else route.continue_()
+
+        visit.page.route("**/api/events?*", refuse_once)
+        visit.open("/devices")
+        visit.page.locator("#line").get_by_text("live", exact=True).wait_for(timeout=60_000)
+        assert len(refused) == 2
+
+
+def test_who_comes_back_sees_what_is_now(chromium: Browser, server: Server) -> None:
+    """A page that the browser kept has lost its stream."""
+    with visiting(chromium, server.address) as visit:
+        visit.open("/")
+        visit.page.evaluate("window.kept = true")
+        with visit.page.expect_navigation(timeout=60_000):
+            visit.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+        assert visit.page.evaluate("window.kept === undefined")
+
+
+def test_numbers_are_in_sight_on_a_phone(chromium: Browser, server: Server, finished: dict[str, str]) -> None:
+    """Beside what they are of, also once the table has been moved aside."""
+    second = finished.get(OTHER, finished["reference"])
+    with visiting(chromium, server.address, PHONE) as visit:
+        for path, table in (
+            (f"/batches/{finished['batch']}", "side by side"),
+            (f"/compare?first={finished['reference']}&second={second}", "Each figure on both sides"),
+            (f"/runs/{finished['reference']}", "Figures of arc_easy"),
+        ):
+            visit.open(path)
+            shown = visit.page.get_by_role("table", name=re.compile(table)).first
+            row = shown.locator("tbody tr").first
+            number = row.locator("td.num").first.bounding_box()
+            assert number is not None
+            assert number["x"] + number["width"] <= PHONE[0], path
+            box = shown.locator("xpath=..")
+            box.evaluate("element => { element.scrollLeft = 10000; }")
+            head = row.locator("th").bounding_box()
+            edge = box.bounding_box()
+            assert head is not None
+            assert edge is not None
+            assert abs(head["x"] - edge["x"]) < 3, path
 
 
 # ---- by keyboard -------------------------------------------------------------------------------------

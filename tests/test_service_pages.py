@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -22,6 +22,7 @@ from slmeval.document import cell_document, to_json
 from slmeval.service import plots
 from slmeval.service.ledger import Ledger, Submission
 from slmeval.service.pages import render
+from slmeval.service.pages.again import again
 from slmeval.service.pages.command_line import command_line
 from slmeval.service.pages.form_fields import RARE
 from slmeval.service.pages.form_mistakes import by_field, in_the_form
@@ -406,7 +407,7 @@ def test_a_run_under_way_says_how_far_it_is(browser: Browser) -> None:
     page = browser.get("/runs/20261102-running")
     assert '<progress id="progress" max="600" value="300">' in page
     told = words(page)
-    assert "tiny · reference 300 of 600 req 5.00 req/s 60 s left" in told
+    assert "tiny · reference 300 of 600 requests 5.00 requests/s 60 s left" in told
     assert "0 of 3 cells finished, 600 requests in all" in told
     assert "mac" in told
 
@@ -542,7 +543,7 @@ def test_a_batch_stands_side_by_side(browser: Browser) -> None:
             ledger.finish(run, "done")
     page = browser.get("/batches/batch-1")
     told = words(page)
-    assert "arc_easy@0 acc 0.6250 [0.53, 0.71] n 64 sample, measured 0.7500" in told
+    assert "arc_easy@0 acc 0.6250 [0.53, 0.71] n = 64 sample, measured 0.7500" in told
     assert "reference mac hf jetson reference mac" in told
     assert 'href="/compare?first=run-a&amp;second=run-b"' in page
     assert "second=run-c" not in page, "it is not done"
@@ -704,6 +705,74 @@ def test_one_run_is_submitted_and_shown(browser: Browser) -> None:
     assert "piqa" in browser.get(reply.headers["location"])
 
 
+def test_a_run_that_ended_can_be_submitted_again(browser: Browser) -> None:
+    """The form is filled in as it was: unaltered, it asks the same."""
+    browser.connect("mac", ["reference"])
+    typed = [("more_tasks", "arc, mmlu_*"), ("models", "tiny"), ("backends", "reference"), ("devices", "mac")]
+    typed += [("shots", "0, 2"), ("limit", "12"), ("sample", "yes"), ("options", "reference.threads=2")]
+    typed += [("seed", "7"), ("temperature", "0.7"), ("repeats", "3"), ("target_ci", "acc=0.02, 2pt")]
+    typed += [("rules", "arc_easy/acc >= 0.4\narc_easy/acc < 1"), ("until_decided", "yes")]
+    sent = browser.post("/submit", typed)
+    assert sent.status == 303, words(sent.text)[:1500]
+    first = sent.headers["location"]
+    assert "Submit again" not in browser.get(first), "it has not ended"
+    assert browser.post(f"{first}/cancel", []).status == 303
+    link = re.search(r'href="(/submit\?[^"]*)">Submit again<', browser.get(first))
+    assert link is not None
+    fields = Filled(browser.get(unescape(link[1]))).fields
+    assert '<details id="more" open>' in browser.get(unescape(link[1]))
+    second = browser.post("/submit", fields).headers["location"]
+    with browser.store as store:
+        asked = {each.run: each for each in Ledger(store).submissions()}
+    one, other = (asked[location.rpartition("/")[2]] for location in (first, second))
+    assert (one.options, one.backend, one.wanted) == (other.options, other.backend, other.wanted)
+    assert len(one.options.rules) == len(one.options.target_ci) == 2
+
+
+def test_what_an_address_does_not_hold_is_not_submitted_again() -> None:
+    options = RunOptions(tasks=("arc",), models=("a", "b=c"), template_options={"a": "1", "b": "x&y"})
+    found = parse_qs(urlsplit(again(submission("run", options=options)) or "").query)
+    assert (found["models"], found["more_models"], found["template_options"]) == (
+        ["a"],
+        ["b=c"],
+        ["a=1\nb=x&y"],
+    )
+    assert "chat_template" not in found
+    assert again(submission("run", options=replace(options, tasks=("arc" * 2000,)))) is None
+
+
+def test_what_was_made_elsewhere_is_not_submitted_again(browser: Browser) -> None:
+    with browser.store as store:
+        store.finish_run(result("20261101-shell", [cell()]))
+    assert "Submit again" not in browser.get("/runs/20261101-shell")
+
+
+class Filled(Page):
+    """The fields of a form as a browser would send them."""
+
+    def __init__(self, text: str) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self._select = ""
+        super().__init__(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        super().handle_starttag(tag, attrs)
+        given = {name: value or "" for name, value in attrs}
+        if tag in ("select", "textarea"):
+            self._select = given["name"]
+            self.fields += [(given["name"], "")] if tag == "textarea" else []
+        elif tag == "option" and "selected" in given:
+            self.fields.append((self._select, given["value"]))
+        elif tag == "input" and (given.get("type") != "checkbox" or "checked" in given):
+            self.fields += [(given["name"], given.get("value", ""))] if given["name"] != "form_token" else []
+
+    def handle_data(self, data: str) -> None:
+        super().handle_data(data)
+        if self._open[-1:] == ["textarea"]:
+            name, told = self.fields.pop()
+            self.fields.append((name, told + data))
+
+
 def test_several_runs_lead_to_their_batch(browser: Browser) -> None:
     browser.connect("mac", ["reference", "hf"])
     reply = browser.post("/submit", [("tasks", "arc"), ("backends", "reference"), ("backends", "hf")])
@@ -774,6 +843,106 @@ def test_devices_that_are_and_that_were(browser: Browser) -> None:
     assert "jetson gone" in page
     assert f"slmeval worker --server http://127.0.0.1:{browser.server.port} --name NAME" in page
     assert "slmeval token add NAME --scopes work" in page
+
+
+# ---- what a reader of many tabs is told ---------------------------------------------------------------
+
+
+def test_killed_runs_stand_among_the_interrupted_ones(browser: Browser) -> None:
+    """The store has them as running: nobody was left to say otherwise."""
+    with browser.store as store:
+        for number in range(60):
+            store.begin_run(f"killed-{number:02}", f"2026-11-03T10:{number:02}:00+00:00", RunOptions())
+        store.begin_run("told", "2026-11-03T10:58:30+00:00", RunOptions())
+        begun(store, "here")
+        with store.writing() as db:
+            db.execute("UPDATE runs SET pid = NULL WHERE id LIKE 'killed%'")
+            db.execute("UPDATE runs SET status = 'interrupted' WHERE id = 'told'")
+    assert re.findall(r'href="/runs/([^"]+)"', browser.get("/?state=running")) == ["here"]
+    first = browser.get("/?state=interrupted")
+    older = re.search(r'href="(/\?state=interrupted&amp;before=[^"]+)" rel="next"', first)
+    assert older is not None
+    second = browser.get(unescape(older[1]))
+    found = re.findall(r'href="/runs/([^"]+)"', first + second)
+    assert found == ["killed-59", "told", *(f"killed-{number:02}" for number in reversed(range(59)))]
+    assert 'rel="next"' not in second
+
+
+@pytest.mark.parametrize(
+    ("unit", "number", "told"),
+    [("req", 2, "requests"), ("req", 1, "request"), ("probe", 2, "probes"), ("probe", 1, "probe")],
+)
+def test_what_is_counted_is_one_or_many(unit: str, number: int, told: str) -> None:
+    assert render.of_what(unit, number) == told
+
+
+def test_one_of_a_thing_is_not_called_many(browser: Browser) -> None:
+    with browser.store as store:
+        ledger = begun(store, "20261102-running")
+        ledger.tell([("20261102-running", "planned", {"cells": ["a"], "requests": 1})])
+        told = {"label": "tiny", "done": 0, "total": 1, "unit": "probe"}
+        ledger.tell([("20261102-running", "progress", told)])
+    page = words(browser.get("/runs/20261102-running"))
+    assert "0 of 1 probe " in page
+    assert "0 of 1 cell finished, 1 request in all" in page
+
+
+def test_tabs_are_told_apart_by_their_titles(browser: Browser) -> None:
+    with browser.store as store:
+        ledger = Ledger(store)
+        ledger.submit([submission("run-a"), submission("run-b", backend="hf")])
+        ledger.start("run-a", "mac")
+        store.finish_run(result("run-a", (cell(),)))
+        ledger.finish("run-a", "done")
+
+    def title(address: str, status: int = 200) -> str:
+        found = re.search(r"<title>(.*?) · slmeval</title>", browser.get(address, status))
+        assert found is not None
+        return unescape(found[1])
+
+    assert title("/?state=failed") == "Runs: failed"
+    assert title("/batches/batch-1") == "Batch batch-1: 1 of 2 runs ended"
+    assert title("/runs/run-a/cells/0") == "arc_easy@0 items: reference:tiny"
+    assert title("/history") == "arc_easy/acc over runs"
+    assert title("/compare?first=run-a") == "Compare"
+    assert title("/compare?first=run-z", 404) == "Not compared"
+    assert title("/runs/run-z", 404) == "Not found (404)"
+    assert title("/history?task=nothing", 422) == "That cannot be done (422)"
+
+
+def test_an_error_leads_to_the_page_that_was_meant(idle: Browser) -> None:
+    page = idle.get("/history?task=nothing", 422)
+    assert '<a href="/">All runs</a> · <a href="/history">History</a>' in page
+    assert '<a href="/">All runs</a></p>' in idle.get("/runs/nothing", 404)
+
+
+@pytest.mark.parametrize("address", ["/history", "/matrix", "/matrix?kind=probe", "/compare"])
+def test_where_there_is_nothing_it_is_said_where_things_come_from(idle: Browser, address: str) -> None:
+    page = idle.get(address)
+    told = r"There are no (such )?results yet: submit a run , or measure with slmeval run into"
+    assert re.search(told, words(page))
+    assert '<a href="/submit">submit a run</a>' in page
+
+
+def test_one_interval_is_written_in_one_way_on_all_pages(browser: Browser) -> None:
+    with browser.store as store:
+        figures = (figure(value=1.0, ci95=(0.8865, 1.0), n=30, higher_is_better=True),)
+        Ledger(store).submit([submission("run-a")])
+        Ledger(store).start("run-a", "mac")
+        store.finish_run(result("run-a", (cell(figures=figures),)))
+        Ledger(store).finish("run-a", "done")
+    for address in ("/runs/run-a", "/batches/batch-1", "/history", "/matrix"):
+        assert "[0.89, 1.00]" in words(browser.get(address)), address
+    assert "[0.89, 1.00]" in re.findall(r'aria-label="([^"]*over runs[^"]*)"', browser.get("/history"))[0]
+
+
+def test_a_probe_has_no_shots(browser: Browser) -> None:
+    with browser.store as store:
+        store.finish_run(result("run-a", (cell(), probe())))
+    page = browser.get("/history?task=decode")
+    assert "decode/latency" in words(page)
+    assert "shots" not in words(page)
+    assert "0 shots" in words(browser.get("/history?task=arc_easy"))
 
 
 # ---- every page, and strangers -----------------------------------------------------------------------
@@ -1034,3 +1203,16 @@ def test_nothing_is_drawn_of_nothing() -> None:
     assert not plots.intervals([], "t")
     assert not plots.over_runs([], "t")
     assert not plots.series([], "t")
+
+
+def test_a_plot_s_unit_stands_above_its_numbers() -> None:
+    points = [plots.Point("a", 75.0, 60.0, 90.0, "75")]
+    drawn, bare = plots.over_runs(points, "t", "tokens/s"), plots.over_runs(points, "t")
+    places = {text: (float(x), float(y)) for x, y, text in _TEXTS.findall(drawn)}
+    x, y = places.pop("tokens/s")
+    assert x == 4
+    assert min(other for _, other in places.values()) - y >= 14
+    assert bare.count("<text") == drawn.count("<text") - 1
+
+
+_TEXTS = re.compile(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="\w+" class="\w*">(.*?)</text>')

@@ -22,6 +22,8 @@ _WIDTH, _SIDE, _ROW, _AXIS = 380.0, 8.0, 38.0, 24.0
 #: of a line: width, height, and the margins left, right, above, below
 _LINE_WIDTH, _LINE_HEIGHT = 720.0, 260.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 16.0, 12.0, 30.0
+#: the room for its unit
+_UNIT = 18.0
 #: of a raw series
 _SMALL_WIDTH, _SMALL_HEIGHT, _SMALL_SIDE = 260.0, 64.0, 3.0
 #: so many points of a series are drawn at most: of more, the lowest and highest of each stretch
@@ -97,11 +99,10 @@ def over_runs(points: Sequence[Point], title: str, unit: str = "") -> Markup:
     points = [point for point in points if _can_be_drawn(point.value)]
     if not points:
         return Markup("")
-    up = _Scale.over(
-        _numbers((point.value, point.low, point.high) for point in points),
-        _LINE_HEIGHT - _BOTTOM,
-        _TOP,
-    )
+    # the unit stands above the numbers of the scale
+    top = _TOP + (_UNIT if unit else 0.0)
+    numbers = _numbers((point.value, point.low, point.high) for point in points)
+    up = _Scale.over(numbers, _LINE_HEIGHT - _BOTTOM, top)
     step = (_LINE_WIDTH - _LEFT - _RIGHT) / max(len(points) - 1, 1)
     middle = (_LEFT + _LINE_WIDTH - _RIGHT) / 2
     places = [_LEFT + step * at if len(points) > 1 else middle for at in range(len(points))]
@@ -110,7 +111,7 @@ def over_runs(points: Sequence[Point], title: str, unit: str = "") -> Markup:
     pieces += [_point(point, x, up) for x, point in zip(places, points, strict=True)]
     pieces += _ends(points, places)
     if unit:
-        pieces.append(_unit_at(unit, _LEFT - 6, _TOP - 2))
+        pieces.append(_text(4, 14, plain(unit, 40), "start", "dim"))
     told = "; ".join(f"{plain(point.label, _LABEL)}: {plain(point.tells)}" for point in points[-20:])
     # a picture's parts are not read aloud: one with links in it is a group
     role = "group" if any(point.address for point in points) else "img"
@@ -301,10 +302,6 @@ def _ends(points: Sequence[Point], places: Sequence[float]) -> list[Markup]:
         return [_text(places[0], y, plain(points[0].label, _LABEL), "middle", "dim")]
     first = _text(places[0], y, plain(points[0].label, _LABEL), "start", "dim")
     return [first, _text(places[-1], y, plain(points[-1].label, _LABEL), "end", "dim")]
-
-
-def _unit_at(unit: str, x: float, y: float) -> Markup:
-    return _text(x, y, plain(unit, 20), "end", "dim")
 
 
 def _tick(value: float, step: float) -> str:

@@ -54,6 +54,11 @@ class Batch:
         return self.runs[:_ACROSS]
 
     @property
+    def ended(self) -> int:
+        """How many have come to their end, whatever it is."""
+        return sum(run.state in ENDED for run in self.runs)
+
+    @property
     def is_live(self) -> bool:
         """Whether there is more to come."""
         return any(run.state not in ENDED for run in self.runs)

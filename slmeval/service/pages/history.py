@@ -28,7 +28,7 @@ from slmeval.service.figures import (
     unlike,
 )
 from slmeval.service.pages.addresses import address, cell_address, reference, run_address
-from slmeval.service.pages.render import page
+from slmeval.service.pages.render import between, page
 from slmeval.service.service import service_of
 from slmeval.store import Store
 
@@ -123,6 +123,7 @@ def _shown(request: Request, found: _Found) -> HTMLResponse:
         lines=lines[:_LINES],
         more=[_called(line, asked) for line in lines[_LINES:]],
         most=MOST_RUNS,
+        of_probe=bool(found.points) and found.points[0].kind == "probe",
         runs=len({point.run for point in found.points}),
     )
 
@@ -223,7 +224,7 @@ def _drawn(point: Point, differs: Sequence[str]) -> plots.Point | None:
 def _interval(point: Point) -> str:
     if point.low is None or point.high is None or point.value is None:
         return ""
-    return f" [{number(point.low, point.value)}, {number(point.high, point.value)}]"
+    return f" {between(point.low, point.high)}"
 
 
 def _place(point: Point) -> str:

@@ -35,7 +35,14 @@ _BELOW = {"/runs": "/", "/batches": "/"}
 
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page of ``templates/``, told of ``caller``, ``version``, ``form_token`` and the context."""
-    known = {"caller": _caller(request), "version": __version__, "form_token": form_token(request)}
+    caller = _caller(request)
+    may_submit = caller is not None and "submit" in caller.scopes
+    known = {
+        "caller": caller,
+        "may_submit": may_submit,
+        "version": __version__,
+        "form_token": form_token(request),
+    }
     text = _environment().get_template(template).render(**known, here=_here(request), **context)
     # whatever came past the filters that UTF-8 cannot say must not end the page
     return HTMLResponse(text.encode("utf-8", "backslashreplace"), status)
@@ -74,7 +81,7 @@ def _environment() -> Environment:
         shown=shown, plain=plain, count=count, size=size, when=when, short=short, value=value, plural=plural
     )
     made.filters.update(interval=interval_text, error=error, number=number, words=words)
-    made.filters.update(seconds=seconds, pace=pace)
+    made.filters.update(seconds=seconds, pace=pace, of_what=of_what, between=between)
     made.globals.update(places=_PLACES, static=static, intervals=plots.intervals, series=plots.series)
     return made
 
@@ -121,6 +128,12 @@ def pace(rate: float) -> str:
     return f"{rate:.2f}" if rate < 10 else f"{rate:,.0f}"
 
 
+def of_what(unit: str, number_of: int = 2) -> str:
+    """What is counted, in whole words: ``requests``; ``probe`` of one."""
+    word = {"req": "request"}.get(unit, unit)
+    return plain(word if number_of == 1 else f"{word}s", 21)
+
+
 def short(digest: str) -> str:
     """The first twelve digits of a hash."""
     return plain(digest, 400)[:12] or "unknown"
@@ -129,6 +142,11 @@ def short(digest: str) -> str:
 def value(figure: Figure) -> str:
     """A figure's value alone, with as many digits as are of use; ``unavailable`` where it has none."""
     return "unavailable" if figure.value is None else number(figure.value, figure.value)
+
+
+def between(low: float | None, high: float | None) -> str:
+    """An interval as a report writes it; empty where there is none."""
+    return "" if low is None or high is None else interval_text(Figure("", low, None, (low, high), 0, ""))
 
 
 def error(figure: Figure) -> str:

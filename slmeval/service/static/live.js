@@ -7,6 +7,7 @@
   const CHANGES = ["queued", "started", "planned", "cell", "requeued", "device", ...STATES];
   const PAUSE = 700; // ms between two times that the page is fetched anew
   const WINDOW = 20000; // ms over which a rate is taken
+  const AGAIN = 3000; // ms after which a stream that was refused is asked for again
 
   const at = (id) => document.getElementById(id);
   const main = () => document.querySelector("main");
@@ -16,12 +17,32 @@
   if (!begun || !begun.dataset.stream || !window.EventSource) return;
   const follow = begun.dataset.follow;
   const run = begun.dataset.run;
-  const source = new EventSource(`${begun.dataset.stream}?after=${encodeURIComponent(begun.dataset.after)}`);
+  let source = null;
+  let last = begun.dataset.after;
 
   const say = (text) => { if (at("line")) at("line").textContent = text; };
-  source.onopen = () => say("live");
-  source.onerror = () => say("no connection to the server, trying again");
+
+  function listen() {
+    source = new EventSource(`${begun.dataset.stream}?after=${encodeURIComponent(last)}`);
+    source.onopen = () => say("live");
+    source.onerror = () => {
+      say("no connection to the server, trying again");
+      // the browser tries again by itself, but not where an error was the answer
+      if (source.readyState === EventSource.CLOSED) setTimeout(regain, AGAIN);
+    };
+    for (const kind of CHANGES) source.addEventListener(kind, (event) => happened(kind, event));
+    if (follow === "run") source.addEventListener("progress", (event) => progress(JSON.parse(event.data)));
+  }
+
+  async function regain() {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" }).catch(() => null);
+    if (answer && answer.redirected) say("you are logged out: reload the page");
+    else listen();
+  }
+
   window.addEventListener("pagehide", () => source.close());
+  // who comes back to a page that the browser has kept sees what it was then, and no stream
+  window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   /* ---- the main part, fetched anew ---- */
 
@@ -86,31 +107,32 @@
     at("progress-label").textContent = visible(told.label);
     at("progress").max = Math.max(told.total, 1);
     at("progress").value = told.done;
-    at("progress-count").textContent = `${count(told.done)} of ${count(told.total)} ${visible(told.unit)}`;
+    at("progress-count").textContent = `${count(told.done)} of ${count(told.total)} ${what(told.unit, told.total)}`;
     const first = seen[0];
     const span = (now - first.now) / 1000;
     // what comes in one burst is the past, told at once: it has no rate
     if (span < 1 || told.done <= first.done) return;
     const rate = (told.done - first.done) / span;
-    at("progress-rate").textContent = `${rate < 10 ? rate.toFixed(2) : count(Math.round(rate))} ${visible(told.unit)}/s`;
+    at("progress-rate").textContent = `${rate < 10 ? rate.toFixed(2) : count(Math.round(rate))} ${what(told.unit)}/s`;
     at("progress-left").textContent = `${length((told.total - told.done) / rate)} left`;
   }
 
   const count = (number) => Number(number).toLocaleString("en-US");
+  const what = (unit, number) => visible(unit === "req" ? "request" : unit) + (number === 1 ? "" : "s");
   const length = (s) => (s < 90 ? `${Math.round(s)} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`);
   /* labels come from strangers: what would change how its neighbours read is a mark, as on the server */
   const visible = (text) => String(text).slice(0, 120).replace(/[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu, (odd) => `\\u${odd.codePointAt(0).toString(16).padStart(4, "0")}`);
 
   /* ---- what happens ---- */
 
-  for (const kind of CHANGES) {
-    source.addEventListener(kind, (event) => {
-      refresh();
-      if (follow !== "run") return;
-      if (kind === "started") tell(`The run is on device ${visible(JSON.parse(event.data).device)}.`);
-      if (kind === "cell") tell("One more cell is finished.");
-      if (STATES.includes(kind)) { source.close(); say(""); }
-    });
+  function happened(kind, event) {
+    last = event.lastEventId || last;
+    refresh();
+    if (follow !== "run") return;
+    if (kind === "started") tell(`The run is on device ${visible(JSON.parse(event.data).device)}.`);
+    if (kind === "cell") tell("One more cell is finished.");
+    if (STATES.includes(kind)) { source.close(); say(""); }
   }
-  if (follow === "run") source.addEventListener("progress", (event) => progress(JSON.parse(event.data)));
+
+  listen();
 })();
