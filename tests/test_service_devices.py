@@ -31,14 +31,16 @@ from slmeval.machine import this_machine
 from slmeval.models import FoundModel, find_model
 from slmeval.plan import ScoreUnit
 from slmeval.protocol import pack_replies, pack_unit
+from slmeval.service.device import working
 from slmeval.service.device.address import Address, address_of
 from slmeval.service.device.agent import Station, work
-from slmeval.service.device.wanted import Unwanted, read_wanted
+from slmeval.service.device.fetching import CannotFetch, Fetcher
+from slmeval.service.device.wanted import Unwanted, Wanted, WantedFile, read_wanted
 from slmeval.service.device.working import Workers
 from slmeval.service.inbox import Inbox
 from slmeval.service.ledger import Ledger
 from slmeval.service.model_files import ModelFiles
-from slmeval.service.wire import LONGEST_FRAME, pack_frame, pack_message, unpack_frame
+from slmeval.service.wire import LONGEST_FRAME, pack_frame, pack_message, unpack_frame, unpack_message
 from slmeval.types import ModelRef, ScoreGroup
 from slmeval_reference import ReferenceBackend
 
@@ -302,6 +304,31 @@ def test_a_worker_that_cannot_be_started_is_gone_at_once(talk: Talk) -> None:
     talk.start(2)
     talk.say("start", worker=2, backend="reference")
     assert "already" in talk.told()["words"]
+
+
+def test_a_device_has_only_so_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working, "_MOST", 2)
+    said: list[str | bytes] = []
+    workers = Workers({"reference": ReferenceBackend}, _SilentExecutor(), said.append)
+    try:
+        for number in (1, 2, 3):
+            workers.start(number, "reference")
+        gone = unpack_message(said[0])
+        assert (gone["worker"], gone["words"]) == (
+            3,
+            "this device has 2 workers already, the most that it may",
+        )
+    finally:
+        workers.clear()
+
+
+def test_what_is_not_wanted_any_more_is_not_asked_for(tmp_path: Path) -> None:
+    given_up = threading.Event()
+    given_up.set()
+    wanted = Wanted("a" * 64, (WantedFile("config.json", 1, "b" * 64),), None)
+    with pytest.raises(CannotFetch, match="not wanted any more"):
+        Fetcher(Address("http://127.0.0.1:9", None), tmp_path).fetch(wanted, given_up)
+    assert not list(tmp_path.iterdir())
 
 
 def test_after_a_lease_nothing_of_it_runs_or_is_heard(hall: Hall, agent: Agent) -> None:

@@ -56,6 +56,7 @@ class Fetcher:
         :raises CannotFetch: it cannot be had, or ``given_up`` was set.
         """
         with self._one:
+            _check_wanted(given_up)
             try:
                 return str(self._kept(wanted) or self._bring(wanted, given_up))
             except OSError as error:
@@ -112,6 +113,11 @@ class Fetcher:
         place = home / place.relative_to(part)
         self._seen[wanted.sha256] = _looks(home, wanted), place
         return place
+
+
+def _check_wanted(given_up: threading.Event) -> None:
+    if given_up.is_set():
+        raise CannotFetch("it is not wanted any more")
 
 
 def _place(folder: Path, wanted: Wanted, file_hash: Callable[[Path], str]) -> Path | None:
@@ -173,13 +179,9 @@ class _File:
                 raise CannotFetch(f"{self._file.path}: {trouble}")
             else:
                 self._given_up.wait(pause)
-            self._check_wanted()
+            _check_wanted(self._given_up)
         self._path.touch()
         self._check()
-
-    def _check_wanted(self) -> None:
-        if self._given_up.is_set():
-            raise CannotFetch("it is not wanted any more")
 
     def _check(self) -> None:
         found = sha256_of(self._path)
@@ -221,7 +223,7 @@ class _File:
         with self._path.open("ab" if goes_on else "wb") as out:
             left = self._file.size - (start if goes_on else 0)
             for piece in _pieces(answer):
-                self._check_wanted()
+                _check_wanted(self._given_up)
                 left -= len(piece)
                 if left < 0:
                     out.close()

@@ -21,6 +21,9 @@ _GRACE = 5.0
 #: characters of a worker's last words
 _LONGEST_WORDS = 4000
 
+#: workers at a time: a run has one for each of its sides
+_MOST = 16
+
 Say = Callable[[str | bytes], None]
 
 
@@ -43,6 +46,8 @@ class Workers:
             self._say_gone(number, f"this device does not have backend {clean(repr(backend))}")
         elif number in self._workers:
             self._say_gone(number, f"there is a worker {number} already")
+        elif len(self._workers) >= _MOST:
+            self._say_gone(number, f"this device has {_MOST} workers already, the most that it may")
         else:
             try:
                 engine = self._backends[backend]
