@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
+from slmeval.errors import StoreError
 from slmeval.machine import this_machine
 from slmeval.service.conducting import Outcome
 from slmeval.service.desk import Desk
@@ -218,3 +219,21 @@ def test_work_that_has_ended_is_not_begun_again() -> None:
 
     asyncio.run(_for_ever(work))
     assert times == 1
+
+
+def test_a_full_store_is_told_of_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told again each second, perhaps for hours."""
+    monkeypatch.setattr("slmeval.service.dispatcher._AGAIN", 0.0)
+    times = 0
+
+    async def work() -> None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            raise StoreError("the store is full")
+
+    asyncio.run(_for_ever(work))
+    (record,) = caplog.records
+    assert (times, record.getMessage(), record.exc_info) == (2, "the store is full: tried again", None)

@@ -190,6 +190,10 @@ async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             return await work()
+        except StoreError as error:
+            # perhaps every second for hours, and on the disk that is full
+            _LOG.error("%s: tried again", error)
+            await asyncio.sleep(_AGAIN)
         except Exception:  # noqa: BLE001  without this work no run would ever be given out again
             _LOG.exception("giving out runs was disturbed, and goes on")
             await asyncio.sleep(_AGAIN)
