@@ -25,7 +25,7 @@ pytest.importorskip("websockets", reason="the service is not installed")
 from device_hall import PATIENCE, Agent, Hall, Talk, greeting, is_alive, listed, until
 
 from slmeval.api import Channel, Executor, Launch
-from slmeval.errors import UsageError
+from slmeval.errors import StoreError, UsageError
 from slmeval.file_hash import sha256_of
 from slmeval.machine import this_machine
 from slmeval.models import FoundModel, find_model
@@ -619,6 +619,28 @@ def test_a_device_that_misspeaks_loses_its_line_and_nothing_else(
         assert Talk(hall, device).hear() is None
     hall.wait_gone("bad")
     assert hall.device("main")
+
+
+def test_a_store_that_cannot_be_written_sends_devices_away_for_now(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the store is full")
+
+    token = hall.token("work")
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "see_device", full)
+        patched.setattr(Ledger, "tell", full)
+        with hall.line(token) as line:
+            line.send(greeting())
+            assert unpack_message(line.recv(PATIENCE))["kind"] == "welcome"
+            told = unpack_message(line.recv(PATIENCE))
+        assert told == {"kind": "refused", "reason": "the store is full", "final": False}
+        hall.wait_gone("bare")
+    with hall.line(token) as line:
+        line.send(greeting())
+        hall.device("bare")
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_beat_tells_of_memory_and_is_heard_by_no_run(hall: Hall) -> None:

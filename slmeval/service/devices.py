@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import FileResponse, JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from slmeval.errors import StoreError
 from slmeval.service.auth import Caller, needs, of_socket
 from slmeval.service.greeting import Hello, read_hello, read_told
 from slmeval.service.ledger import Ledger
@@ -47,6 +48,9 @@ async def work(socket: WebSocket) -> None:
         await _greet(service, caller, line)
     except WireError as error:
         await line.refuse(str(error))
+    except StoreError as error:
+        # it is full, or held: the device comes back, and perhaps finds it as it should be
+        await line.refuse(str(error), final=False)
     except (ConnectionError, asyncio.TimeoutError):
         await line.close("")
 
@@ -147,7 +151,9 @@ async def _greet(service: Service, caller: Caller, line: _Line) -> None:
         line.cleared.set()
         service.roster.leave(device)
         if service.roster.find(device.name) is None:
-            await service.hub.tell("", "device", {"name": device.name, "state": "gone"})
+            # that it is gone is not less true where it cannot be written down
+            with suppress(StoreError):
+                await service.hub.tell("", "device", {"name": device.name, "state": "gone"})
 
 
 def _device(hello: Hello, caller: Caller, line: _Line) -> Device:
