@@ -1038,6 +1038,23 @@ def test_pages_are_for_those_who_may_read(tmp_path: Path) -> None:
         assert server.ask("GET", "/static/style.css").status == 200
 
 
+def test_who_may_only_look_is_not_offered_to_submit(tmp_path: Path) -> None:
+    scopes = {"read": "read", "submit": "submit"}
+    with running(Settings(store=tmp_path / "store.db", worker=False), scopes) as (server, tokens):
+
+        def asked(address: str, scope: str, status: int = 200) -> str:
+            reply = server.ask("GET", address, headers=HTML, token=tokens[scope])
+            assert reply.status == status
+            return Page(reply.text).text
+
+        for address in ("/", "/history", "/matrix", "/compare", "/devices"):
+            assert "/submit" in asked(address, "submit")
+            assert "/submit" not in asked(address, "read"), address
+        refused = asked("/submit", "read", 403)
+        assert "needs the scope" in words(refused)
+        assert '<a href="/">All runs</a></p>' in refused
+
+
 def test_what_is_static_has_an_address_of_its_content(browser: Browser) -> None:
     for name in ("style.css", "live.js", "icon.svg"):
         address = render.static(name)

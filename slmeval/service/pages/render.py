@@ -36,9 +36,12 @@ _BELOW = {"/runs": "/", "/batches": "/"}
 def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page of ``templates/``, told of ``caller``, ``version``, ``form_token`` and the context."""
     caller = _caller(request)
-    may_submit = caller is not None and "submit" in caller.scopes
+    may_submit = caller is None or "submit" in caller.scopes
+    # what is refused is not offered
+    places = [place for place in _PLACES if may_submit or place[0] != "/submit"]
     known = {
         "caller": caller,
+        "places": places,
         "may_submit": may_submit,
         "version": __version__,
         "form_token": form_token(request),
@@ -82,7 +85,7 @@ def _environment() -> Environment:
     )
     made.filters.update(interval=interval_text, error=error, number=number, words=words)
     made.filters.update(seconds=seconds, pace=pace, of_what=of_what, between=between)
-    made.globals.update(places=_PLACES, static=static, intervals=plots.intervals, series=plots.series)
+    made.globals.update(static=static, intervals=plots.intervals, series=plots.series)
     return made
 
 
