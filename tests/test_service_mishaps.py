@@ -17,6 +17,7 @@ from slmeval.errors import JobFailed, StoreError, UsageError
 from slmeval.protocol import ProtocolError, decode
 from slmeval.service import conductor, server
 from slmeval.service.app import create_app
+from slmeval.service.guard import Guard
 from slmeval.service.ledger import Ledger
 from slmeval.service.settings import Settings
 
@@ -112,3 +113,33 @@ def test_an_agent_that_does_not_end_is_not_waited_for(monkeypatch: pytest.Monkey
         return agent.returncode
 
     assert asyncio.run(main()) == -signal.SIGKILL
+
+
+def test_who_is_still_sending_when_the_server_ends_is_told_so(tmp_path: Path) -> None:
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    async def main() -> None:
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/api/runs",
+            "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
+            "server": ("127.0.0.1", 80),
+        }
+        guarded = asyncio.ensure_future(Guard(reading, Settings(tmp_path / "s.db"))(scope, receive, send))
+        await asyncio.sleep(0.1)
+        guarded.cancel()
+        await guarded
+
+    asyncio.run(main())
+    assert (said[0]["status"], b"the server is ending" in said[1]["body"]) == (503, True)

@@ -93,6 +93,9 @@ class Guard:
             await answer.instead(Refused(answers.status_of(error), discreet(str(error))))
         except ClientDisconnect:
             pass  # there is nobody to be told
+        except asyncio.CancelledError:
+            # nothing else cancels a request; its task ends with this
+            await answer.instead(Refused(503, "the server is ending: ask again when it is there again"))
         except Exception as error:
             if answer.begun:
                 raise
