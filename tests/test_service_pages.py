@@ -1232,4 +1232,17 @@ def test_a_plot_s_unit_stands_above_its_numbers() -> None:
     assert bare.count("<text") == drawn.count("<text") - 1
 
 
+def test_many_points_are_drawn_so_that_the_band_is_seen() -> None:
+    """Two hundred bars beside each other are a wall, and two hundred stops of a keyboard one too."""
+    few = [plots.Point("a", 0.5, 0.4, 0.6, "0.5", "/runs/a") for _ in range(12)]
+    drawn = plots.over_runs(few, "t")
+    assert drawn.count('class="whisker"') == drawn.count('r="4"') == 12
+    assert "tabindex" not in drawn
+    many = few * 16
+    many[100:103] = [replace(few[0], low=None, high=None), few[0], replace(few[0], low=None, high=None)]
+    drawn = plots.over_runs(many, "t")
+    assert drawn.count('class="whisker"') == 1, "one that no neighbour joins"
+    assert drawn.count('r="2.5"') == drawn.count('tabindex="-1"') == 192
+
+
 _TEXTS = re.compile(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="\w+" class="\w*">(.*?)</text>')

@@ -28,6 +28,9 @@ _UNIT = 18.0
 _SMALL_WIDTH, _SMALL_HEIGHT, _SMALL_SIDE = 260.0, 64.0, 3.0
 #: so many points of a series are drawn at most: of more, the lowest and highest of each stretch
 _POINTS = 200
+#: more points over runs touch each other: they are drawn small, their intervals as the band alone, and the
+#: keyboard passes them by: a table has the same links
+_DENSE = 60
 #: so many steps between ticks at most
 _STEPS = 5
 
@@ -108,7 +111,11 @@ def over_runs(points: Sequence[Point], title: str, unit: str = "") -> Markup:
     places = [_LEFT + step * at if len(points) > 1 else middle for at in range(len(points))]
     pieces = [_grid_across(up), _band(points, places, up)]
     pieces.append(_curve([(x, up.at(point.value)) for x, point in zip(places, points, strict=True)]))
-    pieces += [_point(point, x, up) for x, point in zip(places, points, strict=True)]
+    dense = len(points) > _DENSE
+    pieces += [
+        _point(point, x, up, dense, dense and _in_band(points, at))
+        for at, (x, point) in enumerate(zip(places, points, strict=True))
+    ]
     pieces += _ends(points, places)
     if unit:
         pieces.append(_text(4, 14, plain(unit, 40), "start", "dim"))
@@ -262,15 +269,22 @@ def _band(points: Sequence[Point], places: Sequence[float], up: _Scale) -> Marku
     return Markup("").join(shapes)
 
 
-def _point(point: Point, x: float, up: _Scale) -> Markup:
-    y = up.at(point.value)
+def _in_band(points: Sequence[Point], at: int) -> bool:
+    """Whether a neighbour's interval joins its own."""
+    beside = (*points[max(at - 1, 0) : at], *points[at + 1 : at + 2])
+    return any(_can_be_drawn(each.low) and _can_be_drawn(each.high) for each in beside)
+
+
+def _point(point: Point, x: float, up: _Scale, dense: bool, joined: bool) -> Markup:
+    y, radius = up.at(point.value), 2.5 if dense else 4
     pieces = [Markup("<title>{}</title>").format(f"{plain(point.label, _LABEL)}: {plain(point.tells)}")]
-    if _can_be_drawn(point.low) and _can_be_drawn(point.high):
+    if _can_be_drawn(point.low) and _can_be_drawn(point.high) and not joined:
         pieces.append(_line(x, up.at(point.low), x, up.at(point.high), "whisker"))
-    hollow = Markup('<circle class="ring" cx="{}" cy="{}" r="4"/>').format(_n(x), _n(y))
-    pieces.append(hollow if point.marked else _dot(x, y))
+    hollow = Markup('<circle class="ring" cx="{}" cy="{}" r="{}"/>').format(_n(x), _n(y), _n(radius))
+    pieces.append(hollow if point.marked else _dot(x, y, radius))
     whole = Markup("<g>{}</g>").format(Markup("").join(pieces))
-    return Markup('<a href="{}">{}</a>').format(point.address, whole) if point.address else whole
+    passed = Markup(' tabindex="-1"') if dense else Markup("")
+    return Markup('<a href="{}"{}>{}</a>').format(point.address, passed, whole) if point.address else whole
 
 
 def _grid_down(scale: _Scale, height: float) -> Markup:
