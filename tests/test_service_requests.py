@@ -211,8 +211,10 @@ def test_a_run_that_was_brought_says_who_brought_it(tmp_path: Path) -> None:
 
 
 def test_a_server_of_a_pattern_that_fits_nothing_does_not_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # else it would not end
+    monkeypatch.setattr("slmeval.service.server.serve", lambda *_: None)
     flags = ["--no-worker", "--port", "0", "--store", str(tmp_path / "store.db")]
     assert run(["serve", *flags, "--model-server", "bench.example"]) == 2
     assert "--model-server bench.example" in capsys.readouterr().err
