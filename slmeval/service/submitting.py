@@ -23,6 +23,7 @@ from slmeval.rules import parse_rule
 from slmeval.selection import Selection
 from slmeval.sequential import checked, read_stopping
 from slmeval.service.auth import Caller
+from slmeval.service.bench import EVERY, Bench
 from slmeval.service.ledger import Event, Ledger, Submission, now
 from slmeval.service.problems import Refused
 from slmeval.service.schemas import RunRequest, Submitted, SubmittedRun
@@ -31,8 +32,6 @@ from slmeval.store import Store
 from slmeval.task_files import SUFFIX
 from slmeval.types import RunOptions
 
-#: every connected device that has the engine
-EVERY = "*"
 #: forms in which the demo model is there
 _DEMO_FORMS = frozenset({"folder", "gguf"})
 
@@ -52,7 +51,7 @@ async def submit(service: Service, request: RunRequest, caller: Caller) -> Submi
     known = await service.desk.read(_known_devices)
     here = {device.name: device.engines for device in service.roster.devices()}
     # names are matched and files looked at: not on the loop
-    runs = await asyncio.to_thread(_runs, service, request, _Bench({**known, **here}, here))
+    runs = await asyncio.to_thread(_runs, service, request, Bench({**known, **here}, here))
     batch, at = new_id(), now()
     submissions = [
         Submission(
@@ -87,53 +86,6 @@ def _known_devices(store: Store) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """The engines of each device that is known, and of those that are connected."""
-
-    known: Mapping[str, tuple[str, ...]]
-    here: Mapping[str, tuple[str, ...]]
-
-    def named(self, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-        """The devices that a request may go to.
-
-        :raises UnknownName: one that never worked for this server.
-        """
-        if not names or EVERY in names:
-            return self.here
-        for name in names:
-            if name not in self.known:
-                raise UnknownName("device", name, self.known)
-        return {name: self.known[name] for name in names}
-
-    def targets(self, names: Sequence[str], backend: str) -> list[str | None]:
-        """The devices that a run of an engine is made for; ``None``: any that can.
-
-        :raises UsageError: a device that is named does not have it.
-        """
-        if not names:
-            return [None]
-        devices = self.named(names)
-        if EVERY in names:
-            found = sorted(name for name, engines in devices.items() if backend in engines)
-            if not found:
-                raise UsageError(f"no connected device has backend {backend!r}: {self._told()}")
-            return list(found)
-        for name, engines in devices.items():
-            if backend not in engines:
-                raise UsageError(
-                    f"device {name!r} has no backend {backend!r} (but {', '.join(engines) or 'none'}): "
-                    f"submit each engine by itself, or name {EVERY!r} for all devices that have it"
-                )
-        return list(devices)
-
-    def _told(self) -> str:
-        engines = sorted({engine for names in self.here.values() for engine in names})
-        if not self.here:
-            return "none is connected (slmeval worker --server URL connects one)"
-        return f"they have {', '.join(engines) or 'none'}"
-
-
-@dataclass(frozen=True)
 class _Run:
     """One run that is to be: what it asks, where, and the bytes of its largest model."""
 
@@ -143,7 +95,7 @@ class _Run:
     device: str | None
 
 
-def _runs(service: Service, request: RunRequest, bench: _Bench) -> list[_Run]:
+def _runs(service: Service, request: RunRequest, bench: Bench) -> list[_Run]:
     """
     :raises UsageError: the first mistake found.
     """
@@ -202,7 +154,7 @@ def _split(text: str, backends: Sequence[str], parts: Parts) -> tuple[str | None
 
 
 def _backends(
-    request: RunRequest, parts: Parts, bench: _Bench, models: Sequence[tuple[str | None, str]]
+    request: RunRequest, parts: Parts, bench: Bench, models: Sequence[tuple[str | None, str]]
 ) -> list[type[Backend]]:
     """Those that are named, those that models are for, or the best one that a device has."""
     named = request.backends or [name for name, _ in models if name is not None]
@@ -211,7 +163,7 @@ def _backends(
     return [_best(request, parts, bench, [text for _, text in models])]
 
 
-def _best(request: RunRequest, parts: Parts, bench: _Bench, models: Sequence[str]) -> type[Backend]:
+def _best(request: RunRequest, parts: Parts, bench: Bench, models: Sequence[str]) -> type[Backend]:
     """:raises UsageError: no device can; the sentence says what would help."""
     forms = {form_of(parse_model(text)) for text in models}
     fit = [
@@ -334,9 +286,9 @@ def _check(options: RunOptions, backends: Sequence[type[Backend]], parts: Parts)
                 "run against one with POST /api/gate"
             )
     stopping = read_stopping(options, _no_file)
-    # every engine is asked the same
-    job = foreseen_job(backends[0], selection, parts)
     if stopping is not None:
+        # every engine is asked the same
+        job = foreseen_job(backends[0], selection, parts)
         checked(stopping, [job], [probe.name for probe in selection.probes])
     return selection
 

@@ -17,12 +17,13 @@ from slmeval.datasets import open_sample
 from slmeval.errors import SlmevalError, StoreError
 from slmeval.registry import Parts
 from slmeval.service.auth import Caller, checked_form, needs
+from slmeval.service.bench import EVERY
 from slmeval.service.pages.form_fields import RARE, USUAL, Field, Mistakes, request_of, typed_in
 from slmeval.service.pages.form_mistakes import by_field, label_of, place_of
 from slmeval.service.pages.render import page
 from slmeval.service.problems import Refused
 from slmeval.service.service import Service, service_of
-from slmeval.service.submitting import EVERY, submit
+from slmeval.service.submitting import submit
 
 router = APIRouter(include_in_schema=False)
 
