@@ -27,6 +27,7 @@ from slmeval.registry import Registry, load
 from slmeval.service import figures
 from slmeval.service.explorer import items_of
 from slmeval.service.figures import Point
+from slmeval.service.first_figures import first_figures
 from slmeval.service.item_answers import answer_of
 from slmeval.service.ledger import Ledger, Submission, now
 from slmeval.service.pages.matrix import columns_of
@@ -669,6 +670,28 @@ def test_best_is_said_only_where_no_other_interval_reaches_it(
 ) -> None:
     (column,) = columns_of(points)
     assert {side[1]: cell.standing for side, cell in column.cells.items()} == standings
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "first"),
+    [
+        ("task", [("acc_bytes", "", True), ("acc", "", True)], "acc"),
+        ("task", [("acc_rotated", "", True), ("acc_corrected", "", True)], "acc_rotated"),
+        ("task", [("share", "", None), ("bits_per_byte", "bits", False)], "bits_per_byte"),
+        ("probe", [("decode", "tok/s", True), ("coverage", "", True)], "decode"),
+        ("probe", [("layers", "MiB", None), ("weights", "MiB", None)], "weights"),
+    ],
+)
+def test_a_matrix_reads_first_what_a_run_does(
+    kind: str, told: list[tuple[str, str, bool | None]], first: str
+) -> None:
+    points = [
+        point("a", 0.5, kind=kind, figure=name, unit=unit, better=better, place=place)
+        for place, (name, unit, better) in enumerate(told)
+    ]
+    assert first_figures(kind, [each.as_figure() for each in points])[0].name == first
+    assert figures.main_of(points[::-1]).figure == first
+    assert figures.main_of([replace(each, value=None) for each in points]).place == 0
 
 
 def test_weights_of_an_earlier_model_of_the_name_are_not_ranked() -> None:

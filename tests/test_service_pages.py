@@ -20,13 +20,13 @@ from service_thread import Reply, Running, running
 from slmeval.cli.run_command import command as run_command
 from slmeval.document import cell_document, to_json
 from slmeval.service import plots
+from slmeval.service.first_figures import first_figures
 from slmeval.service.ledger import Ledger, Submission
 from slmeval.service.pages import render
 from slmeval.service.pages.again import again
 from slmeval.service.pages.command_line import command_line
 from slmeval.service.pages.form_fields import RARE
 from slmeval.service.pages.form_mistakes import by_field, in_the_form
-from slmeval.service.pages.main_figures import main_figures
 from slmeval.service.roster import Device
 from slmeval.service.settings import Settings
 from slmeval.service.shown import LONGEST, plain, shown
@@ -577,7 +577,7 @@ def test_which_figures_are_read_first(kind: str, figures: list[str], expected: l
     for each in figures:
         name, _, unit = each.partition(":")
         made.append(figure(name, unit=unit.strip("?"), higher_is_better=None if "?" in unit else True))
-    assert [one.name for one in main_figures(kind, made)] == expected
+    assert [one.name for one in first_figures(kind, made)] == expected
 
 
 # ---- the form ----------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slmeval.headlines import rank_of
+from slmeval.service.first_figures import first_figures
 from slmeval.store import Store
-from slmeval.types import cell_label
+from slmeval.types import Figure, Source, cell_label
 
 #: runs of a history, and those among which the newest results are looked for
 MOST_RUNS, RECENT = 200, 500
@@ -48,7 +48,7 @@ class Point:
     high: float | None
     n: int
     unit: str
-    source: str
+    source: Source
     sample: bool
     better: bool | None
     version: str
@@ -61,6 +61,13 @@ class Point:
     def label(self) -> str:
         """``task@shots``, or a probe's name."""
         return cell_label(self.kind, self.task, self.shots, self.chat)
+
+    def as_figure(self) -> Figure:
+        """It as its cell has it."""
+        interval = None if self.low is None or self.high is None else (self.low, self.high)
+        return Figure(
+            self.figure, self.value, None, interval, self.n, self.unit, self.source, "", self.better
+        )
 
     @property
     def side(self) -> tuple[str, str]:
@@ -157,20 +164,10 @@ def main_figures(points: Iterable[Point]) -> list[Point]:
 
 
 def main_of(figures: Sequence[Point]) -> Point:
-    """Of one cell's figures the one that is read first: an accuracy, or one that says what is better."""
-    return min(figures, key=_order)
-
-
-def _order(point: Point) -> tuple[Any, ...]:
-    share = point.value is not None and 0 <= point.value <= 1
-    accuracy = share and point.better is True and not point.unit
-    return (
-        point.value is None,
-        not accuracy,
-        rank_of(point.figure) if accuracy else 0,
-        point.better is None,
-        point.place,
-    )
+    """Of one cell's figures the one that is read first; where none has a value, the first one."""
+    points = sorted(figures, key=lambda point: point.place)
+    names = [figure.name for figure in first_figures(points[0].kind, [point.as_figure() for point in points])]
+    return next((point for point in points if point.figure in names[:1]), points[0])
 
 
 def recent_sides(store: Store, runs: int = 50) -> list[tuple[str, str, str]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slmeval.service.first_figures import first_figures
 from slmeval.service.ledger import ENDED, Ledger, Submission
-from slmeval.service.pages.main_figures import main_figures
 from slmeval.store import Store
 from slmeval.types import Figure, cell_label
 
@@ -107,7 +107,7 @@ def _entries(store: Store, run: str) -> list[tuple[Key, Entry]]:
     entries = []
     for place, rows in cells.items():
         kind, task, shots, chat, model = rows[0][:5]
-        for figure in main_figures(kind, [_figure(row[5:]) for row in rows]):
+        for figure in first_figures(kind, [_figure(row[5:]) for row in rows]):
             key = (kind, task, shots, chat, model, figure.name)
             entries.append((key, Entry(figure, bool(rows[0][12]), place)))
     return entries

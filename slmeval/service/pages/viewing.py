@@ -13,8 +13,8 @@ from slmeval.builtin.reporters.content import report
 from slmeval.builtin.reporters.text import number
 from slmeval.document import cell_from, from_document, from_plain
 from slmeval.errors import StoreError
+from slmeval.service.first_figures import first_figures
 from slmeval.service.ledger import ENDED, Ledger, Submission
-from slmeval.service.pages.main_figures import main_figures
 from slmeval.service.plots import Interval
 from slmeval.store import Store
 from slmeval.types import CellResult, Figure, RunOptions, RunResult, Series
@@ -161,7 +161,7 @@ def view_of(store: Store, run: str) -> View | None:
 def _views(cells: Sequence[CellResult]) -> Iterator[CellView]:
     room = _SERIES
     for place, cell in enumerate(cells):
-        yield CellView(place, cell, tuple(main_figures(cell.kind, cell.figures)), cell.series[:room])
+        yield CellView(place, cell, tuple(first_figures(cell.kind, cell.figures)), cell.series[:room])
         room -= len(cell.series[:room])
 
 

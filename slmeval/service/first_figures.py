@@ -1,4 +1,4 @@
-"""Which figures of a cell a page shows first."""
+"""Which figures of a cell are shown first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BESIDE = BESIDE | {"acc_rotated"}
 _OF_TASK, _OF_PROBE = 2, 4
 
 
-def main_figures(kind: str, figures: Sequence[Figure]) -> list[Figure]:
+def first_figures(kind: str, figures: Sequence[Figure]) -> list[Figure]:
     """The accuracies, at most two; of a task without one, and of a probe, what has a better side."""
     told = [figure for figure in figures if figure.value is not None]
     directed = [figure for figure in told if figure.higher_is_better is not None]
