@@ -266,6 +266,8 @@ class JobRun:
     def _pairs(
         self, talk: Conversation, groups: tuple[tuple[Ask, ...], ...], replies: tuple[tuple[Reply, ...], ...]
     ) -> Iterator[tuple[str, Reply]]:
+        if len(groups) != len(replies):
+            raise talk.untrue(f"answers to {len(replies)} groups of {len(groups)}")
         for asks, given in zip(groups, replies, strict=True):
             if len(asks) != len(given):
                 raise talk.untrue(f"{len(given)} answers to a group of {len(asks)}")

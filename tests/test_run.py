@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ import toys
 from random_models import TINY_LLAMA, write_model
 
 from slmeval.agenda import without
-from slmeval.errors import UsageError
+from slmeval.errors import JobFailed, UsageError
 from slmeval.plan import ScoreUnit
 from slmeval.prefixes import Budget
+from slmeval.runner import JobRun
 from slmeval.testing import evaluate
 from slmeval.types import RunOptions, RunResult, ScoreGroup
 
@@ -161,6 +163,12 @@ def test_a_broken_engine_is_one_failed_job_with_its_reason(
     assert reason in failure.reason
     assert "\n" not in failure.reason
     assert run(options).status == "done", "nothing that cannot be true was kept"
+
+
+def test_answers_to_another_number_of_groups_are_refused() -> None:
+    talk: Any = SimpleNamespace(untrue=JobFailed)
+    with pytest.raises(JobFailed, match="answers to 0 groups of 1"):
+        list(JobRun._pairs(None, talk, ((),), ()))  # type: ignore[arg-type]
 
 
 @pytest.fixture

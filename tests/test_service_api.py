@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,9 +20,10 @@ from gate_runs import of, scored, scores
 from service_thread import Running, no_worker, running
 
 from slmeval.document import to_document
-from slmeval.errors import UnknownName
+from slmeval.errors import StoreError, UnknownName
 from slmeval.planner import check
 from slmeval.registry import load
+from slmeval.service import api_health
 from slmeval.service.ledger import Ledger
 from slmeval.service.roster import Device
 from slmeval.service.schemas import RunRequest
@@ -602,3 +604,37 @@ def test_a_server_that_gives_out_nothing_is_not_ready(
     assert answer.status == 503
     assert "runs are not given out" in answer.json()["error"]
     assert server.ask("GET", "/healthz").status == 200
+
+
+def test_a_server_whose_store_takes_nothing_is_not_ready(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert get(server, "/readyz") == {"status": "ok"}
+    with Store.open(server.settings.store) as store:
+        assert Ledger(store).devices() == []
+    begun, over = [], threading.Event()
+
+    def held(store: Store) -> None:
+        begun.append(store)
+        over.wait(60)
+        raise StoreError("the store s.db has no room left on its disk")
+
+    monkeypatch.setattr(api_health, "_touch", held)
+    monkeypatch.setattr(api_health, "_PATIENCE", 0.05)
+    for _ in range(3):
+        answer = server.ask("GET", "/readyz")
+        assert answer.status == 503
+        assert "could not be written within 0.05 seconds" in answer.json()["error"]
+    assert len(begun) == 1, "who gave up stands before nobody"
+    monkeypatch.setattr(api_health, "_PATIENCE", 60)
+    over.set()
+    answer = server.ask("GET", "/readyz")
+    assert answer.status == 503
+    assert "no room left" in answer.json()["error"]
+
+
+def test_readiness_is_a_write_that_reaches_the_disk(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        before = (tmp_path / "s.db-wal").stat().st_size
+        api_health._touch(store)
+        assert (tmp_path / "s.db-wal").stat().st_size > before

@@ -186,6 +186,19 @@ def test_a_server_takes_up_what_an_earlier_one_left(bench: Callable[..., object]
     asyncio.run(main())
 
 
+def test_a_long_queue_is_taken_up_whole(bench: Callable[..., object], tmp_path: Path) -> None:
+    async def main() -> None:
+        others = [submission(f"run-{number}", "mlx") for number in range(10_000)]
+        before = Desk(tmp_path / "store.db")
+        await before.write(lambda store: Ledger(store).submit([*others, submission("last")]))
+        before.close()
+        async with bench() as b:  # type: ignore[attr-defined]
+            b.roster.enter(device("only", "hf"))
+            await b.until_state("last", "done")
+
+    asyncio.run(main())
+
+
 def test_what_was_timed_waits_for_its_own_device(bench: Callable[..., object], tmp_path: Path) -> None:
     async def main() -> None:
         # before anybody looks at the queue: there it would be free for a moment

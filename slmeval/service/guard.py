@@ -225,8 +225,8 @@ def _check_origin(scope: Scope, headers: Headers, host: str) -> None:
         return
     raise Refused(
         403,
-        f"where this comes from is not told, or is another site: send Authorization: Bearer TOKEN, or"
-        f" Origin: http://{host}",
+        "where this comes from is not told, or is another site: a program sends Authorization: Bearer TOKEN"
+        f" or Content-Type: application/json, a browser Origin: http://{host}",
     )
 
 

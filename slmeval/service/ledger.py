@@ -111,17 +111,15 @@ class Ledger:
         found = self._select("WHERE run = ?", run)
         return found[0] if found else None
 
-    def submissions(
-        self, states: Iterable[State] = (), *, batch: str | None = None, limit: int = 10_000
-    ) -> list[Submission]:
+    def submissions(self, states: Iterable[State] = (), *, batch: str | None = None) -> list[Submission]:
         """Those in these states (all, where none is named), in the order of the queue."""
         wanted = tuple(states)
         marks = ",".join("?" * len(wanted))
         clauses = [f"state IN ({marks})"] if wanted else []
         clauses += ["batch = ?"] if batch is not None else []
         where = f"WHERE {' AND '.join(clauses)}" if clauses else ""
-        values = (*wanted, *([batch] if batch is not None else []), limit)
-        return self._select(f"{where} ORDER BY place LIMIT ?", *values)
+        values = (*wanted, *([batch] if batch is not None else []))
+        return self._select(f"{where} ORDER BY place", *values)
 
     def count(self, state: State) -> int:
         """How many are in a state."""

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from slmeval.errors import DataError, UnknownName
 from slmeval.json_file import document_in
+from slmeval.service.auth import caller_of
 from slmeval.service.logs import discreet
 from slmeval.service.problems import Refused
 
@@ -25,7 +26,9 @@ class StrictRoute(APIRoute):
         known = {parameter.alias for parameter in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
-            _refuse_unknown(request, known)
+            # who has no token is told that first, by the route
+            if await caller_of(request) is not None:
+                _refuse_unknown(request, known)
             _refuse_packed(request.headers.get("content-encoding", ""))
             return await handle(_Strict(request.scope, request.receive))
 
