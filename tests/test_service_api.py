@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
@@ -37,6 +38,12 @@ FIRST = of(scored("arc_easy", scores(200, 0.6)), id="20260801-101500-aaaa")
 SECOND = of(scored("arc_easy", scores(200, 0.6, lost=40)), id="20260801-111500-bbbb")
 
 
+def carried_out(store: Store, run: str) -> None:
+    """Have it be that of a process which is there, and another one than this."""
+    with store.writing() as db:
+        db.execute("UPDATE runs SET pid = ?, born = NULL WHERE id = ?", (os.getppid(), run))
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Running]:
     with running(no_worker(tmp_path)) as (server, _):
@@ -51,6 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         for run in (FIRST, SECOND):
             store.finish_run(run)
         store.begin_run("20260801-121500-cccc", "2026-08-01T12:15:00+00:00", RunOptions())
+        carried_out(store, "20260801-121500-cccc")
     with running(settings) as (server, _):
         yield server
 
@@ -594,6 +602,20 @@ def test_health_and_metrics(server: Running) -> None:
     assert 'slmeval_http_requests_total{method="GET",route="/api/runs/{run}",status="404"} 1.0' in lines
     assert "made-up-1" not in answer.text
     assert "at-all" not in answer.text
+
+
+def test_a_killed_run_of_the_command_line_is_interrupted(server: Running) -> None:
+    with Store.open(server.settings.store) as store:
+        store.begin_run("killed", "2026-08-01T12:15:00+00:00", RunOptions())
+        store.begin_run("under-way", "2026-08-01T12:16:00+00:00", RunOptions())
+        carried_out(store, "under-way")
+    assert get(server, "/api/runs/killed")["state"] == "interrupted"
+    assert {each["id"]: each["state"] for each in get(server, "/api/runs")["runs"]} == {
+        "killed": "interrupted",
+        "under-way": "running",
+    }
+    for state, run in (("interrupted", "killed"), ("running", "under-way")):
+        assert [each["id"] for each in get(server, f"/api/runs?state={state}")["runs"]] == [run]
 
 
 def test_a_server_that_gives_out_nothing_is_not_ready(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slmeval.service.schemas import RunDetail, RunLine, RunList, RunProgress
+from slmeval.service.schemas import RunDetail, RunLine, RunList, RunProgress, RunState
 from slmeval.store import Store
 
 _SUBMITTED = (
@@ -30,10 +30,11 @@ def list_runs(
         if last is None:
             return None
         place = (last.began, last.id)
+    submitted = (" AND state = ?", (state,)) if state is not None else ("", ())
     lines = sorted(
         (
-            *_lines(store, _SUBMITTED, " WHERE 1", ("submitted", "run", "state"), state, limit, place),
-            *_lines(store, _OTHERS, "", ("started", "id", "status"), state, limit, place),
+            *_lines(store, f"{_SUBMITTED} WHERE 1", ("submitted", "run"), submitted, limit, place),
+            *_lines(store, _OTHERS, ("started", "id"), _others_in(store, state), limit, place),
         ),
         key=lambda line: (line.began, line.id),
         reverse=True,
@@ -41,27 +42,43 @@ def list_runs(
     return RunList(runs=lines[:limit], next=lines[limit - 1].id if len(lines) > limit else None)
 
 
+#: a clause of SQL, and the values of its marks
+_Clause = tuple[str, tuple[str, ...]]
+
+
+def _others_in(store: Store, state: str | None) -> _Clause:
+    """Which of the runs that were made otherwise are in a state."""
+    if state is None:
+        return "", ()
+    if state not in ("running", "interrupted"):
+        return " AND status = ?", (state,)
+    running = [str(run) for (run,) in store.select("SELECT id FROM runs WHERE status = 'running'")]
+    killed = tuple(run for run in running if state_of(store, run, "running") != "running")
+    marks = ",".join("?" * len(killed))
+    if state == "running":
+        return f" AND status = 'running' AND id NOT IN ({marks})", killed
+    return f" AND (status = 'interrupted' OR id IN ({marks}))", killed
+
+
 def _lines(
-    store: Store,
-    select: str,
-    where: str,
-    columns: tuple[str, str, str],
-    state: str | None,
-    limit: int,
-    place: tuple[str, ...],
+    store: Store, select: str, columns: tuple[str, str], which: _Clause, limit: int, place: tuple[str, ...]
 ) -> list[RunLine]:
-    began, run, status = columns
-    clause = f" AND ({began}, {run}) < (?, ?)" if place else ""
-    clause += f" AND {status} = ?" if state is not None else ""
-    values = (*place, *((state,) if state is not None else ()), limit + 1)
-    rows = store.select(f"{select}{where}{clause} ORDER BY {began} DESC, {run} DESC LIMIT ?", *values)
-    return [_line(row) for row in rows]
+    began, run = columns
+    clause, values = which
+    older = f" AND ({began}, {run}) < (?, ?)" if place else ""
+    statement = f"{select}{older}{clause} ORDER BY {began} DESC, {run} DESC LIMIT ?"
+    return [_line(store, row) for row in store.select(statement, *place, *values, limit + 1)]
 
 
 def find_run(store: Store, run: str) -> RunLine | None:
     """The run of that whole id, if there is one."""
     found = store.select(f"{_SUBMITTED} WHERE run = ?", run) or store.select(f"{_OTHERS} AND id = ?", run)
-    return _line(found[0]) if found else None
+    return _line(store, found[0]) if found else None
+
+
+def state_of(store: Store, run: str, status: RunState) -> RunState:
+    """That of a run that was made otherwise: one that was killed still stands in the store as running."""
+    return "interrupted" if status == "running" and not store.is_alive(run) else status
 
 
 def describe_run(store: Store, run: str) -> RunDetail | None:
@@ -96,12 +113,12 @@ def _asked(options: str) -> dict[str, Any]:
     return asked
 
 
-def _line(row: tuple[Any, ...]) -> RunLine:
+def _line(store: Store, row: tuple[Any, ...]) -> RunLine:
     run, began, ended, state, options, batch, submitter, wanted, device, reason, backend, origin = row
     asked = _asked(options)
     return RunLine(
         id=run,
-        state=state,
+        state=state if origin == "service" else state_of(store, run, state),
         origin=origin,
         began=began,
         ended=ended,

@@ -13,14 +13,14 @@ from starlette.responses import RedirectResponse, Response
 from slmeval.service.api_runs import cancel as cancel_run
 from slmeval.service.auth import Caller, checked_form, needs
 from slmeval.service.ledger import Ledger
-from slmeval.service.listing import find_run, list_runs
+from slmeval.service.listing import list_runs
 from slmeval.service.pages.again import again
 from slmeval.service.pages.batches import batch_of
 from slmeval.service.pages.command_line import command_line
 from slmeval.service.pages.render import page
 from slmeval.service.pages.viewing import view_of
 from slmeval.service.problems import Refused
-from slmeval.service.schemas import RunLine
+from slmeval.service.schemas import RunList
 from slmeval.service.service import service_of
 from slmeval.store import Store
 
@@ -41,62 +41,29 @@ async def runs(request: Request, _: Reader, state: str = "", before: str = "") -
     """All runs, the newest first."""
     if state and state not in STATES:
         raise Refused(404, f"no run is ever {state!r}: {', '.join(STATES)}")
-    after, lines, last = await service_of(request).desk.read(lambda store: _listed(store, state, before))
+    after, found = await service_of(request).desk.read(lambda store: _listed(store, state, before))
     return page(
         request,
         "runs.html",
         after=after,
-        lines=lines,
+        lines=found.runs,
         states=[(name, _list_address(name)) for name in ("", *STATES)],
         state=state,
         newer=_list_address(state) if before else "",
-        older=_list_address(state, last) if last else "",
+        older=_list_address(state, found.next) if found.next else "",
     )
 
 
-def _listed(store: Store, state: str, before: str) -> tuple[int, list[RunLine], str | None]:
-    """The newest event, a page of runs, and the run after which the next page begins."""
-    after = Ledger(store).last_event()
-    lines, more = _page(store, state, before)
-    while state == "running" and more and len(lines) < PAGE:
-        # whole pages may be of killed ones
-        others, more = _page(store, state, more)
-        lines += others
-    if state == "interrupted":
-        lines = sorted([*lines, *_killed(store, before)], key=_age, reverse=True)
-    # a page more than full begins the next one where it is cut
-    more = lines[PAGE - 1].id if len(lines) > PAGE else more
-    return after, lines[:PAGE], more
-
-
-def _page(store: Store, state: str, before: str) -> tuple[list[RunLine], str | None]:
-    """Runs that stand in the store in a state, but for those that are not running any more.
+def _listed(store: Store, state: str, before: str) -> tuple[int, RunList]:
+    """The newest event, and a page of runs.
 
     :raises Refused: there is no run ``before``.
     """
+    after = Ledger(store).last_event()
     found = list_runs(store, state or None, PAGE, before or None)
     if found is None:
         raise Refused(404, f"there is no run {before!r}: the list of runs begins at /")
-    lines = [_true(line, store) for line in found.runs]
-    return [line for line in lines if state != "running" or line.state == state], found.next
-
-
-def _killed(store: Store, before: str) -> list[RunLine]:
-    """Those that stand in the store as running and are not, older than the run ``before``."""
-    ids = [str(run) for (run,) in store.select("SELECT id FROM runs WHERE status = 'running'")]
-    last = find_run(store, before) if before else None
-    lines = [_true(line, store) for run in ids if (line := find_run(store, run)) is not None]
-    return [line for line in lines if line.state != "running" and (last is None or _age(line) < _age(last))]
-
-
-def _age(line: RunLine) -> tuple[str, str]:
-    return line.began, line.id
-
-
-def _true(line: RunLine, store: Store) -> RunLine:
-    """One that was killed still stands in the store as running."""
-    killed = line.state == "running" and line.origin != "service" and not store.is_alive(line.id)
-    return line.model_copy(update={"state": "interrupted"}) if killed else line
+    return after, found
 
 
 def _list_address(state: str, before: str = "") -> str:

@@ -15,6 +15,7 @@ from slmeval.document import cell_from, from_document, from_plain
 from slmeval.errors import StoreError
 from slmeval.service.first_figures import first_figures
 from slmeval.service.ledger import ENDED, Ledger, Submission
+from slmeval.service.listing import state_of
 from slmeval.service.plots import Interval
 from slmeval.store import Store
 from slmeval.types import CellResult, Figure, RunOptions, RunResult, Series
@@ -148,7 +149,7 @@ def view_of(store: Store, run: str) -> View | None:
         return None
     started, finished, status, options, document = found[0] if found else (None, None, "", None, None)
     asked = submission.options if submission else from_plain(RunOptions, json.loads(options), "options")
-    state = submission.state if submission else _state(store, run, status)
+    state = submission.state if submission else state_of(store, run, status)
     live = submission is not None and submission.state not in ENDED
     result = _result(document, run) if document and not (live and state == "running") else None
     cells = result.cells if result else _cells_so_far(store, run)
@@ -163,11 +164,6 @@ def _views(cells: Sequence[CellResult]) -> Iterator[CellView]:
     for place, cell in enumerate(cells):
         yield CellView(place, cell, tuple(first_figures(cell.kind, cell.figures)), cell.series[:room])
         room -= len(cell.series[:room])
-
-
-def _state(store: Store, run: str, status: str) -> str:
-    """One that was killed still stands in the store as running."""
-    return "interrupted" if status == "running" and not store.is_alive(run) else status
 
 
 def _result(text: str, run: str) -> RunResult:
