@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Set
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -26,19 +26,14 @@ class StrictRoute(APIRoute):
         known = {parameter.alias for parameter in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
+            unknown = next((name for name in request.query_params if name not in known), None)
             # who has no token is told that first, by the route
-            if await caller_of(request) is not None:
-                _refuse_unknown(request, known)
+            if unknown is not None and await caller_of(request) is not None:
+                raise UnknownName("parameter of this request", discreet(unknown[:80]), known)
             _refuse_packed(request.headers.get("content-encoding", ""))
             return await handle(_Strict(request.scope, request.receive))
 
         return strict
-
-
-def _refuse_unknown(request: Request, known: Set[str]) -> None:
-    for name in request.query_params:
-        if name not in known:
-            raise UnknownName("parameter of this request", discreet(name[:80]), known)
 
 
 def _refuse_packed(encoding: str) -> None:
