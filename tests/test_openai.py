@@ -110,12 +110,19 @@ KEY = "sk-very-secret-0123456789abcdef"
 GENERATE = GenerationSettings(max_tokens=20)
 
 
+#: what a test opened, closed after it: what a failed one left open would fail another
+_OPENED: list[OpenAIBackend] = []
+
+
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key and no proxy of whoever runs the tests; waits are short."""
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No key and no proxy of whoever runs the tests; waits are short; nothing stays open."""
     for name in ("SLMEVAL_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(waiting, "BASE", 0.002)
+    yield
+    while _OPENED:
+        _OPENED.pop().close()
 
 
 @pytest.fixture
@@ -131,6 +138,7 @@ def options_of(backend: type[Backend], **changes: Any) -> dict[str, Any]:
 def opened(url: str, **options: Any) -> OpenAIBackend:
     location = OpenAIBackend.look_up(ModelRef(url)).location
     backend = OpenAIBackend(ModelRef(location), options_of(OpenAIBackend, **options))
+    _OPENED.append(backend)
     assert backend.verify_tokenizer(TEXT) is None
     return backend
 
@@ -1341,13 +1349,20 @@ def test_llama_cpp_pythons_server_draws_by_a_seed(llama_server: str) -> None:
 
 
 def _draws_by_seeds(backend: OpenAIBackend) -> None:
-    """Equal seeds the same text, other seeds others, in one call and in the next."""
-    prompts = [Prompt(TEXT.encode("Once"), seed=seed) for seed in (4, 5, 6, 4)]
+    """Equal seeds the same text, other seeds others, in one call and in the next.
+
+    A server that keeps what it computed of other prompts rounds in another order from then on, and a draw on
+    the edge of two tokens falls to either side by that (llama-cpp-python 0.3.36: seed 5 of these): one of
+    eight may.
+    """
+    seeds = (4, 5, 6, 7, 8, 9, 10, 11)
     settings = GenerationSettings(24, temperature=1.0)
-    found, again = (texts(list(backend.generate(prompts, settings, TEXT.decode))) for _ in range(2))
-    assert found == again
-    assert found[0] == found[3]
-    assert len(set(found)) == 3
+    prompts = [Prompt(TEXT.encode("Once"), seed=seed) for seed in seeds + seeds]
+    drawn = texts(list(backend.generate(prompts, settings, TEXT.decode)))
+    again = texts(list(backend.generate(prompts, settings, TEXT.decode)))
+    for others in (drawn[len(seeds) :], again[: len(seeds)], again[len(seeds) :]):
+        assert sum(one == other for one, other in zip(drawn, others, strict=False)) >= len(seeds) - 1
+    assert len(set(drawn)) >= len(seeds)
 
 
 def test_llama_cpp_pythons_server_in_a_run(llama_server: str, tmp_path: Path) -> None:
