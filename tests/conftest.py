@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,15 @@ import pytest
 # before any engine is imported: threads that wait by spinning take the turns of the tests beside them, and
 # what takes half a minute alone then takes minutes (docs/engines.md)
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# the same examples each time, and as much time for one as it takes: what fails, fails on any machine however
+# slow. ``--hypothesis-profile=default`` draws others
+with suppress(ImportError):  # it is not in vLLM's environment
+    from hypothesis import HealthCheck, settings
+
+    _slow = [HealthCheck.too_slow]
+    settings.register_profile("slmeval", deadline=None, derandomize=True, suppress_health_check=_slow)
+    settings.load_profile("slmeval")
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

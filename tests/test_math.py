@@ -19,6 +19,7 @@ import pytest
 from hard_answers import HANGING, NUMBERS, SOLUTIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quickness import takes_less
 
 from slmeval.averages import group_figures
 from slmeval.datasets import open_folder
@@ -98,13 +99,15 @@ AGAIN = (
 @pytest.mark.parametrize("piece", AGAIN)
 def test_long_texts_and_numbers_take_no_time(piece: str) -> None:
     text = (piece * 20_000)[:20_000]
-    begun = time.monotonic()
-    StatedNumber().find(text)
-    for behind in ("", "The answer is ", "Final Answer: The final answer is "):
-        final_answer(behind + text)
-        robust_answer(behind + text)
-    robust_answer(f"The answer is 5{text}y")
-    assert time.monotonic() - begun < 4
+
+    def find() -> None:
+        StatedNumber().find(text)
+        for behind in ("", "The answer is ", "Final Answer: The final answer is "):
+            final_answer(behind + text)
+            robust_answer(behind + text)
+        robust_answer(f"The answer is 5{text}y")
+
+    assert takes_less(find, 4)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +178,14 @@ def test_boxes_hold_what_their_braces_hold() -> None:
 
 
 @pytest.fixture
-def judge() -> Iterator[Judge]:
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends is waited for, also on a machine where a second's work takes ten."""
+    for how in judging.LIMITS:
+        monkeypatch.setitem(judging.LIMITS, how, 120.0)
+
+
+@pytest.fixture
+def judge(patience: None) -> Iterator[Judge]:
     found = Judge()
     yield found
     found.close()
@@ -203,17 +213,16 @@ def test_the_process_is_kept_and_closed(judge: Judge) -> None:
 def test_what_hangs_is_ended_and_wrong_and_the_next_is_judged(
     hanging: str, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(judging.LIMITS, "equal", 1.0)
-    monkeypatch.setitem(judging.LIMITS, "verify", 1.0)
     assert judge.ask(Question("equal", "1", "1.0")) == Verdict(True)
-    first, begun = child(judge), time.monotonic()
-    assert judge.ask(Question("equal", "5", hanging)) == Verdict(False, late=True)
-    assert time.monotonic() - begun < 3
+    first = child(judge)
+    with monkeypatch.context() as patch:
+        patch.setitem(judging.LIMITS, "equal", 1.0)
+        assert judge.ask(Question("equal", "5", hanging)) == Verdict(False, late=True)
+    # its limit has ended it: what the system ends has another signal
     assert first.returncode == -signal.SIGKILL
-    # it is known now
-    begun = time.monotonic()
+    # it is known now: no process is asked again
     assert judge.ask(Question("equal", "5", hanging)) == Verdict(False, late=True)
-    assert time.monotonic() - begun < 0.5
+    assert judge._child is None
     assert judge.ask(Question("equal", "2", "4/2")) == Verdict(True)
 
 
@@ -228,14 +237,14 @@ def test_the_process_waits_for_the_next_figure_and_no_longer(
     assert child(judge) is first
     monkeypatch.setattr(judging, "_IDLE", 0.01)
     judge.rest()
-    first.wait(10)
+    first.wait(120)
 
 
 @needs_math_verify
 def test_a_process_that_reads_no_question_is_ended_too(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(judging.LIMITS, "equal", 1.0)
     judge.ask(Question("equal", "1", "1.0"))
     os.kill(child(judge).pid, signal.SIGSTOP)
+    monkeypatch.setitem(judging.LIMITS, "equal", 1.0)
     assert judge.ask(Question("equal", "1", "x+" * 500_000)) == Verdict(False, late=True)
 
 
@@ -264,7 +273,7 @@ def test_it_is_asked_from_any_thread(judge: Judge) -> None:
 @needs_math_verify
 def test_it_ends_with_the_process_that_asked(tmp_path: Path) -> None:
     program = (
-        "import os, signal; from slmeval_math.judge import *; "
+        "import os, signal; from slmeval_math.judge import *; LIMITS['equal'] = 120.0; "
         "JUDGE.ask(Question('equal', '1', '1.0')); print(JUDGE._child.pid, flush=True); {}"
     )
     for end in ("", "os.kill(os.getpid(), signal.SIGKILL)"):
@@ -276,7 +285,7 @@ def test_it_ends_with_the_process_that_asked(tmp_path: Path) -> None:
         )
         assert not done.stderr
         pid = int(done.stdout)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while alive(pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not alive(pid)
@@ -288,8 +297,12 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     # a zombie that nobody has waited for has ended
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:  # it ended meanwhile
+        return False
+    except FileNotFoundError:  # it ended meanwhile, or there is no /proc
+        return not Path("/proc/self/stat").exists()
 
 
 @needs_math_verify
@@ -298,7 +311,7 @@ def test_a_process_that_nobody_waits_for_ends_by_itself() -> None:
         "from slmeval_math import symbolic; symbolic._PROCESSOR = 0.5; symbolic._imported(); "
         "symbolic._answer({'how': 'equal', 'right': '1', 'given': '99999999!'}, None)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=300)
     assert done.returncode == -signal.SIGVTALRM
 
 
@@ -328,7 +341,7 @@ SAYS = "Final Answer: The final answer is ${}$. I hope it is correct."
 
 
 @needs_math_verify
-def test_the_three_figures_find_and_compare_each_in_its_way() -> None:
+def test_the_three_figures_find_and_compare_each_in_its_way(patience: None) -> None:
     gold = "So it is $\\boxed{\\frac{1}{2}}$."
     metrics = (FinalAnswerMatch, MathVerify, RobustAnswerMatch)
     scores = {
@@ -348,10 +361,11 @@ def test_the_three_figures_find_and_compare_each_in_its_way() -> None:
 
 @needs_math_verify
 def test_the_note_tells_what_was_late_and_what_was_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(judging.LIMITS, "equal", 1.0)
-    metric, gold = FinalAnswerMatch(), "$\\boxed{5}$"
-    texts = (SAYS.format("5"), SAYS.format(HANGING[0]), "no", "none", SAYS.format("6"))
-    scores = [metric.score(answered(gold, text)) for text in texts]
+    metric, gold, scores = FinalAnswerMatch(), "$\\boxed{5}$", []
+    for text in (SAYS.format("5"), "no", "none", SAYS.format("6"), SAYS.format(HANGING[0])):
+        # the last one is the one that is late, and its limit the one that is told
+        monkeypatch.setitem(judging.LIMITS, "equal", 1.0 if HANGING[0] in text else 120.0)
+        scores.append(metric.score(answered(gold, text)))
     figure = metric.total("exact_match", scores, [1.0] * 5)
     assert (figure.value, figure.note) == (
         0.2,

@@ -25,7 +25,7 @@ from slmeval.registry import load
 from slmeval.types import Answer, Completion, Generate, RunOptions, Sample
 from slmeval_math.boxed import boxed
 from slmeval_math.final_answer import final_answer
-from slmeval_math.judge import JUDGE
+from slmeval_math.judge import JUDGE, LIMITS
 from slmeval_math.normal_form import normal_form
 
 PARTS = load().parts
@@ -45,8 +45,15 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _no_process_stays() -> Iterator[None]:
-    yield
+def _judges() -> Iterator[None]:
+    """Ours is waited for, and theirs has read its grammar before its five seconds begin; no process stays."""
+    from sympy.parsing.latex import parse_latex
+
+    parse_latex("1")
+    with pytest.MonkeyPatch.context() as patch:
+        for how in LIMITS:
+            patch.setitem(LIMITS, how, 120.0)
+        yield
     JUDGE.close()
 
 
@@ -153,7 +160,10 @@ def test_answers_are_equal_where_lm_eval_finds_them_equal(right: str, given: str
     assert metric.score(answered(sample, text)) == theirs == same
 
 
-def test_an_expression_that_hangs_is_wrong_there_and_here(rows: Path) -> None:
+def test_an_expression_that_hangs_is_wrong_there_and_here(
+    rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "equal", 5.0)
     sample, text = Sample((Generate(""),), "$\\boxed{5}$"), f"{_SAYS} ${HANGING[1]}$. I hope it is correct."
     doc = {"problem": "", "solution": sample.target, "answer": "5"}
     theirs = minerva_math.is_equiv(HANGING[1], doc["answer"])
