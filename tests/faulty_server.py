@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -87,12 +88,27 @@ class FaultyServer:
 
     def __enter__(self) -> FaultyServer:
         self._lock = threading.Lock()
-        self.port = 0
+        # nobody else is given its port while it does not listen
+        self._holder = self._bound(0)
+        self.port = self._holder.getsockname()[1]
+        if sys.platform != "linux":
+            self._holder.close()
         self.listen()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.deafen()
+        self._holder.close()
+
+    def _bound(self, port: int) -> socket.socket:
+        made = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((self.host, port))
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     @property
     def url(self) -> str:
@@ -102,12 +118,8 @@ class FaultyServer:
 
     def listen(self) -> None:
         """Take connections, on the same port as before."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        self._socket = socket.socket(family)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((self.host, self.port))
+        self._socket = self._bound(self.port)
         self._socket.listen(64)
-        self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
 
     def deafen(self) -> None:

@@ -25,7 +25,7 @@ def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     exact = ["--type_k", "0", "--type_v", "0", "--flash_attn", "false"]
     model = ["--model", str(DEMO / "model.gguf"), "--n_ctx", "2048"]
     command = [sys.executable, "-m", "llama_cpp.server", *model, *exact]
-    with _started(command, tmp_path_factory.mktemp("llama") / "log", {}, seconds=60) as address:
+    with _started(command, tmp_path_factory.mktemp("llama") / "log", {}, seconds=240) as address:
         yield address
 
 
@@ -36,7 +36,7 @@ def mlx_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("mlx")
     (folder / "hub").mkdir()  # it lists the models of the hub's cache, which must be there
     command = [sys.executable, "-m", "mlx_lm.server", "--model", str(DEMO / "model")]
-    with _started(command, folder / "log", {"HF_HOME": str(folder)}, seconds=60) as address:
+    with _started(command, folder / "log", {"HF_HOME": str(folder)}, seconds=240) as address:
         yield address
 
 
@@ -47,7 +47,7 @@ def vllm_server(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     model = ["--model", str(DEMO / "model"), "--served-model-name", "demo", "--dtype", "float32"]
     command = [str(vllm_python), "-m", module, *model, "--enforce-eager"]
     surroundings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    with _started(command, tmp_path_factory.mktemp("vllm") / "log", surroundings, seconds=240) as address:
+    with _started(command, tmp_path_factory.mktemp("vllm") / "log", surroundings, seconds=600) as address:
         yield address
 
 
@@ -56,19 +56,27 @@ def _need(*modules: str) -> None:
         pytest.skip(f"{', '.join(missing)} not installed")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextmanager
+def _held_port() -> Iterator[int]:
+    """A port that nobody else is given until the server, which takes its address again, has it.
+
+    On Linux a socket that does not listen keeps it beside one that does; elsewhere it is let go of.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port = int(holder.getsockname()[1])
+        if sys.platform != "linux":
+            holder.close()
+        yield port
 
 
 @contextmanager
 def _started(command: list[str], log: Path, surroundings: Mapping[str, str], seconds: float) -> Iterator[str]:
     """A server that answers; ended with all that it started."""
-    port = _free_port()
     # a key of whoever runs the tests is not the servers' business
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    with log.open("wb") as out:
+    with _held_port() as port, log.open("wb") as out:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
             stdout=out,
@@ -76,16 +84,16 @@ def _started(command: list[str], log: Path, surroundings: Mapping[str, str], sec
             env={**kept, "OMP_NUM_THREADS": "1", **surroundings},
             cwd=log.parent,
         )
-    try:
-        _await(process, f"http://127.0.0.1:{port}/v1/models", log, seconds)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
         try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _await(process, f"http://127.0.0.1:{port}/v1/models", log, seconds)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _await(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float) -> None:

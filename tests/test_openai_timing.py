@@ -36,12 +36,21 @@ TEXT = text_tokenizer()
 KEY = "sk-very-secret-0123456789abcdef"
 
 
+#: what a test opened, closed after it: what a failed one left open would fail another
+_OPENED: list[OpenAIBackend] = []
+#: tries of what a busy machine may hide, as where a client that had no turn reads two tokens at once
+TRIES = 50
+
+
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key and no proxy of whoever runs the tests; waits are short."""
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No key and no proxy of whoever runs the tests; waits are short; nothing stays open."""
     for name in ("SLMEVAL_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(waiting, "BASE", 0.002)
+    yield
+    while _OPENED:
+        _OPENED.pop().close()
 
 
 @pytest.fixture
@@ -58,6 +67,7 @@ def demo_tokenizer(demo_model: Path) -> Tokenizer:
 def opened(url: str, tokenizer: Tokenizer = TEXT, **changes: Any) -> OpenAIBackend:
     options = {**{option.name: option.default for option in OpenAIBackend.options}, **changes}
     backend = OpenAIBackend(ModelRef(OpenAIBackend.look_up(ModelRef(url)).location), options)
+    _OPENED.append(backend)
     assert backend.verify_tokenizer(tokenizer) is None
     return backend
 
@@ -97,26 +107,42 @@ def test_each_token_has_the_time_at_which_it_came(server: StreamingServer, tells
     server.tells = tells
     backend = armed(server, api=api)
     server.pace = 0.03
-    began = time.perf_counter()
-    (timing,) = timed(backend, load(1, 20, 5))
-    waited = time.perf_counter() - began
-    assert timing.prefill is None
-    assert len(timing.tokens) == 5
     # the head comes first, and a chat's role; and after the last token its end
     before = 2 if api == "chat" else 1
-    assert all(at >= 0.03 * (before + place) for place, at in enumerate(timing.tokens))
-    assert all(at <= waited - 0.03 * (5 - place) for place, at in enumerate(timing.tokens))
+    for _ in range(TRIES):
+        began = time.perf_counter()
+        (timing,) = timed(backend, load(1, 20, 5))
+        waited = time.perf_counter() - began
+        assert timing.prefill is None
+        assert len(timing.tokens) == 5
+        assert all(at >= 0.03 * (before + place) for place, at in enumerate(timing.tokens))
+        # a client that had its turns: none of them is told late
+        if all(at <= waited - 0.03 * (5 - place) for place, at in enumerate(timing.tokens)):
+            break
+    else:
+        pytest.fail(f"tokens are told late: {timing.tokens} of {waited}")
     backend.close()
 
 
-def test_a_batch_is_as_many_streams_at_once(server: StreamingServer) -> None:
-    backend = armed(server)
-    server.pace = 0.03
-    timings = timed(backend, load(4, 20, 5), runs=2)
-    assert len(server.streams) == 8
-    # one after another they would take four times as long
-    assert all(0.15 <= timing.tokens[-1] < 0.45 for timing in timings)
-    backend.close()
+def test_a_batch_is_as_many_streams_at_once() -> None:
+    with _FourAtOnce() as server:
+        backend = armed(server)
+        server.pace = 0.03
+        timings = timed(backend, load(4, 20, 5), runs=2)
+        assert len(server.streams) == 8
+        assert all(timing.tokens[-1] >= 0.15 for timing in timings)
+        backend.close()
+
+
+class _FourAtOnce(StreamingServer):
+    """Begins to write where four texts are asked for: one after another they would never come."""
+
+    _all = threading.Barrier(4, timeout=100)
+
+    def _send(self, connection: Any, request: Any, answer: bytes) -> None:
+        if self.armed and request.body and request.body.get("stream"):
+            self._all.wait()
+        super()._send(connection, request, answer)
 
 
 def test_the_last_of_a_batch_is_waited_for(server: StreamingServer) -> None:
@@ -132,10 +158,10 @@ def test_streams_that_come_one_after_another_are_not_taken_for_streams_at_once()
     """As from mlx_lm.server: all tokens take their time, and not those of the last stream alone."""
     with _OneByOne() as server:
         backend = armed(server)
-        server.pace = 0.01
+        server.pace = 0.03
         (timing,) = timed(backend, load(4, 20, 5))
-        # of 20 tokens those after the fourth
-        assert timing.tokens[-1] - timing.tokens[0] >= 0.01 * 15
+        # of 20 tokens those after the fourth, each an event, and there are others
+        assert timing.tokens[-1] - timing.tokens[0] >= 0.03 * 15
         backend.close()
 
 
@@ -389,10 +415,16 @@ def test_tokens_that_come_together_are_not_told_apart(server: StreamingServer, t
 def test_tokens_that_are_counted_may_come_together(server: StreamingServer) -> None:
     server.together = 2
     backend = armed(server)
-    server.pace = 0.002
-    (timing,) = timed(backend, load(1, 20, 51))
-    first, second, third, fourth, *_, last = timing.tokens
-    assert first == second < third == fourth < last
+    server.pace = 0.01
+    for _ in range(TRIES):
+        (timing,) = timed(backend, load(1, 20, 51))
+        assert len(timing.tokens) == 51
+        first, second, third, fourth, *_, last = timing.tokens
+        assert first == second <= third == fourth < last
+        if second < third:
+            break
+    else:
+        pytest.fail(f"no token is told apart from the one before: {timing.tokens}")
     backend.close()
 
 
@@ -435,8 +467,8 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "nothing": (faulty.raw(b""), "the connection broke before the answer was whole"),
     "torn": (faulty.reset, "the connection broke before the answer was whole"),
     "dead in the middle": (faulty.cut(400), "the connection broke before the answer was whole"),
-    "silence": (faulty.silence, "no whole answer came within 1 s"),
-    "drops": (faulty.dripping, "no whole answer came within 1 s"),
+    "silence": (faulty.silence, "no whole answer came within 3 s"),
+    "drops": (faulty.dripping, "no whole answer came within 3 s"),
     "no end": (faulty.endless, "the stream has more than 1[0-9]{3} KiB, which no such text needs"),
     "compressed": (faulty.status("200 OK", b"\x1f\x8b", Content_Encoding="gzip"), "the answer is compressed"),
     "one whole answer": (faulty.status("200 OK", b'{"choices": []}'), "it is no whole stream"),
@@ -486,12 +518,17 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_run_that_fails_says_why_and_is_not_repeated(server: StreamingServer, name: str) -> None:
+def test_a_run_that_fails_says_why_and_is_not_repeated(
+    server: StreamingServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fault, told = FAULTS[name]
-    backend = armed(server, timeout=1)
+    backend = armed(server, timeout=100)
     server.faults = [fault]
-    with pytest.raises(JobFailed, match=told) as caught:
-        timed(backend, load(1, 20, 3))
+    with monkeypatch.context() as patch:
+        if "within" in told:
+            patch.setattr(backend._engine._timer._streams, "_timeout", 3.0)
+        with pytest.raises(JobFailed, match=told) as caught:
+            timed(backend, load(1, 20, 3))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 700
     assert len(server.streams) == 1
@@ -501,12 +538,12 @@ def test_a_run_that_fails_says_why_and_is_not_repeated(server: StreamingServer, 
 
 
 def test_one_of_a_batch_fails_and_the_others_are_not_waited_for(server: StreamingServer) -> None:
-    backend = armed(server, timeout=30)
+    backend = armed(server, timeout=300)
     server.faults = [faulty.silence, faulty.silence, faulty.reset]
     began = time.monotonic()
     with pytest.raises(JobFailed, match="failed while it was timed, and a timed request is not sent again"):
         timed(backend, load(3, 20, 3))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 150
     backend.close()
 
 
@@ -644,10 +681,11 @@ def test_small_reads_of_a_long_line_are_read_in_time() -> None:
     size = 1 << 18
     body = b"x" * size
     reads = tuple((end, 1.0) for end in range(1, size + 1))
-    began = time.perf_counter()
+    # of the processor, whatever else it does meanwhile
+    began = time.thread_time()
     with pytest.raises(Garbled, match="it is no whole stream"):
         list(chunks._events(Arrival(Response(200, {}, body), reads)))
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
 
 
 # ---- real servers --------------------------------------------------------------------------------------
@@ -657,9 +695,9 @@ def test_small_reads_of_a_long_line_are_read_in_time() -> None:
 def test_llama_cpp_pythons_server_is_timed(llama_server: str) -> None:
     backend = opened(llama_server)
     _check_real(backend)
-    # what is under way is broken off there for what comes after it
+    # what is under way is broken off there for what comes after it, unless it was done before that came
     with pytest.raises(JobFailed, match="the connection broke before the answer was whole"):
-        timed(backend, load(3, 40, 8))
+        timed(backend, load(3, 40, 8), runs=TRIES)
     assert not noted(backend, "closes connections")
     backend.close()
 
@@ -686,5 +724,7 @@ def _check_real(backend: OpenAIBackend) -> None:
     began = time.perf_counter()
     timings = timed(backend, load(1, 40, 4), runs=3)
     waited = time.perf_counter() - began
-    assert all(0 < timing.tokens[0] < timing.tokens[-1] for timing in timings)
+    assert all(0 < timing.tokens[0] <= timing.tokens[-1] for timing in timings)
     assert sum(timing.tokens[-1] for timing in timings) < waited
+    more = islice(backend.time(load(1, 40, 4)), TRIES)
+    assert any(timing.tokens[0] < timing.tokens[-1] for timing in (*timings, *more))
