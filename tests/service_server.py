@@ -55,7 +55,7 @@ class Client:
 
     address: str
     token: str | None = None
-    seconds: float = 30.0
+    seconds: float = 120.0
 
     def ask(
         self,
@@ -152,11 +152,18 @@ def until(true: Callable[[], bool], seconds: float, trouble: Callable[[], str]) 
     raise AssertionError(f"after {seconds:g} s: {trouble()}{refusal}")
 
 
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def kept_port() -> tuple[int, socket.socket]:
+    """A port that nobody listens on, and what keeps it until it is closed: nobody else is given it.
+
+    On Linux, where a server that is told the port may listen there all the same; elsewhere it is free.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    port = int(kept.getsockname()[1])
+    if sys.platform != "linux":
+        kept.close()
+    return port, kept
 
 
 # ---- processes ---------------------------------------------------------------------------------------
@@ -224,7 +231,7 @@ class Started:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = 20.0) -> int:
+    def stop(self, seconds: float = 90.0) -> int:
         """End it as its user does; its exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
@@ -266,7 +273,8 @@ class Server(Client):
         environment: Mapping[str, str] | None = None,
         store: Path | None = None,
     ) -> None:
-        self.port = free_port()
+        # from now on, and while it is started again: what is free may be another's a second later
+        self.port, self._kept = kept_port()
         super().__init__(f"http://127.0.0.1:{self.port}")
         self.folder, self.store = folder, store or folder / "store.db"
         where = ("--store", str(self.store), "--host", "127.0.0.1", "--port", str(self.port))
@@ -274,12 +282,12 @@ class Server(Client):
         self.running = Started(command, folder / "server", environment or {})
         self.workers: list[Started] = []
 
-    def start(self, seconds: float = 60.0) -> None:
+    def start(self, seconds: float = 120.0) -> None:
         """Start it, again perhaps, and wait until it is ready."""
         self.running.start()
         self.wait_ready(seconds)
 
-    def wait_ready(self, seconds: float = 60.0) -> None:
+    def wait_ready(self, seconds: float = 120.0) -> None:
         """:raises AssertionError: it has ended, or is not ready in time."""
 
         def is_ready() -> bool:
@@ -321,7 +329,7 @@ class Server(Client):
         started.start()
         return started
 
-    def wait_for_devices(self, *names: str, seconds: float = 60.0) -> None:
+    def wait_for_devices(self, *names: str, seconds: float = 120.0) -> None:
         """Until devices of these names are here."""
         seen: set[str] = set()
 
@@ -342,6 +350,7 @@ class Server(Client):
         """End everything that was started."""
         for each in (*self.workers, self.running):
             each.end()
+        self._kept.close()
 
 
 @contextmanager

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import uvicorn
 from fastapi import FastAPI
 
+from slmeval.service import api_health
 from slmeval.service.app import create_app
 from slmeval.service.keys import Tokens
 from slmeval.service.service import Service
@@ -74,7 +76,7 @@ class Running:
             given["Authorization"] = f"Bearer {token}"
         if json is not None:
             body, given["Content-Type"] = _json(json), "application/json"
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             line.request(method, path, body, given, encode_chunked=chunked)
             answer = line.getresponse()
@@ -89,10 +91,10 @@ class Running:
         )
 
     def say(self, raw: bytes) -> bytes:
-        """Bytes as they are, and all that comes back."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+        """Bytes as they are, and all that comes back until the server ends the line, or says nothing more."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as line:
             line.sendall(raw)
-            line.settimeout(5)
+            line.settimeout(60)
             came = b""
             try:
                 while piece := line.recv(65536):
@@ -134,9 +136,12 @@ def running(
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    # a disk that others write to may take its time
+    readiness = patch.object(api_health, "_PATIENCE", 60.0)
+    readiness.start()
     thread.start()
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not server.started:
             assert thread.is_alive(), "the server has ended"
             assert time.monotonic() < deadline, "the server does not start"
@@ -144,8 +149,9 @@ def running(
         yield Running(settings, app, listening.getsockname()[1]), made
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(120)
         listening.close()
+        readiness.stop()
 
 
 def no_worker(folder: Path, **more: Any) -> Settings:

@@ -138,7 +138,7 @@ def test_the_command_refuses_another_address_in_one_sentence(tmp_path: Path) -> 
         [*command, "--store", str(tmp_path / "store.db")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2
@@ -521,7 +521,7 @@ _UPGRADE = {
 def _socket(server: Running, **headers: str) -> int:
     given = {"Host": server.host, **_UPGRADE, **headers}
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items()]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as line:
         line.sendall("\r\n".join(["GET /api/devices/work HTTP/1.1", *lines, "", ""]).encode())
         return int(line.recv(4096).split()[1])
 
@@ -628,6 +628,8 @@ def test_a_form_is_bound_to_the_session_or_to_the_browser(keyed: Keyed) -> None:
 
 def test_wrong_tokens_and_those_of_devices_open_no_session(tmp_path: Path) -> None:
     with running(no_worker(tmp_path), TOKENS) as (server, tokens):
+        # no time passes, however long it takes
+        server.service.keys.slowing = Slowing(_Clock())
         own = server.service.keys.local_token
         for wrong in ("", "x", "slm_" + "w" * 43, tokens["worker"], own):
             told = _try(server, wrong)
@@ -642,6 +644,7 @@ def test_wrong_tokens_and_those_of_devices_open_no_session(tmp_path: Path) -> No
 
 def test_behind_a_proxy_who_guesses_slows_nobody_else_down(tmp_path: Path) -> None:
     with running(no_worker(tmp_path, hosts=("bench.example",)), TOKENS) as (server, tokens):
+        server.service.keys.slowing = Slowing(_Clock())
         for number in range(6):
             # what the client claims to be stands before what the proxy saw
             told = _try(server, "x", X_Forwarded_For=f"192.0.2.{number}, 203.0.113.1")
@@ -665,6 +668,9 @@ def test_a_token_that_is_removed_ends_what_listens_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slmeval.service.bodies.LOOKS", 0.1)
+    # nothing else ends them
+    monkeypatch.setattr("slmeval.service.hub.LOOK_PAUSE", 3600.0)
+    monkeypatch.setattr("slmeval.service.devices._PATIENCE", 3600.0)
     with running(no_worker(tmp_path), TOKENS) as (server, tokens):
         lines = [
             _open(server, "/api/events", tokens["reader"]),
@@ -674,13 +680,16 @@ def test_a_token_that_is_removed_ends_what_listens_with_it(
         time.sleep(0.5)
         for name in ("reader", "worker"):
             assert server.ask("DELETE", f"/api/tokens/{name}", token=tokens["chief"]).status == 204
-        assert [_is_over(line) for line in lines] == [True, False, True]
+        gone, kept, device = lines
+        assert _is_over(gone)
+        assert _is_over(device)
+        assert not _is_over(kept, 2.0)
         for line in lines:
             line.close()
 
 
 def _open(server: Running, path: str, token: str, **headers: str) -> socket.socket:
-    line = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    line = socket.create_connection(("127.0.0.1", server.port), timeout=120)
     lines = [f"GET {path} HTTP/1.1", f"Host: {server.host}", f"Authorization: Bearer {token}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     line.sendall("\r\n".join([*lines, "", ""]).encode())
@@ -688,7 +697,7 @@ def _open(server: Running, path: str, token: str, **headers: str) -> socket.sock
     return line
 
 
-def _is_over(line: socket.socket, seconds: float = 2.0) -> bool:
+def _is_over(line: socket.socket, seconds: float = 60.0) -> bool:
     """Whether the server ends it: by closing, by a last piece, or (a WebSocket) by saying so."""
     line.settimeout(seconds)
     try:
@@ -850,11 +859,10 @@ def test_uploads_may_be_longer_for_those_who_may_upload(keyed: Keyed) -> None:
 def test_what_is_said_to_be_long_is_not_waited_for(open_server: Running) -> None:
     head = f"POST /api/runs HTTP/1.1\r\nHost: {open_server.host}\r\nSec-Fetch-Site: none\r\n"
     head += "Content-Type: application/json\r\nContent-Length: 999999999999\r\n\r\n"
-    # and the line is closed
-    began = time.monotonic()
     answer = open_server.say(head.encode())
     assert b" 413 " in answer.partition(b"\r\n")[0]
-    assert time.monotonic() - began < 4
+    # and the line is closed, not left to itself
+    assert b"\r\nconnection: close\r\n" in answer.lower()
 
 
 async def _always() -> bool:
@@ -875,11 +883,12 @@ def test_one_who_listens_long_is_not_timed() -> None:
     messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
 
     async def receive() -> Any:
-        await asyncio.sleep(0.05)
+        if len(messages) == 1:
+            await asyncio.sleep(0.2)
         return messages.pop(0)
 
     async def listen() -> list[str]:
-        body = Body(receive, 10, _always, patience=0.06)
+        body = Body(receive, 10, _always, patience=0.05)
         return [(await body.receive())["type"], (await body.receive())["type"]]
 
     assert asyncio.run(listen()) == ["http.request", "http.disconnect"]

@@ -33,6 +33,12 @@ from slmeval.store import Store
 from slmeval.types import RunOptions
 
 
+@pytest.fixture(autouse=True)
+def no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks into the ledger because the machine is slow: a test that is about it says so."""
+    monkeypatch.setattr(hubs, "LOOK_PAUSE", 3600.0)
+
+
 @contextmanager
 def a_desk(folder: Path) -> Iterator[Desk]:
     desk = Desk(folder / "store.db")
@@ -240,10 +246,9 @@ def test_ids_that_never_come_hold_nobody_up(tmp_path: Path) -> None:
 
             with pytest.raises(LookupError):
                 await desk.write(broken)
-            began = time.monotonic()
+            # without the look that comes now and then
             await hub.spread(await desk.write(deleted))
             await until(lambda: len(listener.got) == 2)
-            assert time.monotonic() - began < 1.0
             await hub.tell("b", "queued", {})
             await until(lambda: len(listener.got) == 3)
             assert [event.kind for event in listener.got] == ["queued", "done", "queued"]
@@ -254,7 +259,12 @@ def test_ids_that_never_come_hold_nobody_up(tmp_path: Path) -> None:
     within(20, story())
 
 
-def test_an_older_event_that_comes_a_little_later_needs_no_look_into_the_ledger(tmp_path: Path) -> None:
+def test_an_older_event_that_comes_a_little_later_needs_no_look_into_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # one turn of the loop: however slow the machine is, the older one comes in its midst
+    monkeypatch.setattr(hubs, "GAP_PAUSE", 0)
+
     async def story() -> None:
         async with a_hub(tmp_path) as (hub, desk):
             await hub.ring()
@@ -263,11 +273,12 @@ def test_an_older_event_that_comes_a_little_later_needs_no_look_into_the_ledger(
             first, second = [await desk.write(saved("a", n=n)) for n in range(2)]
             reads = await counted_reads(desk)
             await hub.spread(second)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
             assert not listener.got
             await hub.spread(first)
             await until(lambda: len(listener.got) == 2)
             assert [event.data["n"] for event in listener.got] == [0, 1]
+            await until(lambda: hub._filling is None)
             assert not reads
             hub.close()
             await task
@@ -326,7 +337,9 @@ def test_who_comes_back_to_a_server_that_was_started_anew_is_served_from_memory(
 # ---- telling -----------------------------------------------------------------------------------------
 
 
-def test_what_is_told_together_is_saved_in_few_transactions_and_in_order(tmp_path: Path) -> None:
+def test_what_is_told_together_is_saved_in_few_transactions_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def story() -> None:
         async with a_hub(tmp_path) as (hub, desk):
             writes: list[int] = []
@@ -341,11 +354,12 @@ def test_what_is_told_together_is_saved_in_few_transactions_and_in_order(tmp_pat
             assert [event.data["n"] for event in events] == list(range(500))
             assert [event.id for event in events] == list(range(1, 501))
             assert len(writes) <= 3
-            # one alone is saved at once
-            await asyncio.sleep(2 * hubs.SAVE_PAUSE)
-            began = time.monotonic()
+            # one alone is saved at once: it would not be within an hour, were it to wait
+            await until(lambda: hub._saving is None)
+            monkeypatch.setattr(hubs, "SAVE_PAUSE", 3600.0)
             await hub.tell("a", "progress", {})
-            assert time.monotonic() - began < 10 * hubs.SAVE_PAUSE
+            assert hub._saving is not None
+            hub._saving.cancel()
 
     within(20, story())
 
@@ -436,11 +450,13 @@ def test_silence_is_broken_now_and_then(tmp_path: Path, monkeypatch: pytest.Monk
 
     async def story() -> None:
         async with a_hub(tmp_path) as (hub, _):
+            began = time.monotonic()
             with hub.following(0) as follower:
-                began = time.monotonic()
                 assert await follower.more() == []
                 assert await follower.more() == []
                 assert time.monotonic() - began >= 0.2
+                # or silence would be broken while it is saved
+                monkeypatch.setattr(hubs, "QUIET", 3600.0)
                 hub.tell("a", "queued", {})
                 found = await follower.more()
                 assert found is not None
@@ -793,9 +809,8 @@ def test_the_end_of_the_server_ends_streams_at_once(tmp_path: Path) -> None:
             kept = [
                 await ask(server, path) for path in ("/api/events", "/api/runs/r1/events") for _ in range(20)
             ]
-            began = time.monotonic()
-            await server.end()
-            assert time.monotonic() - began < 3.0
+            # nobody else would wake them
+            await asyncio.wait_for(server.end(), 60)
             for each in kept:
                 # the body is whole: the client knows that nothing was cut
                 await each.frames()

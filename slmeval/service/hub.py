@@ -269,7 +269,8 @@ class Hub:
             self._settle()
             while self._early:
                 await asyncio.sleep(GAP_PAUSE)
-                await self._catch_up()
+                if self._early:
+                    await self._catch_up()
         except SlmevalError:
             # they are in the ledger: the next one, or the next look, finds them there
             self._early.clear()
