@@ -123,10 +123,12 @@ def test_runs_go_where_they_can_run(bench: Callable[..., object]) -> None:
 def test_a_device_has_one_run_at_a_time_the_oldest_first(bench: Callable[..., object]) -> None:
     async def main() -> None:
         async with bench() as b:  # type: ignore[attr-defined]
-            await b.submit(*[submission(f"run-{n}") for n in range(5)])
+            # by the order in which they came: ids are drawn, and a clock may be set back
+            names = ("e", "b", "d", "a", "c")
+            await b.submit(*[submission(name, submitted=f"202{9 - n}") for n, name in enumerate(names)])
             b.roster.enter(device("only", "hf"))
-            await b.until_state("run-4", "done")
-            assert b.begun == [(f"run-{n}", "only") for n in range(5)]
+            await b.until_state("c", "done")
+            assert b.begun == [(name, "only") for name in names]
 
     asyncio.run(main())
 

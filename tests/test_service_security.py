@@ -35,7 +35,7 @@ from slmeval.service.desk import Desk
 from slmeval.service.guard import Guard, log_config
 from slmeval.service.keys import SCOPES, Keys, NameTaken, Tokens, check_exposed, hash_of
 from slmeval.service.logs import Discreet, discreet
-from slmeval.service.names import Names, is_same_origin
+from slmeval.service.names import Names, check_names, is_same_origin
 from slmeval.service.pages.login import local
 from slmeval.service.problems import Refused
 from slmeval.service.sessions import IDLE, Sessions
@@ -424,6 +424,20 @@ def test_where_all_addresses_are_listened_on_the_one_that_was_reached_is_a_name(
     tmp_path: Path, host: str, hosts: tuple[str, ...], asked: str, reached: Any, known: bool
 ) -> None:
     assert Names(Settings(tmp_path / "s", host=host, hosts=hosts)).has(asked, reached) is known
+
+
+@pytest.mark.parametrize(
+    "name", ["http://bench.lan", "bench.lan:8765", "bench.lan/", "[::1]:80", "me@bench.lan", "a b", ""]
+)
+def test_what_is_no_name_is_refused_before_it_serves(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"--allow-host .*: a name alone"):
+        check_names(Settings(tmp_path / "s", hosts=("bench.lan", name)))
+
+
+def test_names_and_addresses_are_taken(tmp_path: Path) -> None:
+    check_names(
+        Settings(tmp_path / "s", hosts=("bench.lan", "192.168.1.20", "[fe80::1]", "fe80::1", "bücher.de"))
+    )
 
 
 @pytest.mark.parametrize(

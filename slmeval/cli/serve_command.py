@@ -87,6 +87,7 @@ def command(
     if absent := [name for name in _NEEDS if find_spec(name) is None]:
         raise MissingExtra(f"{absent[0]}, which the service needs,", "serve")
     from slmeval.service.allowed import check_patterns
+    from slmeval.service.names import check_names
     from slmeval.service.server import serve
     from slmeval.service.settings import Limits, Settings
     from slmeval.store import default_path
@@ -105,6 +106,7 @@ def command(
         limits,
     )
     check_patterns(settings)
+    check_names(settings)
     serve(settings, lambda address: complain(f"slmeval is at {address} (Ctrl-C ends it)"))
 
 

@@ -49,7 +49,7 @@ async def of_socket(websocket: WebSocket) -> Caller:
     :raises slmeval.service.problems.Refused: it has no token that lets it work.
     """
     given = _bearer(websocket)
-    found = await service_of(websocket).keys.caller(given) if given is not None else None
+    found = await _of_token(websocket, given) if given is not None else None
     websocket.state.caller = caller = _allowed(found, "work")
     return caller
 
@@ -65,17 +65,21 @@ async def caller_of(connection: HTTPConnection) -> Caller | None:
 
     :raises slmeval.service.problems.Refused: with a token that is none of this server's.
     """
-    keys = service_of(connection).keys
     if (token := _bearer(connection)) is not None:
-        found = await keys.caller(token)
-        if found is None:
-            raise Refused(401, "this token is none of this server's: slmeval token list shows those it has")
-        return found
+        return await _of_token(connection, token)
+    keys = service_of(connection).keys
     sha256 = keys.sessions.token_of(session_of(connection))
     if sha256 is not None and (found := await keys.of_hash(sha256)) is not None:
         return found
     forwarded = any(name in connection.headers for name in _FORWARDED)
     return None if forwarded else await keys.caller(None)
+
+
+async def _of_token(connection: HTTPConnection, token: str) -> Caller:
+    found = await service_of(connection).keys.caller(token)
+    if found is None:
+        raise Refused(401, "this token is none of this server's: slmeval token list shows those it has")
+    return found
 
 
 def _bearer(connection: HTTPConnection) -> str | None:

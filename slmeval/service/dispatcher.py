@@ -123,7 +123,7 @@ class Dispatcher:
             for run, each in self._queue.items()
             if self._not_before.get(run, 0.0) <= now and _fits(each, device)
         )
-        return min(fit, key=lambda each: (each.submitted, each.run), default=None)
+        return min(fit, key=lambda each: each.place, default=None)
 
     async def _wait(self) -> None:
         waits = [asyncio.ensure_future(event.wait()) for event in (self._news, self._roster.changed)]

@@ -23,7 +23,7 @@ class Submission:
     """One run that was asked for. ``wanted``: the device that was asked for; ``device``: that which has it.
 
     ``bytes``: of the largest model's files. A ``pinned`` one goes on on its own device alone. ``attempts``
-    count the losses in a row that brought no answer.
+    count the losses in a row that brought no answer. ``place``: in the queue, which the ledger gives.
     """
 
     run: str
@@ -40,6 +40,7 @@ class Submission:
     attempts: int = 0
     reason: str = ""
     ended: str | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class DeviceRecord:
 _LONGEST_REASON = 4000
 _COLUMNS = (
     "run, batch, submitted, submitter, state, options, backend, bytes, wanted, device, pinned, attempts,"
-    " reason, ended"
+    " reason, ended, place"
 )
 
 
@@ -255,10 +256,10 @@ def _tell(db: sqlite3.Connection, run: str, kind: str, data: Mapping[str, Any]) 
 
 def _submission(row: tuple[Any, ...]) -> Submission:
     run, batch, submitted, submitter, state, options, *rest = row
-    backend, size, wanted, device, pinned, attempts, reason, ended = rest
+    backend, size, wanted, device, pinned, attempts, *last = rest
     plain = from_plain(RunOptions, json.loads(options), "options")
     head = (run, batch, submitted, submitter, state, plain)
-    return Submission(*head, backend, size, wanted, device, bool(pinned), attempts, reason, ended)
+    return Submission(*head, backend, size, wanted, device, bool(pinned), attempts, *last)
 
 
 def now() -> str:

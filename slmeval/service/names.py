@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from slmeval.errors import UsageError
 from slmeval.service.settings import Settings, is_loopback
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#\\\s]+)(?::(\d{1,5}))?")
@@ -14,6 +15,15 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 #: addresses that stand for all of a machine's
 _ALL = frozenset({"0.0.0.0", "::", ""})
 _PORTS = {"http": "80", "https": "443"}
+
+
+def check_names(settings: Settings) -> None:
+    """:raises UsageError: a further name is none that a Host header could have."""
+    for name in settings.hosts:
+        # an address of IPv6 may stand without its brackets
+        match = _HOST.fullmatch(f"[{name}]" if name.count(":") > 1 and name[0] != "[" else name)
+        if match is None or match[2] is not None:
+            raise UsageError(f"--allow-host {name!r}: a name alone, without scheme, port and path")
 
 
 class Names:

@@ -52,5 +52,5 @@ def address_of(url: str, token: str | None) -> Address:
     if parts.username is not None or parts.query or parts.fragment:
         raise UsageError(f"--server {url!r} has more than scheme, host, port and path: give the token apart")
     if token is not None and not _TOKEN.fullmatch(token):
-        raise UsageError("the token has characters that no token has: copy it anew")
+        raise UsageError("the token is empty, or has characters that no token has: copy it anew")
     return Address(url.rstrip("/"), token)
