@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         if self.hub.mute:
-            self.hub.ended.wait(60)
+            self.hub.ended.wait(600)
         if self.hub.mute or self.hub.hangs_up:
             self.close_connection = True
             return None
@@ -206,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             if self.hub.stalls:
                 self.hub.stalled.set()
-                self.hub.ended.wait(60)
+                self.hub.ended.wait(600)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from quickness import takes_less
 
 from slmeval.conditions import Watch, told_load
 from slmeval.types import Conditions
@@ -252,29 +253,41 @@ def seconds_of(pid: int) -> float:
 @needs_proc
 def test_the_work_of_a_process_is_that_of_another_or_ones_own() -> None:
     core = min(os.sched_getaffinity(0))
-    with running("while True: pass") as spinning, running("import time; time.sleep(60)") as asleep:
+    with running("while True: pass") as spinning, running("import time; time.sleep(3600)") as asleep:
         os.sched_setaffinity(spinning, {core})
-        of_another, of_ours = Watch(pid=asleep, cores=[core]), Watch(cores=[core])
-        before = seconds_of(spinning)
-        time.sleep(1.5)
-        looks = (of_another.look(), of_ours.look())
-        spun = (seconds_of(spinning) - before) / looks[0].at
-    other, own = (look.busy for look in looks)
-    if other is None or own is None:
+        # a machine at work may hold up one look and not the other
+        tries = [differences(asleep, spinning, core)]
+        while len(tries) < 5 and not (tries[-1] and alike(*tries[-1])):
+            tries.append(differences(asleep, spinning, core))
+    told = [each for each in tries if each]
+    if not told:
         pytest.skip("this machine's counters do not add up")
-    assert spun > 0.1
-    assert other - own == pytest.approx(spun, abs=0.15)
+    assert any(alike(*each) for each in told), told
+
+
+def differences(asleep: int, spinning: int, core: int) -> tuple[float, float] | None:
+    """While one process takes two seconds: by how much its work is more that of others to a process that did
+    not start it than to this one, as shares of the core, and what it took. ``None``: it is not told.
+    """
+    of_another, of_ours = Watch(pid=asleep, cores=[core]), Watch(cores=[core])
+    before, until = seconds_of(spinning), time.monotonic() + 120
+    while seconds_of(spinning) - before < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    looks = of_another.look(), of_ours.look()
+    spun = (seconds_of(spinning) - before) / looks[0].at
+    other, own = (look.busy for look in looks)
+    return None if other is None or own is None else (other - own, spun)
+
+
+def alike(difference: float, spun: float) -> bool:
+    """Where it got little of the core, all the nearer to what it got."""
+    return abs(difference - spun) < min(0.15, spun / 2)
 
 
 @needs_proc
 def test_a_look_takes_no_time_worth_speaking_of() -> None:
     watch = Watch()
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        watch.look()
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.1
+    assert takes_less(watch.look, 0.1)
 
 
 # ---- what a report says ------------------------------------------------------------------------------

@@ -24,14 +24,19 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="t
 #: a measuring process that tells how many processes spin beside it once half of its runs are done
 COUNTING = """
 import json, os, time
+from contextlib import suppress
 from pathlib import Path
 def beside():
-    stats = (path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat"))
-    return sum(int(fields[1]) == os.getppid() and fields[0] != "Z" for fields in stats) - 1
+    count = -1
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            count += int(fields[1]) == os.getppid() and fields[0] != "Z"
+    return count
 before = beside()
 print("half", flush=True)
-until = time.monotonic() + 20
-while beside() == before and time.monotonic() < until * WAIT:
+until = time.monotonic() + 120
+while beside() < before + MORE and time.monotonic() < until:
     time.sleep(0.05)
 print(json.dumps({"more": beside() - before}))
 """
@@ -42,8 +47,8 @@ def lives(pid: int) -> bool:
 
 
 def becomes(true: Any) -> bool:
-    """Whether it gets true within half a minute."""
-    until = time.monotonic() + 30
+    """Whether it gets true within two minutes."""
+    until = time.monotonic() + 120
     while not (found := true()) and time.monotonic() < until:
         time.sleep(0.05)
     return bool(found)
@@ -68,16 +73,17 @@ def test_what_spins_ends_with_the_process_that_started_it() -> None:
     """Even where that ended before it could look who it was."""
     spun = f"[sys.executable, '-c', {benchmark.SPIN!r}, str(os.getpid())]"
     code = f"import os, subprocess, sys; print(subprocess.Popen({spun}, stdout=subprocess.DEVNULL).pid)"
-    started = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=60)
+    started = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, timeout=300)
     assert becomes(lambda: not lives(int(started.stdout)))
 
 
 @needs_proc
 @pytest.mark.parametrize("disturbed", [True, False])
 def test_a_trial_is_disturbed_from_half_way_on(disturbed: bool) -> None:
-    code = COUNTING.replace("WAIT", str(int(disturbed)))
+    more = len(os.sched_getaffinity(0)) if disturbed else 0
+    code = COUNTING.replace("MORE", str(more))
     told = benchmark.trial([sys.executable, "-c", code], disturbed=disturbed)
-    assert told == {"more": len(os.sched_getaffinity(0)) if disturbed else 0}
+    assert told == {"more": more}
 
 
 def test_a_trial_that_fails_ends_the_comparison() -> None:
