@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ import toys
 from random_models import TINY_LLAMA, write_model
 
 from slmeval.agenda import without
+from slmeval.api import Launch
+from slmeval.builtin import executors
 from slmeval.errors import JobFailed, UsageError
 from slmeval.plan import ScoreUnit
 from slmeval.prefixes import Budget
@@ -46,7 +49,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunOptions:
     for split in ("test", "train"):
         (rows / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return RunOptions(
-        backends=("toy",), models=(str(model),), tasks=("arc_easy",), data=str(tmp_path / "data"), timeout=20
+        backends=("toy",), models=(str(model),), tasks=("arc_easy",), data=str(tmp_path / "data"), timeout=120
     )
 
 
@@ -181,7 +184,7 @@ def generating(options: RunOptions, tmp_path: Path) -> RunOptions:
     (model := tmp_path / "model" / "config.json").write_text(
         model.read_text().replace('"max_position_embeddings": 64', '"max_position_embeddings": 512')
     )
-    return replace(options, tasks=("gsm8k",), shots=(0,), timeout=2)
+    return replace(options, tasks=("gsm8k",), shots=(0,))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +200,7 @@ def generating(options: RunOptions, tmp_path: Path) -> RunOptions:
 def test_a_text_that_cannot_be_kept_is_refused(
     generating: RunOptions, run: Any, trouble: str, reason: str
 ) -> None:
-    (failure,) = run(generating, engine_options={"trouble": trouble}, timeout=20).failures
+    (failure,) = run(generating, engine_options={"trouble": trouble}).failures
     assert reason in failure.reason
 
 
@@ -208,16 +211,22 @@ def test_an_engine_that_hangs_is_ended_after_the_time_limit(options: RunOptions,
 
 
 @pytest.mark.slow
-def test_a_slow_engine_that_answers_is_not_taken_for_a_hung_one(options: RunOptions, run: Any) -> None:
-    # a unit of three groups takes longer than the limit, but each answer is a sign of life
-    result = run(options, engine_options={"pace": "0.8"}, timeout=2, limit=3)
+def test_a_slow_engine_that_answers_is_not_taken_for_a_hung_one(
+    options: RunOptions, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a unit of twelve groups takes longer than the limit, but each answer is a sign of life
+    monkeypatch.setattr("slmeval.asking.SCORE_UNIT", Budget(4096, 12))
+    result = run(options, engine_options={"pace": "1.5"}, timeout=15)
     assert result.status == "done"
 
 
 @pytest.mark.slow
 def test_looking_for_stop_strings_is_a_sign_of_life(generating: RunOptions, run: Any) -> None:
-    assert run(generating, engine_options={"trouble": "thinks"}).status == "done"
-    assert run(generating, engine_options={"trouble": "broods"}).status == "failed"
+    # forty looks, which take longer than the limit
+    given = {"pace": "0.4"}
+    assert run(generating, engine_options={**given, "trouble": "thinks"}, timeout=12).status == "done"
+    hung = run(generating, engine_options={**given, "trouble": "broods"}, timeout=12)
+    assert "no sign of life for 12 seconds" in hung.failures[0].reason
 
 
 def test_one_failed_job_leaves_the_others_results(options: RunOptions, run: Any) -> None:
@@ -256,6 +265,19 @@ def test_a_worker_runs_nothing_of_the_current_folder(
     monkeypatch.chdir(here)
     assert run(options).status == "done"
     assert not (tmp_path / "planted").exists()
+
+
+def test_what_is_read_from_a_worker_that_ends_late_is_closed_when_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executors, "_GRACE", 0.01)
+    ended = threading.Event()
+    channel: Any = executors.LocalExecutor().start(Launch((), lambda *_: ended.wait(120), "toy"))
+    channel.close()
+    assert not channel._reader.closed
+    ended.set()
+    channel._listener.join(120)
+    assert channel._reader.closed
 
 
 def test_what_is_known_of_a_unit_is_not_asked_again() -> None:

@@ -85,7 +85,7 @@ class ToyBackend(Backend):
     def generate(self, prompts, settings, decode):
         for prompt in prompts:
             for _ in range(40 if self._trouble in ("thinks", "broods") else 0):
-                time.sleep(0.1)
+                time.sleep(self._pace or 0.1)
                 if self._trouble == "thinks":
                     decode(prompt.ids)
             self._log(1)

@@ -30,6 +30,7 @@ class StreamChannel(Channel):
         self._reader = reader
         self._writer = writer
         self._frames: queue.Queue[bytes | None] = queue.Queue()
+        self._left = False
         self._listener = threading.Thread(target=self._listen, daemon=True, name="slmeval-channel-reader")
         self._listener.start()
 
@@ -40,6 +41,8 @@ class StreamChannel(Channel):
         except (OSError, ValueError):
             pass  # closed under us, or damaged: either way nothing more comes
         self._frames.put(None)
+        if self._left:
+            _close_quietly(self._reader)
 
     def send(self, frame: bytes) -> None:
         try:
@@ -64,7 +67,8 @@ class StreamChannel(Channel):
         self._close_reader()
 
     def _close_reader(self) -> None:
-        # closing a stream that another thread reads would wait for that read
+        # closing a stream that another thread reads would wait for that read: that thread does it then
+        self._left = True
         self._listener.join(_GRACE)
         if not self._listener.is_alive():
             _close_quietly(self._reader)
