@@ -144,7 +144,7 @@ def test_a_template_that_misbehaves_is_refused_in_one_sentence(template: str, me
         text(getattr(chat_templates, template))
     assert message in str(caught.value)
     assert "--chat-template off" in str(caught.value)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 100
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def outcomes(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Map
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=3600,
     )
     assert report.is_file(), f"the tests did not end: {done.stdout[-2000:]} {done.stderr[-2000:]}"
     found: dict[str, str] = {}
