@@ -53,7 +53,7 @@ SMALL = {"tasks": ["arc_easy"], "backends": ["reference"], "limit": 20}
 #: seconds after which a line is not used again, for the server lets go of it after five
 KEPT = 3.0
 #: seconds that events are waited for at the end
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 _EVENT = re.compile(rb'\nid: (\d+)\nevent: (\w+)\ndata: \{"run":"[^"]*","at":"([^"]*)"')
 

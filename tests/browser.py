@@ -171,7 +171,7 @@ def visiting(
     width, height = size
     phone = {"has_touch": True, "is_mobile": True} if width < 600 else {}
     context = browser.new_context(viewport={"width": width, "height": height}, **phone, **settings)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(120_000)
     page = context.new_page()
     visit = Visit(address, page, context)
     context.on("request", lambda request: visit.requests.append(request.url))

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,7 +95,13 @@ class Hall:
         self.address = f"http://127.0.0.1:{self.port}"
         self._app = create_app(Settings(folder / "store.db", port=self.port, worker=False))
         self.cutting = Cutting(self._app)
-        config = uvicorn.Config(self.cutting, ws_max_size=LONGEST, log_level="critical", lifespan="on")
+        config = uvicorn.Config(
+            self.cutting,
+            ws_max_size=LONGEST,
+            ws_ping_timeout=PATIENCE,
+            log_level="critical",
+            lifespan="on",
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
@@ -179,8 +185,9 @@ class Hall:
         """A bare WebSocket as a device has it."""
         headers = {"Authorization": f"Bearer {token or self.token('work')}"}
         address = f"ws://127.0.0.1:{self.port}/api/devices/work"
+        patience = {"open_timeout": PATIENCE, "ping_timeout": PATIENCE}
         with connect(
-            address, additional_headers=headers, proxy=None, compression=None, max_size=LONGEST
+            address, additional_headers=headers, proxy=None, compression=None, max_size=LONGEST, **patience
         ) as line:
             yield line
 
@@ -271,7 +278,8 @@ class Agent:
         pid = self.process.pid
         found = set()
         for task in Path(f"/proc/{pid}/task").iterdir():
-            found.update(map(int, (task / "children").read_text().split()))
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+                found.update(map(int, (task / "children").read_text().split()))
         return sorted(found)
 
     def end(self) -> int:

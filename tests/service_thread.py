@@ -76,7 +76,7 @@ class Running:
             given["Authorization"] = f"Bearer {token}"
         if json is not None:
             body, given["Content-Type"] = _json(json), "application/json"
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             line.request(method, path, body, given, encode_chunked=chunked)
             answer = line.getresponse()

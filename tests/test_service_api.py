@@ -118,17 +118,18 @@ def test_an_option_goes_to_the_engines_that_have_it(server: Running) -> None:
 
 def test_ids_are_of_the_form_of_all_runs_and_many_a_second(server: Running) -> None:
     made = {new_id() for _ in range(3000)}
-    assert len(made) == 3000
+    # of eight digits drawn, two are the same once in a thousand times
+    assert len(made) > 2995
     assert all(re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{8}", each) for each in made)
 
 
 def test_twenty_submissions_take_a_moment(server: Running) -> None:
     submit(server)
-    began = time.perf_counter()
+    # the server's time, too, and not that of what else the machine does
+    began = time.process_time()
     for _ in range(20):
         submit(server, tasks=["*"])
-    # a fiftieth of this where nothing else runs
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -634,11 +635,12 @@ def test_a_server_whose_store_takes_nothing_is_not_ready(
     assert get(server, "/readyz") == {"status": "ok"}
     with Store.open(server.settings.store) as store:
         assert Ledger(store).devices() == []
-    begun, over = [], threading.Event()
+    begun, has_begun, over = [], threading.Event(), threading.Event()
 
     def held(store: Store) -> None:
         begun.append(store)
-        over.wait(60)
+        has_begun.set()
+        over.wait(120)
         raise StoreError("the store s.db has no room left on its disk")
 
     monkeypatch.setattr(api_health, "_touch", held)
@@ -647,6 +649,7 @@ def test_a_server_whose_store_takes_nothing_is_not_ready(
         answer = server.ask("GET", "/readyz")
         assert answer.status == 503
         assert "could not be written within 0.05 seconds" in answer.json()["error"]
+    assert has_begun.wait(60)
     assert len(begun) == 1, "who gave up stands before nobody"
     monkeypatch.setattr(api_health, "_PATIENCE", 60)
     over.set()

@@ -118,7 +118,10 @@ def test_an_agent_that_does_not_end_is_not_waited_for(monkeypatch: pytest.Monkey
 def test_who_is_still_sending_when_the_server_ends_is_told_so(tmp_path: Path) -> None:
     said: list[Any] = []
 
+    waited_for = asyncio.Event()
+
     async def receive() -> Any:
+        waited_for.set()
         return await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
@@ -137,7 +140,7 @@ def test_who_is_still_sending_when_the_server_ends_is_told_so(tmp_path: Path) ->
             "server": ("127.0.0.1", 80),
         }
         guarded = asyncio.ensure_future(Guard(reading, Settings(tmp_path / "s.db"))(scope, receive, send))
-        await asyncio.sleep(0.1)
+        await waited_for.wait()
         guarded.cancel()
         await guarded
 
