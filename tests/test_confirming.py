@@ -101,7 +101,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunOptions:
         models=(str(model),),
         tasks=("arc_easy",),
         data=str(tmp_path / "data"),
-        timeout=20,
+        timeout=120,
         limit=50,
         executor="local",
     )

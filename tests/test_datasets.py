@@ -459,7 +459,7 @@ def test_the_hub_is_the_one_that_the_environment_names(hub: SmallHub, endpoint: 
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout.strip() == open_hub(endpoint, tmp_path / "other").load(TOY, "test").sha256
 
@@ -545,7 +545,7 @@ def test_pins_of_many_at_once_are_all_kept(tmp_path: Path) -> None:
         for name in "abc"
     ]
     (tmp_path / "go").touch()
-    assert [process.wait(60) for process in started] == [0, 0, 0]
+    assert [process.wait(300) for process in started] == [0, 0, 0]
     pins = Pins(tmp_path / "pins.json")
     assert all(pins.find(Key(name, "", str(number))) for name in "abc" for number in range(40))
     assert {path.name for path in tmp_path.iterdir()} - {"pins.json.lock"} == {"pins.json", "go"}
@@ -604,7 +604,7 @@ def test_no_library_is_imported_before_it_is_needed() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout.strip() == "[]"
 

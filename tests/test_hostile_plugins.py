@@ -270,7 +270,7 @@ def test_a_filter_that_fails_costs_its_own_task_alone(
         slmeval_register_tasks=hookimpl(lambda: [task]), slmeval_register_filters=hookimpl(lambda: [Bad])
     )
     result = evaluate(
-        replace(generating, tasks=("mine", "gsm8k"), timeout=20), tmp_path / "store.db", {"mine": plugin}
+        replace(generating, tasks=("mine", "gsm8k"), timeout=120), tmp_path / "store.db", {"mine": plugin}
     )
     (failure,) = result.failures
     assert failure.reason.startswith("task 'mine': filter 'bad' failed: ")

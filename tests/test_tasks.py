@@ -203,7 +203,7 @@ def test_tasks_import_no_engine_and_no_library_for_data() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout.strip() == "[]"
 
