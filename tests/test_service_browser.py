@@ -30,6 +30,20 @@ sizes = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone
 OTHER = next((name for name, module in (("llamacpp", "llama_cpp"), ("hf", "torch")) if find_spec(module)), "")
 RUN = re.compile(r"/runs/([0-9a-f-]+)$")
 
+#: notes each change of how far the run is, however seldom the test has its turn
+_WATCH = """() => {
+    window.neverLeft = true;
+    window.told = new Set();
+    const note = () => window.told.add((document.getElementById('progress-count') || {}).textContent || '');
+    note();
+    new MutationObserver(note).observe(document, {subtree: true, childList: true, characterData: true});
+}"""
+#: how a run stands on its page, and whether a figure is there
+_STANDS = """() => [
+    document.querySelector('main').dataset.state,
+    [...document.querySelectorAll('table')].some((table) => table.textContent.includes('acc_norm')),
+]"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -60,13 +74,11 @@ def run_on(visit: Visit) -> str:
 def watch(visit: Visit) -> set[str]:
     """Stay on the page of a run until it is done; how far it was, as the page told one after the other."""
     page = visit.page
-    page.evaluate("window.neverLeft = true")
-    told: set[str] = set()
+    page.evaluate(_WATCH)
     while page.locator("main").get_attribute("data-state") in {"queued", "running"}:
-        told.add(page.evaluate("(document.getElementById('progress-count') || {}).textContent || ''"))
         page.wait_for_timeout(50)
     assert page.evaluate("window.neverLeft === true"), "the page was loaded again"
-    return told - {""}
+    return set(page.evaluate("[...window.told]")) - {""}
 
 
 # ---- by mouse or finger ------------------------------------------------------------------------------
@@ -134,9 +146,12 @@ def test_a_finished_cell_comes_while_the_run_goes_on(chromium: Browser, server: 
     (run,) = server.submit(tasks=["piqa", "decode"], limit=4, backends=["reference"], shots=[2])
     with visiting(chromium, server.address) as visit:
         visit.open(f"/runs/{run}")
-        table = visit.page.get_by_role("table").filter(has_text="acc_norm").first
-        table.wait_for(timeout=60_000)
-        state = visit.page.locator("main").get_attribute("data-state")
+        # both at one moment: the run goes on while the test looks
+        state, is_there = visit.page.evaluate(_STANDS)
+        while not is_there and state in {"queued", "running"}:
+            visit.page.wait_for_timeout(50)
+            state, is_there = visit.page.evaluate(_STANDS)
+        assert visit.page.get_by_role("table").filter(has_text="acc_norm").count() > 0
         watch(visit)
     assert state == "running"
     assert server.state(run) == "done"
