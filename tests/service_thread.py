@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,8 @@ class Running:
             body, given["Content-Type"] = _json(json), "application/json"
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
-            line.request(method, path, body, given, encode_chunked=chunked)
+            with suppress(BrokenPipeError, ConnectionResetError):  # it has answered before all was sent
+                line.request(method, path, body, given, encode_chunked=chunked)
             answer = line.getresponse()
             return _reply(answer)
         finally:
