@@ -480,8 +480,11 @@ def test_a_token_for_something_else_ends_the_agent_with_a_sentence(
     assert "Traceback" not in agent.said()
 
 
-@pytest.mark.parametrize("token", ["", "slm_wrong"])
-def test_no_token_or_a_wrong_one_ends_the_agent_with_a_sentence(hall: Hall, token: str) -> None:
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [("", "the token is empty"), *[(wrong, "none of this server's") for wrong in ("slm_wrong", "wrong-one")]],
+)
+def test_no_token_or_a_wrong_one_ends_the_agent_with_a_sentence(hall: Hall, token: str, told: str) -> None:
     hall.token("read")
     agent = hall.start("unknown", token=token)
     assert agent.process.wait(PATIENCE) == 2
